@@ -1,0 +1,198 @@
+"""The vocabulary of the attacks: victim, recipe, state, reconstruction, and the contract of an attack.
+
+Notation: n dummies, m training images, k classes, b batch size, S simulated steps, (c, h, w) an image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .. import MemauditError
+from .params import Params, subtract
+
+
+class Unsupported(MemauditError):
+    """The attack cannot treat this victim or recipe; the message says why and what it could treat."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel affine map between pixels in [0, 1] and what the network sees; the only place where units change.
+
+    Attributes:
+        mean: One number per channel, or a single number for any count of channels.
+        std: As ``mean``; positive.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, 1, 1)
+        return like.new_tensor(self.mean).view(shape), like.new_tensor(self.std).view(shape)
+
+    def to_pixels(self, x: Tensor) -> Tensor:
+        """Map network inputs (n, c, h, w) to pixels (n, c, h, w), not clamped."""
+        mean, std = self._columns(x)
+        return x * std + mean
+
+    def from_pixels(self, pixels: Tensor) -> Tensor:
+        """Map pixels (n, c, h, w) in [0, 1] to network inputs (n, c, h, w)."""
+        mean, std = self._columns(pixels)
+        return (pixels - mean) / std
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A network before and after training, and all that an attacker knows of it.
+
+    Attributes:
+        module: The architecture without weights (its own tensors may live on the meta device), in eval mode.
+        theta0: Trainable parameters before training; those that did not move are in ``buffers``.
+        thetaf: The same names after training.
+        buffers: Frozen parameters and buffers (batch-norm statistics), as before training.
+        shape: (c, h, w) of one input image.
+        classes: Number of logits k.
+        normalisation: Pixels to network inputs.
+    """
+
+    module: nn.Module
+    theta0: Params
+    thetaf: Params
+    buffers: Params
+    shape: tuple[int, int, int]
+    classes: int
+    normalisation: Normalisation = Normalisation()
+    delta: Params = field(init=False)
+    """``thetaf - theta0``: what every attack explains."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", subtract(self.thetaf, self.theta0))
+
+    @property
+    def like(self) -> Tensor:
+        """Any parameter: its device and dtype are those of all tensors of this victim."""
+        return next(iter(self.theta0.values()))
+
+    def logits(self, params: Params, x: Tensor) -> Tensor:
+        """Return logits (b, k) of normalised images ``x`` (b, c, h, w) under trainable parameters ``params``."""
+        result: Tensor = functional_call(self.module, {**self.buffers, **params}, (x,))
+        return result
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the victim was trained, every field known or guessed (SGD as in :class:`torch.optim.SGD`).
+
+    Attributes:
+        size: Number of training samples n, at least 1.
+        lr: Learning rate, positive.
+        batch_size: Samples a step; larger than ``size`` means full batch.
+        epochs: Passes over the training set, at least 1.
+        momentum: In [0, 1).
+        dampening: In [0, 1]; only with momentum.
+        nesterov: Needs momentum and zero dampening.
+        weight_decay: Coupled L2 factor, not negative.
+    """
+
+    size: int
+    lr: float
+    batch_size: int
+    epochs: int
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    @property
+    def batches(self) -> int:
+        """Steps an epoch."""
+        return -(-self.size // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps S of the whole training."""
+        return self.epochs * self.batches
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything an attack carries from one step to the next: tensors and two numbers, so that it can be saved.
+
+    Attributes:
+        step: Steps taken so far.
+        variables: What is optimised, e.g. ``x`` (n, c, h, w).
+        constants: Drawn once by ``init`` and kept on the CPU, e.g. ``labels`` (n,), ``plan`` (S, b).
+        memory: Optimiser moments and the best iterate so far.
+        loss: The attacker-visible dissimilarity before the last update; lower is better, comparable between steps.
+        terms: Named diagnostics, for display and for the search, e.g. ``change_ratio``.
+        done: The attack's own schedule is over.
+    """
+
+    step: int
+    variables: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor]
+    loss: float = float("inf")
+    terms: Mapping[str, float] = field(default_factory=dict)
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an attack claims the training data were.
+
+    Attributes:
+        images: (n, c, h, w) pixels in [0, 1].
+        normalised: (n, c, h, w) the same before denormalisation and clamping, as the paper scores them.
+        labels: (n,) class indices.
+        influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
+        loss: Attacker-visible loss of the iterate that these images come from.
+    """
+
+    images: Tensor
+    normalised: Tensor
+    labels: Tensor
+    influence: Tensor
+    loss: float
+
+
+class Attack(Protocol):
+    """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
+
+    It has no loop, no file and no screen; :func:`memaudit.audit.drive.drive` owns those.
+    """
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int:
+        """Length of the attack's schedule, in steps."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """The attack counts as converged when its final loss is at most this."""
+        ...
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Draw the dummies. Raises :class:`Unsupported` with the reason."""
+        ...
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Return the state after one update of the dummies; ``state`` itself is untouched."""
+        ...
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Read the reconstruction off a state, complete or not."""
+        ...
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a CPU generator: random draws are made on the CPU so that every device sees the same numbers."""
+    return torch.Generator().manual_seed(seed)

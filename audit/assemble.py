@@ -1,0 +1,282 @@
+"""From outcomes and matches to the report's parts."""
+
+import dataclasses
+import platform
+import shlex
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import __version__
+from ..attacks.base import Attack, Reconstruction
+from . import match as matching
+from .checkpoint import Checkpoint
+from .data.base import TrainingSet
+from .drive import Outcome
+from .evidence import save_picture
+from .gate import Gate, judge
+from .infer import Candidate
+from .report import (
+    Architecture,
+    AttackResult,
+    AuditReport,
+    Dummy,
+    Environment,
+    Fact,
+    Images,
+    Inputs,
+    LeaderboardRow,
+    Match,
+    Metrics,
+    Recipe,
+    Scores,
+    SearchPoint,
+)
+from .report import Checkpoint as CheckpointInfo
+from .request import ScanRequest
+
+if TYPE_CHECKING:
+    from .pipeline import Scene
+
+CURVE_POINTS = 400
+"""Most points of a loss curve that a report keeps."""
+
+REASONS = {
+    "converged": "",
+    "stalled": "the schedule ended with a loss above the attack's tolerance, so the simulated training does not "
+    "explain the real one; try more iterations or another recipe",
+    "budget_spent": "the time budget ended the attack before its schedule did; run again with more --max-time to go on",
+    "diverged": "the loss became NaN or exploded; try a smaller step size or another recipe",
+}
+
+
+def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reason: str, folder: Path) -> AttackResult:
+    """Match one attack's reconstructions with the training set, save the pictures, and describe the outcome."""
+    options = dataclasses.asdict(attack)
+    if outcome is None or outcome.reconstruction is None:
+        return AttackResult(
+            name=attack.name, status="unsupported", reason=reason, options=options, loss=None, iterations=0,
+            seconds=0.0, peak_memory_bytes=0,
+        )  # fmt: skip
+    found = outcome.reconstruction
+    pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
+    matches, metrics = _matches(scene, found, pictures, folder)
+    return AttackResult(
+        name=attack.name,
+        status=outcome.status,
+        reason=REASONS[outcome.status],
+        options=options,
+        loss=found.loss,
+        iterations=outcome.steps,
+        seconds=outcome.seconds,
+        peak_memory_bytes=outcome.peak_bytes,
+        metrics=metrics,
+        matches=matches,
+        reconstructions=_dummies(found, pictures),
+        curve=_thin(outcome.curve),
+    )
+
+
+def _dummies(found: Reconstruction, pictures: Sequence[str]) -> list[Dummy]:
+    rows = zip(found.labels.tolist(), found.influence.tolist(), pictures, strict=True)
+    return [Dummy(dummy=i, label=int(y), influence=c, picture=p) for i, (y, c, p) in enumerate(rows)]
+
+
+def _matches(
+    scene: "Scene", found: Reconstruction, pictures: Sequence[str], folder: Path
+) -> tuple[list[Match], Metrics | None]:
+    data, control = scene.data, scene.control
+    if data is None:
+        return [], None
+    pairs = matching.match(found, data, scene.victim.normalisation, control)
+    null = None
+    if control is not None:
+        null = matching.null_scores(found.images, control, len(data.images), "hungarian")
+    matches = [_match(pair, data, pictures[pair.dummy], folder) for pair in pairs]
+    return matches, _metrics(matches, len(data.images), null)
+
+
+def _match(pair: matching.Match, data: TrainingSet, picture: str, folder: Path) -> Match:
+    return Match(
+        sample=pair.sample,
+        name=data.names[pair.sample],
+        label=_class_name(data, int(data.labels[pair.sample])),
+        dummy=pair.dummy,
+        scores=Scores(ssim=pair.ssim, ssim_paper=pair.ssim_paper, psnr=pair.psnr, mse=pair.mse),
+        p_value=pair.p_value,
+        recovered=pair.recovered,
+        original=save_picture(data.images[pair.sample], folder, f"data/sample-{pair.sample:05d}"),
+        reconstruction=picture,
+    )
+
+
+def _class_name(data: TrainingSet, label: int) -> str:
+    if label < 0:
+        return ""
+    return data.class_names[label] if label < len(data.class_names) else str(label)
+
+
+def _metrics(matches: Sequence[Match], count: int, null: Any) -> Metrics:
+    ssim = [match.scores.ssim for match in matches]
+    recovered = sum(match.recovered for match in matches)
+    return Metrics(
+        ssim_mean=statistics.fmean(ssim),
+        ssim_max=max(ssim),
+        ssim_paper_mean=statistics.fmean(match.scores.ssim_paper for match in matches),
+        psnr_mean=statistics.fmean(match.scores.psnr for match in matches),
+        recovered=recovered,
+        recovered_fraction=recovered / count,
+        control_ssim_mean=None if null is None else float(null.mean()),
+        control_ssim_max=None if null is None else float(null.max()),
+    )
+
+
+def _thin(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
+    stride = -(-len(curve) // CURVE_POINTS) or 1
+    kept = list(curve[::stride])
+    return [*kept, curve[-1]] if curve and kept[-1] != curve[-1] else kept  # type: ignore[return-value]
+
+
+def leaderboard(attacks: Sequence[AttackResult]) -> list[LeaderboardRow]:
+    """Rank attacks by mean SSIM (best first); those without one by loss, behind."""
+
+    def rank(attack: AttackResult) -> tuple[float, float]:
+        ssim = attack.metrics.ssim_mean if attack.metrics else float("-inf")
+        return -ssim, float("inf") if attack.loss is None else attack.loss
+
+    return [
+        LeaderboardRow(
+            rank=place,
+            attack=attack.name,
+            status=attack.status,
+            ssim_mean=attack.metrics.ssim_mean if attack.metrics else None,
+            ssim_max=attack.metrics.ssim_max if attack.metrics else None,
+            recovered=attack.metrics.recovered if attack.metrics else None,
+            loss=attack.loss,
+            seconds=attack.seconds,
+        )
+        for place, attack in enumerate(sorted(attacks, key=rank), 1)
+    ]
+
+
+def report(
+    scene: "Scene",
+    facts: dict[str, Fact],
+    trace: Sequence[Candidate],
+    attacks: Sequence[AttackResult],
+    gates: Sequence[Gate],
+) -> AuditReport:
+    """Put the parts together and judge them."""
+    recipe = Recipe(**facts)
+    return AuditReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command(scene.request),
+        seed=scene.request.seed,
+        verdict=judge(attacks, gates),
+        inputs=_inputs(scene),
+        architecture=_architecture(scene),
+        recipe=recipe,
+        search=[_search_point(candidate, facts["lr"].value) for candidate in trace],
+        attacks=list(attacks),
+        leaderboard=leaderboard(attacks),
+        limitations=limitations(scene, recipe, attacks),
+        environment=_environment(scene),
+    )
+
+
+def command(request: ScanRequest) -> str:
+    """Return the command line that asks the same."""
+    words = ["memaudit", "scan", str(request.before), str(request.after)]
+    repeated = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}
+    for field in dataclasses.fields(request)[2:]:
+        value = getattr(request, field.name)
+        if value == field.default:
+            continue
+        if field.name in repeated:
+            words += [word for item in value for word in (repeated[field.name], item)]
+        elif field.name == "outputs":
+            words += [word for name, path in value for word in ("-o", f"{name}={path}")]
+        elif isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{field.name}")
+        else:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def _search_point(candidate: Candidate, chosen: Any) -> SearchPoint:
+    return SearchPoint(
+        lr=candidate.lr,
+        loss=candidate.loss,
+        change_ratio=candidate.change_ratio,
+        iterations=candidate.steps,
+        status=candidate.status,
+        chosen=candidate.lr == chosen,
+    )
+
+
+def _inputs(scene: "Scene") -> Inputs:
+    def checkpoint(found: Checkpoint) -> CheckpointInfo:
+        return CheckpointInfo(path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes))
+
+    def images(path: Any, found: TrainingSet | None) -> Images | None:
+        if found is None:
+            return None
+        return Images(path=str(path), sha256=found.digest, count=len(found.images), resized=found.resized)
+
+    return Inputs(
+        before=checkpoint(scene.pair.before),
+        after=checkpoint(scene.pair.after),
+        data=images(scene.request.data, scene.data),
+        control=images(scene.request.control, scene.control),
+    )
+
+
+def _architecture(scene: "Scene") -> Architecture:
+    found, tensors = scene.architecture, scene.pair.after.tensors
+    return Architecture(
+        family=found.family,
+        name=found.name,
+        score=found.score,
+        classes=found.classes,
+        shape=found.shape,
+        parameters=sum(value.numel() for value in tensors.values() if value.is_floating_point()),
+        tensors=len(tensors),
+        moved=sorted(scene.pair.moved),
+    )
+
+
+def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult]) -> list[str]:
+    """Return in words what this audit cannot claim."""
+    said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
+    if scene.data is None:
+        said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
+    elif scene.control is None:
+        said.append(
+            "No held-out images were given (--control), so similarity by chance was not measured and 'recovered' means "
+            f"SSIM of at least {matching.RECOVERED_SSIM} alone."
+        )
+    if any(found is not None and found.resized for found in (scene.data, scene.control)):
+        said.append("Some images were resized to the network's input size before they were compared.")
+    if recipe.batch_norm.value == "train":
+        said.append("Batch norm ran in train mode in training; it is simulated with the statistics of the first file.")
+    for attack in attacks:
+        if attack.reason:
+            said.append(f"Attack {attack.name} ended as {attack.status}: {attack.reason}.".replace("..", "."))
+    return said
+
+
+def _environment(scene: "Scene") -> Environment:
+    device = scene.victim.like.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return Environment(
+        memaudit=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        device=f"{device} ({name})",
+        threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,279 @@
+"""The command line: a thin layer over the Python API. Torch is imported only inside the commands that need it."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from .. import MemauditError, __version__
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+EPILOG = (
+    "Exit codes: 0 passed, 1 gate failed (training data leaked), 2 usage or input error, "
+    "3 inconclusive, 130 interrupted (run the same command to resume)."
+)
+
+app = typer.Typer(
+    name="memaudit",
+    help="Audit a checkpoint pair: can the training data be reconstructed from a model before and after fine-tuning?",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+
+Before = Annotated[str, typer.Argument(help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")]
+After = Annotated[str, typer.Argument(help="Checkpoint after training.")]
+Model = Annotated[
+    str, typer.Option(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.", show_default=True)
+]
+ImageSize = Annotated[int | None, typer.Option(help="Height and width of the input images in pixels.")]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Gate, repeatable: [ATTACK.]METRIC OP VALUE, such as 'simudy.ssim_max>=0.4'. [default: recovered>0]"
+    ),
+]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option("--output", "-o", help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for tracebacks.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"memaudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Audit a checkpoint pair."""
+
+
+@app.command(epilog=EPILOG)
+def scan(
+    before: Before,
+    after: After,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Training set to match against: a folder of images, .npz, .pt, .safetensors or "
+            "torchvision:NAME:ROOT. It never reaches an attack."
+        ),
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Held-out images, never members of the training set; same forms.")
+    ] = None,
+    model: Model = "auto",
+    image_size: ImageSize = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="cifar10, imagenet, half, none, or numbers as 'MEAN,...;STD,...'.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Number of training samples. [default: the count of --data]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: searched for]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step. [default: full batch up to 32]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set. [default: 20]")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum of SGD. [default: 0]")] = None,
+    nesterov: Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Coupled L2 factor. [default: 0]")] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Attack to run, repeatable; see memaudit plugins. [default: simudy]")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Attack option, repeatable: simudy.alpha=2e-3.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
+    max_time: Annotated[float | None, typer.Option(help="Seconds for search and attacks together.")] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    out: Annotated[str | None, typer.Option(help="Run folder. [default: memaudit-runs/KEY]")] = None,
+    output: Outputs = None,
+    fail_if: FailIf = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Attack a checkpoint pair, match what comes out with the training set, and write a report.
+
+    Only the two checkpoints must be known; everything else is read from them, searched for, or assumed and said so.
+    Run the same command again to resume an interrupted scan.
+    """
+    from .console import Screen, make_console, print_summary
+    from .outputs import parse_outputs
+    from .request import ScanRequest
+
+    request = ScanRequest(
+        before=before, after=after, data=data, control=control, model=model, image_size=image_size,
+        normalise=normalise, size=size, lr=lr, batch_size=batch_size, epochs=epochs, momentum=momentum,
+        nesterov=nesterov, weight_decay=weight_decay, attacks=tuple(attack or ["simudy"]), options=tuple(set_ or ()),
+        seed=seed, max_time=max_time, max_iterations=max_iterations, device=device, out=out,
+        outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()),
+    )  # fmt: skip
+    from .pipeline import scan as run
+
+    console = make_console()
+    with Screen(console, -1 if quiet else verbose) as screen:
+        report = run(request, screen)
+    print_summary(console, report)
+    if as_json:
+        typer.echo(report.to_json(), nl=False)
+    raise typer.Exit(EXIT_CODES[report.verdict.status])
+
+
+@app.command()
+def inspect(
+    before: Before,
+    after: Annotated[str | None, typer.Argument(help="Checkpoint after training.")] = None,
+    model: Model = "auto",
+    image_size: ImageSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the checkpoints are: architecture, tensors, digests, and how far each tensor moved. Runs no attack."""
+    from .console import make_console
+    from .inspection import inspect as look
+    from .inspection import print_inspection
+
+    found = look(before, after, model, image_size)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_inspection(make_console(), found)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder of a finished scan, or its report.json.")],
+    output: Outputs = None,
+) -> None:
+    """Render a finished scan again, without running anything."""
+    from .console import make_console, print_summary
+    from .outputs import check_outputs, parse_outputs
+    from .report import load
+
+    found = load(run)
+    wanted = check_outputs(parse_outputs(output or ()))
+    folder = run if run.is_dir() else run.parent
+    console = make_console()
+    for item in wanted:
+        console.print("Wrote", str(item.write(found, folder, item.path)), markup=False)
+    if not wanted:
+        print_summary(console, found)
+
+
+@app.command(epilog=EPILOG)
+def gate(
+    report: Annotated[Path, typer.Argument(help="report.json of a finished scan, or its run folder.")],
+    fail_if: FailIf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide again from a report, with other thresholds if wanted; needs no GPU and runs no attack."""
+    from . import plugins
+    from .console import COLOURS, make_console
+    from .gate import judge, parse
+    from .report import load
+
+    found = load(report)
+    attacks = [*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)]
+    verdict = judge(found.attacks, [parse(text, attacks) for text in fail_if or ()])
+    console = make_console()
+    for result in verdict.gates:
+        console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
+        console.print(result.reason, markup=False)
+    if as_json:
+        typer.echo(verdict.model_dump_json(indent=2))
+    raise typer.Exit(EXIT_CODES[verdict.status])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, images and reports.")] = Path("memaudit-demo"),
+    quiet: Quiet = False,
+) -> None:
+    """Train a small network on ten photographs, then reconstruct them from its two checkpoints. About a minute."""
+    from .console import Screen, make_console
+    from .demo import print_demo, run_demo
+
+    console = make_console()
+    with Screen(console, -1 if quiet else 0) as screen:
+        found = run_demo(out, screen)
+    print_demo(console, found, out)
+    raise typer.Exit(0 if found.verdict.status == "fail" else EXIT_CODES["inconclusive"])
+
+
+@app.command()
+def plugins(as_json: AsJson = False) -> None:
+    """List what is installed: attacks with their options, model families, data sources, report formats."""
+    from .console import make_console
+    from .inspection import list_plugins, print_plugins
+
+    found = list_plugins()
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_plugins(make_console(), found)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of report.json."""
+    import json
+
+    from .report import schema as report_schema
+
+    typer.echo(json.dumps(report_schema(), indent=2))
+
+
+def main() -> NoReturn:
+    """Run the command line; every failure becomes one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = _fail(MemauditError("Interrupted.", "Run the same command to resume."), 130)
+    except Exception as error:
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    """Print any error as one line; the traceback only with -vv."""
+    if isinstance(error, MemauditError):
+        return _fail(error, error.exit_code)
+    usage = getattr(error, "format_message", None)
+    if usage is not None:  # Typer's own usage errors
+        return _fail(MemauditError(" ".join(usage().split()), "See memaudit --help."))
+    if "-vv" in sys.argv:
+        raise error
+    if isinstance(error, OSError):
+        return _fail(
+            MemauditError(f"{error.strerror}: {error.filename}.", "Check space and permissions, then run again.")
+        )
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        hint = "Try --set simudy.adjoint=stepwise, a smaller --size, or a larger machine."
+        return _fail(MemauditError("The machine ran out of memory.", hint))
+    first = str(error).splitlines()[0] if str(error) else ""
+    return _fail(
+        MemauditError(f"Unexpected {type(error).__name__}: {first}", "This is a bug in memaudit; -vv shows where.")
+    )
+
+
+def _fail(error: MemauditError, code: int = 2) -> int:
+    from .console import make_console, print_error
+
+    print_error(make_console(), error)
+    return code

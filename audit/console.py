@@ -1,0 +1,156 @@
+"""Events and reports on a terminal, through Rich; plain lines where there is no terminal. Everything on stderr."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .. import MemauditError
+from .events import Event
+
+if TYPE_CHECKING:
+    from .report import AuditReport
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, one line of progress is printed in this many seconds."""
+
+COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+TITLES = {"search": "Searching", "attack": "Attacking"}
+
+
+def make_console() -> Console:
+    """Return a console on stderr that animates only on a terminal outside CI; NO_COLOR and FORCE_COLOR are honoured."""
+    interactive = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+    return Console(stderr=True, force_interactive=interactive, soft_wrap=True, highlight=False)
+
+
+class Screen:
+    """A listener that draws events; use it as a context manager, so that the progress bar is taken down.
+
+    Args:
+        console: Where to draw.
+        verbosity: -1 for errors and warnings only, 0 for progress, 1 for every event.
+    """
+
+    def __init__(self, console: Console, verbosity: int = 0) -> None:
+        self.console = console
+        self.verbosity = verbosity
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=console, transient=True,
+        )  # fmt: skip
+        self.task: TaskID | None = None
+        self.stage = ""
+        self.spoke = time.monotonic()
+        self.began = (time.monotonic(), 0)
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def __call__(self, event: Event) -> None:
+        """Draw one event."""
+        if event.stage == "warning":
+            self.console.print(f"[yellow]warning:[/] {escape(event.message)}")
+        elif event.step:
+            self._advance(event)
+        elif event.stage == "report":
+            self._stop()
+            if self.verbosity >= 0:
+                self.console.print(f"Wrote [bold]{escape(event.message)}[/]")
+        elif self.verbosity > 0 or (self.verbosity == 0 and event.stage in TITLES):
+            self._stop()
+            self.console.print(f"{TITLES.get(event.stage, event.stage)}: {escape(event.message)}")
+
+    def _advance(self, event: Event) -> None:
+        if self.verbosity < 0:
+            return
+        note = "  ".join(f"{name} {value:.4g}" for name, value in _shown(event.values).items())
+        title = f"{TITLES.get(event.stage, event.stage)} {event.message}"
+        if self.console.is_interactive:
+            self._bar(event, title, note)
+        else:
+            self._line(event, title, note)
+
+    def _bar(self, event: Event, title: str, note: str) -> None:
+        if self.stage != event.stage or self.task is None:
+            self._stop()
+            self.stage = event.stage
+            self.task = self.progress.add_task("", total=event.total, note="")
+            self.progress.start()
+        self.progress.update(
+            self.task, description=escape(title), completed=event.step, total=event.total, note=escape(note)
+        )
+
+    def _line(self, event: Event, title: str, note: str) -> None:
+        now = time.monotonic()
+        if self.stage != event.stage:
+            self.stage, self.began = event.stage, (now, event.step)
+        if now - self.spoke < PLAIN_SECONDS:
+            return
+        self.spoke = now
+        started, first = self.began
+        left = (now - started) / max(event.step - first, 1) * (event.total - event.step)
+        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {left:.0f} s left, {escape(note)}")
+
+    def _stop(self) -> None:
+        if self.task is not None:
+            self.progress.stop()
+            self.progress.remove_task(self.task)
+            self.task = None
+
+
+def _shown(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name in ("loss", "change_ratio")}
+
+
+def print_error(console: Console, error: MemauditError) -> None:
+    """Print an error as one sentence and its hint."""
+    hint = f" {escape(error.hint)}" if error.hint else ""
+    console.print(f"[red]error:[/] {escape(error.message)}{hint}")
+
+
+def print_summary(console: Console, report: "AuditReport") -> None:
+    """Print the leaderboard and the verdict."""
+    table = Table(title=f"{escape(report.architecture.name)}, learning rate {_fact(report)}", title_justify="left")
+    for column in ("attack", "status", "mean SSIM", "best SSIM", "recovered", "loss", "seconds"):
+        table.add_column(column, justify="left" if column in ("attack", "status") else "right")
+    for row in report.leaderboard:
+        found = next(attack for attack in report.attacks if attack.name == row.attack)
+        total = f" of {len(found.matches)}" if found.metrics else ""
+        numbers = (_number(row.ssim_mean), _number(row.ssim_max), f"{_number(row.recovered)}{total}", _number(row.loss))
+        table.add_row(escape(row.attack), row.status, *numbers, f"{row.seconds:.0f}")
+    console.print(table)
+    verdict = report.verdict
+    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}[/] {escape(verdict.summary)}")
+
+
+def _fact(report: "AuditReport") -> str:
+    fact = report.recipe.lr
+    return f"{_number(fact.value)} ({fact.source})"  # type: ignore[arg-type]
+
+
+def _number(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
+
+
+def relative(path: Path) -> str:
+    """Return a path as short as it can be written from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,198 @@
+"""The one loop that steps an attack: budget, resume, divergence, progress, saving."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from .. import MemauditError
+from ..attacks.base import Attack, Recipe, Reconstruction, State, Victim
+from .events import Event, Listener, silence
+from .meter import PeakMemory
+from .store import Job
+
+SAVE_SECONDS = 2.0
+"""A kill loses at most the work of this many seconds, or of one step where a step takes longer."""
+SAVE_SHARE = 0.05
+"""Saving takes at most this share of the time: a state that is slow to write is saved less often."""
+EXPLOSION = 1e3
+"""An attempt has diverged when its loss is this many times its first one."""
+
+Status = Literal["converged", "stalled", "budget_spent", "diverged"]
+
+
+class Interrupted(MemauditError):
+    """The user stopped the run; its state is saved."""
+
+    exit_code: ClassVar[int] = 130
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a job may use.
+
+    Attributes:
+        steps: Stop after this many steps in all; ``None`` for the attack's own schedule.
+        deadline: :func:`time.monotonic` value at which to stop; infinity for never.
+    """
+
+    steps: int | None = None
+    deadline: float = math.inf
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attack run came to.
+
+    Attributes:
+        status: As in :data:`memaudit.audit.report.Status`.
+        steps: Updates of the dummies, over all sessions.
+        seconds: Working time, over all sessions.
+        peak_bytes: Largest memory peak of any session.
+        curve: (step, loss) pairs.
+        state: The last finite state.
+        reconstruction: Read off that state; ``None`` where it was not asked for.
+    """
+
+    status: Status
+    steps: int
+    seconds: float
+    peak_bytes: int
+    curve: tuple[tuple[int, float], ...]
+    state: State
+    reconstruction: Reconstruction | None = None
+
+
+@dataclass
+class _Session:
+    """The mutable part of a run: what accumulates beside the attack's own state."""
+
+    state: State
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    diverged: bool = False
+
+    def extra(self) -> dict[str, Any]:
+        """Return the plain data to be saved beside the state."""
+        return {
+            "seconds": self.seconds,
+            "peak_bytes": self.peak_bytes,
+            "curve": self.curve,
+            "diverged": self.diverged,
+        }
+
+
+def drive(
+    attack: Attack,
+    victim: Victim,
+    recipe: Recipe,
+    seed: int,
+    *,
+    job: Job | None = None,
+    budget: Budget | None = None,
+    listener: Listener = silence,
+    stage: str = "attack",
+    finish: bool = True,
+) -> Outcome:
+    """Step ``attack`` until its schedule or the budget ends or it diverges, resuming from ``job`` if it has a state.
+
+    Args:
+        attack: The stepper.
+        victim: What it attacks.
+        recipe: How the victim was trained, complete.
+        seed: Seeds everything random.
+        job: Where states are saved; ``None`` to keep none.
+        budget: Limits; none by default.
+        listener: Hears one :class:`Event` a step.
+        stage: The stage those events name.
+        finish: Whether to read off the reconstruction at the end.
+
+    Raises:
+        Unsupported: The attack cannot treat this victim.
+        Interrupted: On KeyboardInterrupt, after the state has been saved.
+        StoreError: The state cannot be read or written.
+    """
+    budget = budget or Budget()
+    meter = PeakMemory(victim.like.device)
+    session = _open(attack, victim, recipe, seed, job)
+    started = time.monotonic() - session.seconds
+
+    def save() -> None:
+        session.seconds = time.monotonic() - started
+        session.peak_bytes = max(session.peak_bytes, meter.bytes())
+        if job:
+            job.save(session.state, session.extra())
+
+    def report() -> None:
+        total = attack.iterations if budget.steps is None else min(budget.steps, attack.iterations)
+        values = {"loss": session.state.loss, **session.state.terms}
+        listener(Event(stage, getattr(attack, "name", ""), session.state.step, total, values))
+
+    try:
+        _loop(attack, victim, recipe, session, budget, save, report)
+    except KeyboardInterrupt:
+        save()
+        raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
+    save()
+    reconstruction = attack.finish(victim, recipe, session.state) if finish else None
+    peak = max(session.peak_bytes, meter.bytes())
+    status = _status(attack, session)
+    state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
+    return Outcome(status, state.step, session.seconds, peak, curve, state, reconstruction)
+
+
+def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None) -> _Session:
+    saved = job.load(victim.like) if job else None
+    if saved is None:
+        return _Session(attack.init(victim, recipe, seed))
+    state, extra = saved
+    return _Session(state, **extra)
+
+
+def _loop(
+    attack: Attack,
+    victim: Victim,
+    recipe: Recipe,
+    session: _Session,
+    budget: Budget,
+    save: Callable[[], None],
+    report: Callable[[], None],
+) -> None:
+    saved_at, pause = time.monotonic(), SAVE_SECONDS
+    while not (session.state.done or session.diverged):
+        if budget.steps is not None and session.state.step >= budget.steps:
+            return
+        if time.monotonic() >= budget.deadline:
+            return
+        following = attack.step(victim, recipe, session.state)
+        if _exploded(following.loss, session.curve):
+            session.diverged = True
+            return
+        session.state = following
+        session.curve.append((following.step, following.loss))
+        report()
+        if time.monotonic() - saved_at >= pause:
+            began = time.monotonic()
+            save()
+            saved_at = time.monotonic()
+            pause = max(SAVE_SECONDS, (saved_at - began) / SAVE_SHARE)
+
+
+def _exploded(loss: float, curve: list[tuple[int, float]]) -> bool:
+    return not math.isfinite(loss) or bool(curve and loss > EXPLOSION * max(abs(curve[0][1]), 1e-6))
+
+
+def _status(attack: Attack, session: _Session) -> Status:
+    if session.diverged:
+        return "diverged"
+    if not session.state.done:
+        return "budget_spent"
+    best = min(loss for _, loss in session.curve)
+    return "converged" if best <= attack.tolerance else "stalled"
+
+
+def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:
+    """Return what identifies a job besides the checkpoints, as plain data for :func:`memaudit.audit.store.key`."""
+    return {"attack": repr(attack), "recipe": repr(recipe), "seed": seed}

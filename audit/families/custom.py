@@ -1,0 +1,166 @@
+"""Networks that the user names: a torchvision model, or a function in a file or package of the user's own."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...attacks.params import Params
+from ..plugins import nearest, one_line
+from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
+
+SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
+"""Image sizes in pixels, in the order in which they are tried on a network that does not tell its own."""
+
+
+def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Architecture, nn.Module]:
+    """Build the network that ``spec`` names, load the checkpoint into it and find an image size that it takes.
+
+    Args:
+        spec: As for :func:`resolve`.
+        tensors: Parameters and buffers by name, floating ones of one dtype.
+        image_size: Height and width of the images in pixels; tried out if not given, and then marked as assumed.
+
+    Raises:
+        UnknownArchitecture: There is no such network, the checkpoint does not fit it, or it takes no image we tried.
+    """
+    module = _built(spec, resolve(spec, tensors))
+    wrong = misfits(tensors, module)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UnknownArchitecture(
+            f"The checkpoint does not fit {spec}: {'; '.join(wrong[:3])}{more}.",
+            "Name the function that built the network the checkpoint was saved from.",
+        )
+    module.to(next((value for value in tensors.values() if value.is_floating_point()), torch.zeros(()))).eval()
+    module.load_state_dict(fitted(tensors, module))
+    shape, classes, certain = _probe(spec, module, image_size)
+    assumed = () if certain else (IMAGE_SIZE,)
+    return Architecture("custom", spec, {"spec": spec}, classes, shape, assumed, score=1.0), module
+
+
+def resolve(spec: str, tensors: Params) -> Callable[[], nn.Module]:
+    """Return the function that builds a network on the CPU.
+
+    Args:
+        spec: ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``. The file or package is the user's own
+            code and is executed; the checkpoint never is.
+        tensors: The checkpoint; a torchvision model gets as many classes as its last layer has rows.
+
+    Raises:
+        UnknownArchitecture: There is no such model, file, package or function, or importing it failed.
+    """
+    place, _, function = spec.rpartition(":")
+    if place == "torchvision":
+        return _torchvision(function, tensors)
+    namespace = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
+    factory: Callable[[], nn.Module] | None = getattr(namespace, function, None)
+    if factory is None or not callable(factory):
+        own = [name for name, value in vars(namespace).items() if _is_own_function(value, namespace, name)]
+        raise UnknownArchitecture(f"{place} has no function {function!r}.", nearest(function, own))
+    return factory
+
+
+def _is_own_function(value: object, namespace: ModuleType, name: str) -> bool:
+    return callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == namespace.__name__
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UnknownArchitecture(f"There is no file {path}.", "Pass --model FILE.py:FUNCTION with a path that exists.")
+    module = ModuleType(f"memaudit_model_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up
+    sys.path.append(str(path.parent.resolve()))  # the file may import its neighbours, now or later
+    try:
+        SourceFileLoader(module.__name__, str(path)).exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UnknownArchitecture(
+            f"{path} cannot be imported ({one_line(error)}).", "Try `python FILE.py` to see the whole error."
+        ) from error
+    return module
+
+
+def _from_package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise UnknownArchitecture(
+            f"The module {name!r} cannot be imported ({one_line(error)}).",
+            "Install it, or pass the path of its file: --model FILE.py:FUNCTION.",
+        ) from error
+
+
+def _torchvision(name: str, tensors: Params) -> Callable[[], nn.Module]:
+    models = _import_torchvision()
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UnknownArchitecture(f"torchvision has no classification model {name!r}.", nearest(name, known))
+    with torch.device("meta"):
+        last = list(models.get_model(name, weights=None).state_dict())[-1]
+    classes = {"num_classes": len(tensors[last])} if last in tensors and tensors[last].ndim else {}
+
+    def factory() -> nn.Module:
+        network: nn.Module = models.get_model(name, weights=None, **classes)
+        return network
+
+    return factory
+
+
+def _import_torchvision() -> Any:
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:  # "operator torchvision::nms does not exist" is a RuntimeError
+        raise UnknownArchitecture(
+            f"torchvision cannot be imported next to torch {torch.__version__} ({one_line(error)}).",
+            "Install torch and torchvision of one release from one package index: https://pytorch.org/get-started.",
+        ) from error
+    return models
+
+
+def _built(spec: str, factory: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        module = factory()
+    except (Exception, SystemExit) as error:
+        raise UnknownArchitecture(
+            f"{spec} failed: {one_line(error)}.", "The function must work without arguments."
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise UnknownArchitecture(
+            f"{spec} returned {type(module).__name__}, not a torch.nn.Module.", "Return the network itself."
+        )
+    return module
+
+
+def _probe(spec: str, module: nn.Module, image_size: int | None) -> tuple[tuple[int, int, int], int, bool]:
+    """Return (c, h, w) of an image that the network takes, the number of logits, and whether no other would do."""
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)), None)
+    shapes = [(first.in_channels if isinstance(first, nn.Conv2d) else 3, size, size) for size in SIZES]
+    certain = False
+    if isinstance(first, nn.Linear):
+        shapes = [image_shape(first.in_features)]
+        certain = shapes[0][1] == shapes[0][2]
+    if image_size is not None:
+        shapes, certain = [(shapes[0][0], image_size, image_size)], True
+    reason = ""
+    for shape in shapes:
+        try:
+            with torch.no_grad():
+                logits = module(next(module.parameters()).new_zeros(1, *shape))
+        except Exception as error:  # a stranger's forward may fail in any way
+            reason = one_line(error)
+            continue
+        if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == 1:
+            return shape, logits.shape[1], certain
+        reason = f"it returns {type(logits).__name__} instead of (1, classes) logits"
+    tried = " or ".join("x".join(str(side) for side in shape) for shape in shapes)
+    raise UnknownArchitecture(
+        f"{spec} does not turn an image of {tried} into logits ({reason}).", "Pass the right size with --image-size."
+    )

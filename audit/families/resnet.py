@@ -1,0 +1,183 @@
+"""Residual networks (He et al., https://arxiv.org/abs/1512.03385) under the names of torchvision and of CIFAR codes."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...attacks.params import Params
+from .base import IMAGE_SIZE, Architecture, scored
+
+SHORTCUTS = ("downsample", "shortcut")
+"""What torchvision and the CIFAR implementations call the projection beside a block."""
+
+HEADS = ("fc", "linear", "classifier", "head")
+"""Names of the last layer."""
+
+
+class Convolution(NamedTuple):
+    """A convolution without bias: channels in and out, side of the kernel, groups."""
+
+    inside: int
+    outside: int
+    kernel: int
+    groups: int
+
+
+class Plan(NamedTuple):
+    """One residual block: its convolutions, its stride and the name of its projection ("" where it has none)."""
+
+    convolutions: tuple[Convolution, ...]
+    stride: int
+    projection: str
+
+
+class ResNet:
+    """Basic and bottleneck residual networks of any depth, width and grouping, with an ImageNet or a CIFAR stem.
+
+    Shortcuts are projections (``downsample`` in torchvision, ``shortcut`` in CIFAR implementations) or, in blocks that
+    change shape without having one, the parameter-free option A of the paper's CIFAR section.
+    """
+
+    name: ClassVar[str] = "resnet"
+
+    def recognise(self, tensors: Params) -> Architecture | None:
+        """Return the network whose blocks and widths stand in names and shapes; None without stem, blocks or head."""
+        stem = tensors.get("conv1.weight")
+        if stem is None or stem.ndim != 4 or not stem.numel() or stem.shape[2] not in (1, 3, 7):
+            return None
+        stages = tuple(_stages(tensors, len(stem)))
+        head = next((name for name in HEADS if _is_matrix(tensors.get(f"{name}.weight"))), "")
+        if not stages or not head:
+            return None
+        kernel = stem.shape[2]
+        classes = len(tensors[f"{head}.weight"])
+        architecture = Architecture(
+            family=self.name,
+            name=_title(stages, kernel),
+            layout={
+                "stem": (stem.shape[1], len(stem), kernel),
+                "stages": stages,
+                "head": head,
+                "bias": f"{head}.bias" in tensors,
+            },
+            classes=classes,
+            shape=(stem.shape[1], *((64, 64) if kernel == 7 else (32, 32))),
+            assumed=(IMAGE_SIZE, "stem_pooling") if kernel == 3 and head == "fc" else (IMAGE_SIZE,),
+        )
+        return scored(architecture, self.build(architecture), tensors)
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return the network with ReLU after batch norm, as torchvision and the CIFAR implementations compute it."""
+        layout = architecture.layout
+        with torch.device("meta"):
+            return Residual(layout["stem"], layout["stages"], layout["head"], architecture.classes, layout["bias"])
+
+
+class Residual(nn.Module):
+    """Stem, stages of residual blocks, global average pooling, linear head.
+
+    Args:
+        stem: Channels in, channels out, side of the kernel; a kernel of 7 brings stride 2 and max pooling.
+        stages: The blocks of each stage, registered as ``layer1.0`` and so on.
+        head: Name under which the last layer is registered.
+        classes: Number of logits k.
+        bias: Whether the head has one.
+    """
+
+    def __init__(
+        self, stem: tuple[int, int, int], stages: tuple[tuple[Plan, ...], ...], head: str, classes: int, bias: bool
+    ) -> None:
+        super().__init__()
+        inside, outside, kernel = stem
+        self.conv1 = nn.Conv2d(inside, outside, kernel, 2 if kernel == 7 else 1, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.pool = nn.MaxPool2d(3, 2, 1) if kernel == 7 else nn.Identity()
+        self.stages = tuple(f"layer{index}" for index in range(1, len(stages) + 1))
+        for name, blocks in zip(self.stages, stages, strict=True):
+            self.add_module(name, nn.Sequential(*(Block(plan) for plan in blocks)))
+        self.head = head
+        self.add_module(head, nn.Linear(stages[-1][-1].convolutions[-1].outside, classes, bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (b, k) of images (b, c, h, w)."""
+        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        logits: Tensor = self.get_submodule(self.head)(x.mean((2, 3)))
+        return logits
+
+
+class Block(nn.Module):
+    """Convolutions with batch norm, ReLU between them and after adding the shortcut; the first wide kernel strides."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.depth, self.stride, self.projection = len(plan.convolutions), plan.stride, plan.projection
+        strider = next((i for i, convolution in enumerate(plan.convolutions) if convolution.kernel > 1), 0)
+        for index, (inside, outside, kernel, groups) in enumerate(plan.convolutions):
+            stride = plan.stride if index == strider else 1
+            convolution = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=groups, bias=False)
+            self.add_module(f"conv{index + 1}", convolution)
+            self.add_module(f"bn{index + 1}", nn.BatchNorm2d(outside))
+        if plan.projection:
+            inside, outside = plan.convolutions[0].inside, plan.convolutions[-1].outside
+            convolution = nn.Conv2d(inside, outside, 1, plan.stride, bias=False)
+            self.add_module(plan.projection, nn.Sequential(convolution, nn.BatchNorm2d(outside)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, c', h / stride, w / stride)."""
+        y = x
+        for index in range(1, self.depth + 1):
+            y = torch.relu(y) if index > 1 else y
+            y = self.get_submodule(f"bn{index}")(self.get_submodule(f"conv{index}")(y))
+        return torch.relu(y + self._shortcut(x, y.shape[1]))
+
+    def _shortcut(self, x: Tensor, channels: int) -> Tensor:
+        if self.projection:
+            projected: Tensor = self.get_submodule(self.projection)(x)
+            return projected
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        extra = channels - x.shape[1]
+        return nn.functional.pad(x, (0, 0, 0, 0, extra // 2, extra - extra // 2)) if extra else x
+
+
+def _is_matrix(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.ndim == 2 and tensor.numel() > 0
+
+
+def _stages(tensors: Params, channels: int) -> Iterator[tuple[Plan, ...]]:
+    """Read the stages off the names; ``channels`` come out of the stem."""
+    for stage in count(1):
+        plans: list[Plan] = []
+        while convolutions := tuple(_convolutions(tensors, block := f"layer{stage}.{len(plans)}", channels)):
+            projection = next((name for name in SHORTCUTS if f"{block}.{name}.0.weight" in tensors), "")
+            plans.append(Plan(convolutions, 1 if plans or stage == 1 else 2, projection))
+            channels = convolutions[-1].outside
+        if not plans:
+            return
+        yield tuple(plans)
+
+
+def _convolutions(tensors: Params, block: str, channels: int) -> Iterator[Convolution]:
+    for index in count(1):
+        weight = tensors.get(f"{block}.conv{index}.weight")
+        if weight is None or weight.ndim != 4 or 0 in weight.shape:
+            return
+        outside, share, kernel, _ = weight.shape
+        groups = channels // share if channels % share == 0 else 1
+        yield Convolution(channels, outside, kernel, groups if groups and outside % groups == 0 else 1)
+        channels = outside
+
+
+def _title(stages: tuple[tuple[Plan, ...], ...], kernel: int) -> str:
+    blocks = [plan for stage in stages for plan in stage]
+    first = blocks[0].convolutions
+    depth = 2 + sum(len(plan.convolutions) for plan in blocks)
+    groups = max(convolution.groups for convolution in first)
+    parts = [f"ResNet-{depth}", "ImageNet stem" if kernel == 7 else "CIFAR stem"]
+    parts += [f"width {first[0].outside}"] if first[0].outside != 64 else []
+    return ", ".join([*parts, f"{groups} groups"] if groups > 1 else parts)

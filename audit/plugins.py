@@ -1,0 +1,64 @@
+"""Everything that can be added to memaudit is an entry point; built-ins are found the same way as a stranger's."""
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+
+from .. import MemauditError
+
+
+class PluginError(MemauditError):
+    """There is no such plugin, or it cannot be imported; the message names it and what exists instead."""
+
+
+def available(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group such as ``memaudit.families``, sorted by name; imports nothing."""
+    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return "Did you mean ...?" with the names most like ``name``; without such, up to ten of those that exist."""
+    if alike := difflib.get_close_matches(name, known, n=3):
+        return f"Did you mean {' or '.join(alike)}?"
+    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
+    return f"What exists: {', '.join(known[:10]) or 'nothing'}{more}."
+
+
+def load(group: str, name: str) -> object:
+    """Import the object behind one entry point.
+
+    Raises:
+        PluginError: No plugin of this name (the hint says which exist), or importing it failed.
+    """
+    entries = available(group)
+    if name not in entries:
+        raise PluginError(f"There is no {name!r} in {group}.", nearest(name, list(entries)))
+    try:
+        return entries[name].load()
+    except Exception as error:  # a stranger's module may fail in any way
+        raise PluginError(
+            f"The plugin {name!r} of {group} ({entries[name].value}) cannot be imported: {one_line(error)}.",
+            f"Repair or uninstall the package{_distribution(entries[name])} that brings it.",
+        ) from error
+
+
+def load_all(group: str) -> tuple[dict[str, object], tuple[PluginError, ...]]:
+    """Import every plugin of a group: those that work, by name, and one error for each that does not."""
+    working: dict[str, object] = {}
+    broken: list[PluginError] = []
+    for name in available(group):
+        try:
+            working[name] = load(group, name)
+        except PluginError as error:
+            broken.append(error)
+    return working, tuple(broken)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its text: printable, at most 200 characters, no full stop."""
+    first = next(iter(str(error).strip().splitlines()), "")[:200]
+    text = "".join(character if character.isprintable() else "?" for character in first)
+    return f"{type(error).__name__}: {text}".rstrip(":. ")
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f" {entry.dist.name}" if entry.dist else ""

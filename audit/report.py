@@ -1,0 +1,279 @@
+"""The audit report: one versioned, frozen model that every format renders and every gate judges. No torch here.
+
+Pictures are files beside the report, named by paths relative to the run folder; the JSON holds no pixel.
+Non-finite numbers are stored as null.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .. import MemauditError
+
+SCHEMA_VERSION = "1.0"
+SCHEMA_ID = "https://memaudit.dev/schema/report-1.0.json"
+
+Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
+"""How an attack ended: its loss fell under its tolerance; its schedule ended above it; a budget ended it first; the
+loss became NaN or exploded; it cannot treat this victim."""
+
+Decision = Literal["pass", "fail", "inconclusive"]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class ReportError(MemauditError):
+    """The file is not a report that this version can read."""
+
+
+class Model(BaseModel):
+    """Base of all parts: frozen, and tolerant of fields that a newer minor version added."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Fact(Model):
+    """A value with its provenance."""
+
+    value: bool | int | float | str | list[float] | None
+    source: Literal["given", "inferred", "assumed"]
+    option: str = Field("", description="The command-line option that replaces the value.")
+    evidence: str = Field("", description="Why this value, in words.")
+
+
+class Checkpoint(Model):
+    """One of the two checkpoint files."""
+
+    path: str
+    format: str
+    sha256: str
+    dtypes: list[str] = []
+
+
+class Images(Model):
+    """A set of images that was read: the training set to match against, or held-out controls."""
+
+    path: str
+    sha256: str
+    count: int
+    resized: bool = False
+
+
+class Inputs(Model):
+    """What the audit was given."""
+
+    before: Checkpoint
+    after: Checkpoint
+    data: Images | None = None
+    control: Images | None = None
+
+
+class Architecture(Model):
+    """The recognised network."""
+
+    family: str
+    name: str
+    score: float = Field(description="Share of tensors whose name and shape agree, in [0, 1].")
+    classes: int
+    shape: tuple[int, int, int] = Field(description="Channels, height, width of an input image.")
+    parameters: int
+    tensors: int
+    moved: list[str] = Field(description="Names of the tensors that training changed.")
+
+
+class Recipe(Model):
+    """How the model was trained."""
+
+    optimizer: Fact
+    size: Fact
+    lr: Fact
+    batch_size: Fact
+    epochs: Fact
+    momentum: Fact
+    nesterov: Fact
+    weight_decay: Fact
+    batch_norm: Fact
+    image_size: Fact
+    normalise: Fact
+
+
+class SearchPoint(Model):
+    """One candidate of the learning-rate search (SimuDy, section 3 and Fig. 3)."""
+
+    lr: float
+    loss: Number = Field(description="Attacker-visible loss after the early steps; lower is better.")
+    change_ratio: Number = Field(description="Norm of the simulated parameter change over the real one.")
+    iterations: int
+    status: str
+    chosen: bool = False
+
+
+class Scores(Model):
+    """Similarity of one reconstruction to one training image."""
+
+    ssim: float = Field(description="Pixels in [0, 1], data range 1, Gaussian window.")
+    ssim_paper: float = Field(description="As the SimuDy authors score: normalised space, uniform window.")
+    psnr: float = Field(description="Decibel, peak 1, at most 100.")
+    mse: float
+
+
+class Match(Model):
+    """One training image and the reconstruction paired with it."""
+
+    sample: int
+    name: str
+    label: str = ""
+    dummy: int
+    scores: Scores
+    p_value: Number = Field(None, description="Against the same reconstructions matched to control images.")
+    recovered: bool
+    original: str = Field(description="Picture, relative to the run folder.")
+    reconstruction: str = Field(description="Picture, relative to the run folder.")
+
+
+class Dummy(Model):
+    """One reconstructed image, matched or not."""
+
+    dummy: int
+    label: int
+    influence: Number = Field(description="Norm of its summed gradient (SimuDy, section 4.5).")
+    picture: str
+
+
+class Metrics(Model):
+    """Aggregates over the matches of one attack; these are the names that gates use."""
+
+    ssim_mean: float
+    ssim_max: float
+    ssim_paper_mean: float
+    psnr_mean: float
+    recovered: int
+    recovered_fraction: float
+    control_ssim_mean: Number = None
+    control_ssim_max: Number = None
+
+
+class AttackResult(Model):
+    """One attack's outcome and evidence."""
+
+    name: str
+    status: Status
+    reason: str = ""
+    options: dict[str, Any] = {}
+    loss: Number
+    iterations: int
+    seconds: float
+    peak_memory_bytes: int
+    metrics: Metrics | None = None
+    matches: list[Match] = []
+    reconstructions: list[Dummy] = []
+    curve: list[tuple[int, Number]] = Field([], description="(iteration, loss) pairs, thinned.")
+
+
+class LeaderboardRow(Model):
+    """One attack, ranked by mean SSIM, then by loss."""
+
+    rank: int
+    attack: str
+    status: Status
+    ssim_mean: Number
+    ssim_max: Number
+    recovered: int | None
+    loss: Number
+    seconds: float
+
+
+class GateResult(Model):
+    """One gate expression and what it found."""
+
+    expression: str
+    status: Decision
+    reason: str
+
+
+class Verdict(Model):
+    """The decision, one sentence for people, and the gates behind it."""
+
+    status: Decision
+    summary: str
+    gates: list[GateResult] = []
+
+
+class Environment(Model):
+    """Versions and hardware."""
+
+    memaudit: str
+    python: str
+    torch: str
+    platform: str
+    device: str
+    threads: int
+
+
+class AuditReport(Model):
+    """The whole report."""
+
+    schema_id: str = Field(SCHEMA_ID, alias="$schema")
+    schema_version: str = SCHEMA_VERSION
+    created: str = Field(description="ISO 8601, UTC.")
+    command: str
+    seed: int
+    verdict: Verdict
+    inputs: Inputs
+    architecture: Architecture
+    recipe: Recipe
+    search: list[SearchPoint] = []
+    attacks: list[AttackResult]
+    leaderboard: list[LeaderboardRow] = []
+    limitations: list[str] = []
+    environment: Environment
+
+    def assumptions(self) -> dict[str, Fact]:
+        """Return the recipe's fields that were neither given nor inferred, by name."""
+        facts = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
+        return {name: fact for name, fact in facts.items() if fact.source == "assumed"}
+
+    def to_json(self) -> str:
+        """Return the report as an indented JSON document ending in a newline."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of :class:`AuditReport` (draft 2020-12)."""
+    found = AuditReport.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **found}
+
+
+def load(path: Path) -> AuditReport:
+    """Read a report, or the report of a run folder. Raises :class:`ReportError`."""
+    path = path / "report.json" if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = str(content["schema_version"])
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise ReportError(
+                f"{path} has report schema {version}; this memaudit reads {SCHEMA_VERSION}.",
+                "Install a matching version.",
+            )
+        return AuditReport.model_validate(content)
+    except FileNotFoundError:
+        raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ReportError(
+            f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

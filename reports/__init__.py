@@ -1,0 +1,1 @@
+"""Top floor: an audit report becomes files."""

@@ -1,0 +1,48 @@
+"""Writing a report's text: whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+from .. import MemauditError
+
+
+class FormatError(MemauditError):
+    """The report cannot be written where it was asked for."""
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` beside ``path`` and rename it into place; parent folders are created.
+
+    A symbolic link is followed, and a device or a pipe is refused rather than replaced.
+
+    Returns:
+        ``path``, as given.
+
+    Raises:
+        FormatError: The destination is no regular file, or its folder cannot be written to.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise FormatError(f"{path} is a folder.", f"Name a file in it, for example {path / 'report'}.")
+    if target.exists() and not target.is_file():
+        raise FormatError(f"{path} is not a regular file.", "Name an ordinary file.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FormatError(f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.") from None
+    return path
+
+
+def _replace(target: Path, content: bytes) -> None:
+    part = target.with_name(f".memaudit-{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

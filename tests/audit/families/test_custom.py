@@ -1,0 +1,176 @@
+"""Networks that the user names, and everything that can be wrong with the name."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.audit.families.custom import fit, resolve
+from torch import nn
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, size=28):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4)
+        self.out = nn.Linear(4 * (size // 2) ** 2, 5)
+        self.register_buffer("scale", torch.tensor(2.0), persistent=False)
+
+    def forward(self, x):
+        return self.out((self.scale * torch.tanh(self.norm(self.conv(x)))).flatten(1))
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = Net()
+
+    def forward(self, x):
+        return self.model(x)
+
+def make():
+    return Net()
+
+def broken():
+    raise ValueError("no luck\\nat all")
+
+def number():
+    return 3
+
+def leave():
+    raise SystemExit(1)
+
+def perceptron():
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.Tanh(), nn.Linear(5, 2))
+
+def empty():
+    return nn.Identity()
+
+def segmenter():
+    return nn.Conv2d(3, 2, 1)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "nets.py").write_text(SOURCE)
+    return tmp_path / "nets.py"
+
+
+def state(file: Path, function: str = "make") -> dict[str, torch.Tensor]:
+    return resolve(f"{file}:{function}", {})().state_dict()
+
+
+def refused(spec: str, tensors: dict[str, torch.Tensor], *parts: str, size: int | None = None) -> str:
+    with pytest.raises(UnknownArchitecture) as caught:
+        fit(spec, tensors, size)
+    for part in parts:
+        assert part in caught.value.message
+    assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.hint
+    return caught.value.hint
+
+
+def test_a_function_in_a_file(file: Path) -> None:
+    tensors = state(file)
+    architecture, module = detect(tensors, f"{file}:make")
+    assert (architecture.family, architecture.name) == ("custom", f"{file}:make")
+    assert (architecture.shape, architecture.classes, architecture.score) == ((1, 28, 28), 5, 1)
+    assert architecture.assumed == ("image_size",)
+    assert not module.training
+    assert torch.equal(module.state_dict()["out.weight"], tensors["out.weight"])
+
+
+def test_a_class_will_do(file: Path) -> None:
+    assert fit(f"{file}:Net", state(file))[0].classes == 5
+
+
+def test_a_network_that_wraps_another(file: Path) -> None:
+    tensors = state(file)
+    _, module = fit(f"{file}:Outer", tensors)
+    assert torch.equal(module.state_dict()["model.out.weight"], tensors["out.weight"])
+
+
+def test_double_precision(file: Path) -> None:
+    tensors = {name: value.double() if value.is_floating_point() else value for name, value in state(file).items()}
+    _, module = fit(f"{file}:make", tensors)
+    assert {value.dtype for value in module.parameters()} == {torch.float64}
+
+
+def test_without_counters(file: Path) -> None:
+    tensors = {name: value for name, value in state(file).items() if not name.endswith("num_batches_tracked")}
+    assert fit(f"{file}:make", tensors)[0].score == 1
+
+
+def test_a_file_may_import_its_neighbours(file: Path) -> None:
+    (file.parent / "front.py").write_text("from nets import make as there\ndef make():\n    return there()\n")
+    assert fit(f"{file.parent / 'front.py'}:make", state(file))[0].classes == 5
+
+
+def test_a_function_in_a_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / "my_nets_package.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(file.parent))
+    assert fit("my_nets_package:make", state(file))[0].classes == 5
+
+
+def test_image_size(file: Path) -> None:
+    assert fit(f"{file}:make", state(file), 28)[0].assumed == ()
+    assert "--image-size" in refused(f"{file}:make", state(file), "1x32x32", size=32)
+
+
+def test_a_perceptron_fixes_its_size(file: Path) -> None:
+    architecture, _ = fit(f"{file}:perceptron", state(file, "perceptron"))
+    assert (architecture.shape, architecture.assumed) == ((3, 4, 4), ())
+
+
+def test_torchvision() -> None:
+    from torchvision import models
+
+    tensors = models.squeezenet1_1(num_classes=7).state_dict()
+    architecture, _ = detect(tensors, "torchvision:squeezenet1_1")
+    assert (architecture.classes, architecture.shape) == (7, (3, 32, 32))
+
+
+def test_unknown_torchvision_model() -> None:
+    assert "resnet18" in refused("torchvision:resnet81", {}, "'resnet81'")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    refused(f"{tmp_path}/none.py:make", {}, "none.py")
+
+
+def test_no_such_package() -> None:
+    refused("no_such_package_here:make", {}, "'no_such_package_here'", "ModuleNotFoundError")
+
+
+def test_no_such_function(file: Path) -> None:
+    hint = refused(f"{file}:zzz", {}, "'zzz'")
+    assert "make" in hint
+    assert "Tensor" not in hint
+    assert refused(f"{file}:mak", {}, "'mak'") == "Did you mean make?"
+
+
+@pytest.mark.parametrize("text", ["def make(:", "raise OSError('gone')", "import sys; sys.exit(3)", "import no_such_x"])
+def test_a_file_that_cannot_be_imported(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    refused(f"{tmp_path}/bad.py:make", {}, "bad.py")
+
+
+def test_functions_that_do_not_build_a_network(file: Path) -> None:
+    refused(f"{file}:broken", {}, "ValueError: no luck")
+    refused(f"{file}:leave", {}, "SystemExit")
+    refused(f"{file}:number", {}, "returned int")
+    refused(f"{file}:empty", {"a": torch.ones(2)}, "'a' is not part")
+    refused(f"{file}:make", {}, "does not fit", "'conv.weight' is missing from the checkpoint", "and ")
+
+
+def test_a_checkpoint_of_another_network(file: Path) -> None:
+    tensors = state(file) | {"out.weight": torch.ones(5, 9), "extra": torch.ones(2)}
+    refused(f"{file}:make", tensors, "'out.weight' is (5, 9)", "'extra' is not part")
+
+
+def test_a_network_without_logits(file: Path) -> None:
+    tensors = nn.Conv2d(3, 2, 1).state_dict()
+    refused(f"{file}:segmenter", tensors, "3x32x32", "logits")

@@ -1,0 +1,121 @@
+import dataclasses
+import math
+import time
+from typing import ClassVar
+
+import pytest
+import torch
+
+from memaudit.attacks.simudy import SimuDy
+from memaudit.audit import drive as driving
+from memaudit.audit.drive import Budget, Interrupted, drive
+from memaudit.audit.store import Store
+
+ATTACK = SimuDy(iterations=12, step_size=0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing(SimuDy):
+    """SimuDy whose loss becomes ``loss`` at step ``at``."""
+
+    name: ClassVar[str] = "failing"
+    at: int = 4
+    value: float = math.nan
+
+    def step(self, victim, recipe, state):
+        state = super().step(victim, recipe, state)
+        return dataclasses.replace(state, loss=self.value) if state.step == self.at else state
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopped(SimuDy):
+    """SimuDy during which the user presses Ctrl-C at step ``at``."""
+
+    name: ClassVar[str] = "stopped"
+    at: int = 5
+
+    def step(self, victim, recipe, state):
+        if state.step == self.at:
+            raise KeyboardInterrupt
+        return super().step(victim, recipe, state)
+
+
+@pytest.fixture
+def scene(tiny):
+    return tiny[0], tiny[1], 0
+
+
+def test_runs_to_the_end_of_the_schedule(scene):
+    events = []
+    outcome = drive(ATTACK, *scene, listener=events.append)
+    assert outcome.steps == 12
+    assert [event.step for event in events] == list(range(1, 13))
+    assert all(event.total == 12 and "loss" in event.values for event in events)
+    assert [step for step, _ in outcome.curve] == list(range(1, 13))
+    assert outcome.reconstruction.images.shape == (4, 3, 2, 2)
+    assert outcome.seconds > 0
+    assert outcome.peak_bytes > 0
+
+
+def test_converged_and_stalled_differ_by_the_tolerance(scene):
+    assert drive(dataclasses.replace(ATTACK, tolerance=2.0), *scene).status == "converged"
+    assert drive(dataclasses.replace(ATTACK, tolerance=0.0), *scene).status == "stalled"
+
+
+def test_budget_in_steps_then_the_rest_is_the_uninterrupted_run(scene, tmp_path):
+    job = Store(tmp_path).job("a")
+    part = drive(ATTACK, *scene, job=job, budget=Budget(steps=5))
+    assert (part.status, part.steps) == ("budget_spent", 5)
+    rest = drive(ATTACK, *scene, job=job)
+    whole = drive(ATTACK, *scene)
+    assert torch.equal(rest.reconstruction.images, whole.reconstruction.images)
+    assert rest.curve == whole.curve
+    assert rest.seconds > part.seconds
+
+
+def test_a_finished_job_is_not_run_again(scene, tmp_path):
+    job = Store(tmp_path).job("a")
+    first = drive(ATTACK, *scene, job=job)
+    events = []
+    again = drive(ATTACK, *scene, job=job, listener=events.append)
+    assert events == []
+    assert torch.equal(first.reconstruction.images, again.reconstruction.images)
+    assert again.status == first.status
+
+
+def test_deadline_in_the_past_ends_at_once_with_a_reconstruction(scene):
+    outcome = drive(ATTACK, *scene, budget=Budget(deadline=time.monotonic()))
+    assert (outcome.status, outcome.steps, outcome.curve) == ("budget_spent", 0, ())
+    assert outcome.reconstruction.images.shape == (4, 3, 2, 2)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e9])
+def test_divergence_is_an_outcome_with_the_last_finite_state(scene, value):
+    outcome = drive(Failing(iterations=12, step_size=0.1, value=value), *scene)
+    assert (outcome.status, outcome.steps) == ("diverged", 3)
+    assert torch.isfinite(outcome.reconstruction.images).all()
+    assert all(math.isfinite(loss) for _, loss in outcome.curve)
+
+
+def test_a_diverged_job_stays_diverged(scene, tmp_path):
+    job = Store(tmp_path).job("a")
+    attack = Failing(iterations=12, step_size=0.1)
+    assert drive(attack, *scene, job=job).status == "diverged"
+    assert drive(attack, *scene, job=job).status == "diverged"
+
+
+def test_ctrl_c_saves_and_resumes(scene, tmp_path):
+    job = Store(tmp_path).job("a")
+    with pytest.raises(Interrupted) as stop:
+        drive(Stopped(iterations=12, step_size=0.1), *scene, job=job)
+    assert stop.value.exit_code == 130
+    assert job.load(scene[0].like)[0].step == 5
+    assert torch.equal(drive(ATTACK, *scene, job=job).state.variables["x"], drive(ATTACK, *scene).state.variables["x"])
+
+
+def test_state_is_saved_while_running(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(driving, "SAVE_SECONDS", 0.0)
+    job, seen = Store(tmp_path).job("a"), []
+    drive(ATTACK, *scene, job=job, listener=lambda event: seen.append(job.path.exists()))
+    assert seen[1:] == [True] * 11
+    assert not list(job.path.parent.glob("*.tmp"))

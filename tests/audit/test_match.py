@@ -1,0 +1,212 @@
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from memaudit.attacks.base import Normalisation, Reconstruction
+from memaudit.audit.data.base import DataError, TrainingSet
+from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, null_scores, p_value
+from memaudit.audit.metrics import ssim_matrix
+from torch import Tensor
+
+METHODS: tuple[Method, ...] = ("hungarian", "greedy")
+NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
+
+
+def noise(count: int, seed: int, side: int = 12) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def training_set(images: Tensor) -> TrainingSet:
+    count = len(images)
+    names = tuple(f"{index}.png" for index in range(count))
+    return TrainingSet(images, torch.full((count,), -1), names, (), "digest", False)
+
+
+def reconstruction(images: Tensor) -> Reconstruction:
+    count = len(images)
+    normalised = NORMALISATION.from_pixels(images)
+    return Reconstruction(images, normalised, torch.zeros(count).long(), torch.zeros(count), 0.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(4, 4), (3, 6), (6, 3), (1, 5), (5, 1), (1, 1), (0, 3), (3, 0)])
+def test_assignments_are_one_to_one(method: Method, shape: tuple[int, int]) -> None:
+    scores = np.random.default_rng(0).normal(size=shape)
+    pairs = assign(scores, method)
+    assert len(pairs) == min(shape)
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == min(shape)
+    assert all(0 <= row < shape[0] and 0 <= column < shape[1] for row, column in pairs)
+
+
+def total(scores: np.ndarray, method: Method) -> float:
+    return float(sum(scores[pair] for pair in assign(scores, method)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_greedy_never_beats_hungarian(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=generator.integers(1, 12, 2))
+    assert total(scores, "greedy") <= total(scores, "hungarian") + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hungarian_is_the_best_of_all_permutations(seed: int) -> None:
+    scores = np.random.default_rng(seed).normal(size=(5, 5))
+    best = max(sum(scores[row, column] for row, column in enumerate(order)) for order in permutations(range(5)))
+    assert total(scores, "hungarian") == pytest.approx(best)
+
+
+def test_greedy_takes_the_best_pair_first() -> None:
+    scores = np.array([[0.9, 0.8], [0.7, 0.0]])
+    assert assign(scores, "greedy") == [(0, 0), (1, 1)]
+    assert sorted(assign(scores, "hungarian")) == [(0, 1), (1, 0)]
+
+
+def test_greedy_as_the_authors_compute_it() -> None:
+    scores = np.random.default_rng(0).normal(size=(7, 9))
+    left, wanted = scores.copy(), []
+    for _ in range(7):
+        row, column = np.unravel_index(left.argmax(), left.shape)
+        wanted.append((int(row), int(column)))
+        left[row], left[:, column] = -np.inf, -np.inf
+    assert assign(scores, "greedy") == wanted
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_permuted_copy_is_found(method: Method) -> None:
+    images = noise(5, 0)
+    order = torch.tensor([3, 1, 4, 0, 2])
+    matches = match(reconstruction(images[order]), training_set(images), NORMALISATION, method=method)
+    assert [found.sample for found in matches] == list(range(5))
+    assert [int(order[found.dummy]) for found in matches] == list(range(5))
+    for found in matches:
+        assert found.ssim == pytest.approx(1)
+        assert found.ssim_paper == pytest.approx(1)
+        assert found.psnr == 100
+        assert found.mse == 0
+        assert found.p_value is None
+        assert found.recovered
+
+
+@pytest.mark.parametrize(("samples", "dummies"), [(3, 6), (6, 3)])
+def test_counts_that_differ(samples: int, dummies: int) -> None:
+    matches = match(reconstruction(noise(dummies, 1)), training_set(noise(samples, 0)), NORMALISATION)
+    assert len(matches) == 3
+    assert [found.sample for found in matches] == sorted({found.sample for found in matches})
+    assert len({found.dummy for found in matches}) == 3
+
+
+def test_scores_are_those_of_the_pair() -> None:
+    truth, guess = noise(3, 0), (noise(3, 0) + 0.2 * noise(3, 1)).clamp(0, 1)
+    for found in match(reconstruction(guess), training_set(truth), NORMALISATION):
+        x, y = truth[found.sample, None], guess[found.dummy, None]
+        assert found.ssim == pytest.approx(float(ssim_matrix(x, y, "audit")))
+        paper = ssim_matrix(NORMALISATION.from_pixels(x), NORMALISATION.from_pixels(y), "paper")
+        assert found.ssim_paper == pytest.approx(float(paper))
+        assert found.mse == pytest.approx(float((x - y).square().mean()))
+        assert found.psnr == pytest.approx(-10 * np.log10(found.mse))
+
+
+def test_the_papers_score_sees_what_was_not_clamped() -> None:
+    images = noise(2, 0)
+    claim = reconstruction(images)
+    stretched = replace(claim, normalised=2 * claim.normalised)
+    before, after = (match(claim, training_set(images), NORMALISATION)[0] for claim in (claim, stretched))
+    assert after.ssim == before.ssim
+    assert after.ssim_paper < before.ssim_paper
+
+
+def test_recovered_without_a_control_set_is_the_threshold_alone() -> None:
+    truth = noise(6, 0)
+    mixed = torch.stack(
+        [
+            (1 - share) * image + share * noise(1, 9)[0]
+            for image, share in zip(truth, (0, 0.2, 0.4, 0.6, 0.8, 1), strict=True)
+        ]
+    )
+    matches = match(reconstruction(mixed), training_set(truth), NORMALISATION)
+    assert {found.recovered for found in matches} == {True, False}
+    assert all(found.recovered is (found.ssim >= RECOVERED_SSIM) for found in matches)
+
+
+def test_with_a_control_set_recovered_must_beat_chance() -> None:
+    """Every image is nearly the same: a high SSIM says nothing."""
+    common = noise(1, 0)
+    alike = (common + 0.01 * noise(44, 1)).clamp(0, 1)
+    truth, control, guess = alike[:2], alike[2:42], alike[42:]
+    alone = match(reconstruction(guess), training_set(truth), NORMALISATION)
+    controlled = match(reconstruction(guess), training_set(truth), NORMALISATION, training_set(control))
+    assert all(found.recovered and found.p_value is None for found in alone)
+    assert not any(found.recovered for found in controlled)
+    assert all(found.p_value is not None and 0.01 < found.p_value <= 1 for found in controlled)
+
+
+def test_with_a_control_set_a_true_copy_stands_out() -> None:
+    truth, control = noise(4, 0), noise(200, 1)
+    for found in match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(control)):
+        assert found.recovered
+        assert found.p_value == pytest.approx(1 / 201)
+
+
+@pytest.mark.parametrize(
+    ("control", "size", "dummies", "expected"),
+    [(12, 4, 4, 12), (13, 4, 4, 12), (15, 4, 2, 6), (3, 4, 4, 3), (3, 4, 2, 2), (4, 4, 9, 4), (7, 4, 4, 4)],
+)
+def test_the_null_is_made_of_whole_folds(control: int, size: int, dummies: int, expected: int) -> None:
+    null = null_scores(noise(dummies, 0), training_set(noise(control, 1)), size, "hungarian")
+    assert null.shape == (expected,)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_null_is_the_same_matching_on_each_fold(method: Method) -> None:
+    images, control = noise(3, 0), noise(9, 1)
+    wanted = []
+    for fold in control.split(3):
+        scores = ssim_matrix(fold, images, "audit").numpy()
+        wanted += [scores[pair] for pair in assign(scores, method)]
+    np.testing.assert_array_equal(null_scores(images, training_set(control), 3, method), wanted)
+
+
+def test_p_values_are_within_bounds_and_fall() -> None:
+    null = np.random.default_rng(0).normal(size=99)
+    values = [p_value(score, null) for score in np.linspace(-5, 5, 50)]
+    assert values[0] == 1
+    assert values[-1] == pytest.approx(0.01)
+    assert values == sorted(values, reverse=True)
+    assert p_value(float(null.max()), null) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("shared", [1, 3])
+def test_a_control_set_with_training_images_is_refused(shared: int) -> None:
+    truth = noise(4, 0)
+    control = torch.cat([noise(6, 1), truth[:shared].clone()])
+    with pytest.raises(DataError, match=f"^{shared} of the {6 + shared} control images are training images") as caught:
+        match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(control))
+    assert "held out" in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["training", "control"])
+def test_shapes_that_differ_are_refused(role: str) -> None:
+    fits, other = training_set(noise(2, 0)), training_set(noise(2, 1, side=9))
+    truth, control = (other, None) if role == "training" else (fits, other)
+    with pytest.raises(
+        DataError, match=rf"The {role} images have shape \(3, 9, 9\), the reconstructions \(3, 12, 12\)"
+    ):
+        match(reconstruction(noise(2, 2)), truth, NORMALISATION, control)
+
+
+def test_a_diverged_reconstruction_is_matched_but_not_recovered() -> None:
+    truth = noise(2, 0)
+    matches = match(reconstruction(torch.full_like(truth, float("nan"))), training_set(truth), NORMALISATION)
+    assert len(matches) == 2
+    assert not any(found.recovered for found in matches)
+    assert all(np.isfinite([found.ssim, found.ssim_paper, found.psnr, found.mse]).all() for found in matches)
+
+
+def test_matches_are_plain_values() -> None:
+    (found,) = match(reconstruction(noise(1, 0)), training_set(noise(1, 0)), NORMALISATION)
+    assert found == Match(0, 0, found.ssim, found.ssim_paper, 100.0, 0.0, None, True)
+    assert [type(value) for value in vars(found).values()] == [int, int, float, float, float, float, type(None), bool]

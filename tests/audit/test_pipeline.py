@@ -1,0 +1,162 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+
+from memaudit.audit.pipeline import ScanRequest, scan
+from memaudit.audit.report import load
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def audited(leak, tmp_path_factory):
+    torch.set_num_threads(1)
+    events, out = [], tmp_path_factory.mktemp("runs") / "run"
+    request = ScanRequest(
+        leak.before, leak.after, data=leak.data, control=leak.control, normalise="0.5;0.25", epochs=10,
+        options=("simudy.iterations=60",), out=out,
+    )  # fmt: skip
+    return scan(request, events.append), events, out, request
+
+
+def test_finds_the_leak_with_the_learning_rate_unknown(audited):
+    report, *_ = audited
+    attack = report.attacks[0]
+    assert report.verdict.status == "fail"
+    assert attack.status == "converged"
+    assert attack.metrics.ssim_mean > 0.8
+    assert attack.metrics.recovered == 4
+    assert attack.metrics.control_ssim_max < 0.4
+    assert [match.name for match in attack.matches] == ["astronaut", "chelsea", "coffee", "rocket"] or len(
+        {match.name for match in attack.matches}
+    ) == 4
+    assert all(match.p_value == pytest.approx(1 / 5) for match in attack.matches)
+    assert {match.dummy for match in attack.matches} == {0, 1, 2, 3}
+
+
+def test_search_trace_holds_every_candidate(audited):
+    report, *_ = audited
+    assert len(report.search) >= 5
+    assert sum(point.chosen for point in report.search) == 1
+    chosen = next(point for point in report.search if point.chosen)
+    assert chosen.lr == report.recipe.lr.value
+    assert chosen.loss == min(point.loss for point in report.search)
+    assert 0.005 < chosen.lr < 0.06
+    assert report.recipe.lr.source == "inferred"
+
+
+def test_every_assumption_is_marked_and_warned_of_once(audited):
+    report, events, *_ = audited
+    warnings = [event.message for event in events if event.stage == "warning"]
+    assert len(warnings) == 1
+    for name, fact in report.assumptions().items():
+        if fact.option:
+            assert f"{name} = {fact.value} ({fact.option})" in warnings[0]
+    assert report.recipe.epochs.source == "given"
+    assert report.recipe.batch_size.source == "assumed"
+
+
+def test_run_folder_holds_reports_evidence_and_nothing_half_written(audited):
+    report, _, out, _ = audited
+    found = files(out)
+    assert {"report.json", "report.html", "events.jsonl"} <= found
+    pictures = {m.original for m in report.attacks[0].matches} | {d.picture for d in report.attacks[0].reconstructions}
+    assert len(pictures) == 8
+    assert pictures <= found
+    assert not any(name.endswith(".tmp") for name in found)
+    assert load(out) == report
+    assert "not given" not in json.loads((out / "report.json").read_text())["verdict"]["summary"]
+
+
+def test_the_same_request_again_reuses_everything(audited):
+    report, _, out, request = audited
+    events = []
+    again = scan(request, events.append)
+    assert not [event for event in events if event.step]
+    assert again.attacks == report.attacks
+    assert again.search == report.search
+
+
+def test_the_same_seed_gives_the_same_numbers_in_another_folder(audited, tmp_path):
+    report, _, out, request = audited
+    again = scan(dataclasses.replace(request, out=tmp_path / "other"))
+    timeless = {"seconds": 0, "peak_memory_bytes": 0}
+    assert again.attacks[0].model_copy(update=timeless) == report.attacks[0].model_copy(update=timeless)
+    for picture in (out / "evidence").rglob("*.png"):
+        assert picture.read_bytes() == (tmp_path / "other" / picture.relative_to(out)).read_bytes()
+
+
+def test_without_data_there_is_no_claim(leak, options, tmp_path):
+    report = scan(ScanRequest(leak.before, leak.after, lr=0.02, size=4, out=tmp_path / "run", **options))
+    attack = report.attacks[0]
+    assert report.verdict.status == "inconclusive"
+    assert (attack.metrics, attack.matches) == (None, [])
+    assert len(attack.reconstructions) == 4
+    assert attack.loss < 0.1
+    assert all(dummy.influence > 0 for dummy in attack.reconstructions)
+    assert "--data" in report.verdict.summary
+    assert report.leaderboard[0].ssim_mean is None
+    assert report.search == []
+
+
+def test_more_or_fewer_dummies_than_images(leak, options, tmp_path):
+    for size in (2, 6):
+        request = ScanRequest(
+            leak.before, leak.after, data=leak.data, lr=0.02, size=size, out=tmp_path / str(size), **options
+        )
+        report = scan(request)
+        assert len(report.attacks[0].matches) == min(size, 4)
+        assert len(report.attacks[0].reconstructions) == size
+
+
+def test_a_time_budget_that_is_too_short_clears_nothing(leak, options, tmp_path):
+    request = ScanRequest(leak.before, leak.after, data=leak.data, max_time=0.001, out=tmp_path / "run", **options)
+    report = scan(request)
+    assert report.attacks[0].status == "budget_spent"
+    assert report.verdict.status == "inconclusive"
+
+
+def test_a_diverged_attack_never_stops_the_run(leak, options, tmp_path):
+    settings = (*options["options"], "simudy.step_size=1e30", "simudy.distance=euclidean")
+    request = ScanRequest(
+        leak.before, leak.after, data=leak.data, lr=0.02, out=tmp_path / "run", **{**options, "options": settings}
+    )
+    report = scan(request)
+    assert report.attacks[0].status == "diverged"
+    assert report.verdict.status in ("inconclusive", "fail")
+    assert any("diverged" in text for text in report.limitations)
+
+
+BARE = {
+    "mlp": lambda: torch.nn.Sequential(torch.nn.Linear(784, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2)),
+    "resnet18": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=2),
+    "vgg11_bn": lambda: torchvision.models.vgg11_bn(num_classes=2),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_the_bare_command_runs_to_a_report(name, tmp_path):
+    """Nothing known but the two files: every recognised architecture gets to a report (two steps of each attack)."""
+    network = BARE[name]()
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    after = {
+        k: v + 1e-3 * torch.randn_like(v) if v.is_floating_point() else v
+        for k, v in load_file(tmp_path / "a.safetensors").items()
+    }
+    save_file(after, tmp_path / "b.safetensors")
+    request = ScanRequest(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", max_iterations=1, out=tmp_path / "run",
+        options=("simudy.epochs=1",),
+    )  # fmt: skip
+    report = scan(request)
+    assert report.recipe.size.value == 4
+    assert report.recipe.size.source == "assumed"
+    assert report.architecture.shape == ((1, 28, 28) if name == "mlp" else (3, 64, 64))
+    assert report.verdict.status == "inconclusive"
+    assert (tmp_path / "run" / "report.html").stat().st_size > 5000

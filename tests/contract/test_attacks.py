@@ -1,0 +1,91 @@
+"""One contract for every registered attack: shapes, finite numbers, purity, seeds, saving in the middle."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from memaudit.attacks.base import State
+from memaudit.audit import plugins
+from memaudit.audit.options import build
+from memaudit.audit.store import Store
+
+ATTACKS = list(plugins.available("memaudit.attacks"))
+STEPS = 6
+
+
+@pytest.fixture(params=ATTACKS)
+def attack(request):
+    return build([request.param], [], max_iterations=STEPS)[0]
+
+
+def stepped(attack, victim, recipe, state, count):
+    for _ in range(count):
+        state = attack.step(victim, recipe, state)
+    return state
+
+
+def tensors(state: State) -> dict[str, torch.Tensor]:
+    groups = {"variables": state.variables, "constants": state.constants, "memory": state.memory}
+    return {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
+
+
+def assert_same(a: State, b: State) -> None:
+    assert (a.step, a.loss, a.done) == (b.step, b.loss, b.done)
+    left, right = tensors(a), tensors(b)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert torch.equal(value, right[name]), name
+
+
+def test_options_are_a_frozen_dataclass_with_a_cited_source(attack):
+    assert dataclasses.is_dataclass(attack)
+    assert attack.__dataclass_params__.frozen
+    assert "et al." in type(attack).__doc__
+    assert all(f"{field.name}:" in type(attack).__doc__ for field in dataclasses.fields(attack))
+
+
+def test_shapes_and_finite_numbers(attack, tiny):
+    victim, recipe, *_ = tiny
+    state = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS)
+    found = attack.finish(victim, recipe, state)
+    assert state.done
+    assert found.images.shape == found.normalised.shape == (recipe.size, *victim.shape)
+    assert 0 <= float(found.images.min()) <= float(found.images.max()) <= 1
+    assert found.labels.shape == found.influence.shape == (recipe.size,)
+    assert torch.isfinite(found.influence).all()
+    assert found.loss >= 0
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(attack, tiny):
+    victim, recipe, *_ = tiny
+    runs = [stepped(attack, victim, recipe, attack.init(victim, recipe, seed), 3) for seed in (0, 0, 1)]
+    assert_same(runs[0], runs[1])
+    assert any(not torch.equal(a, b) for a, b in zip(tensors(runs[0]).values(), tensors(runs[2]).values(), strict=True))
+
+
+def test_global_generators_are_not_touched(attack, tiny):
+    victim, recipe, *_ = tiny
+    before = torch.get_rng_state()
+    stepped(attack, victim, recipe, attack.init(victim, recipe, 0), 2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_step_leaves_its_input_untouched(attack, tiny):
+    victim, recipe, *_ = tiny
+    state = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), 2)
+    copy = {name: value.clone() for name, value in tensors(state).items()}
+    attack.step(victim, recipe, state)
+    assert all(torch.equal(value, copy[name]) for name, value in tensors(state).items())
+
+
+def test_a_saved_state_goes_on_to_the_same_bytes(attack, tiny, tmp_path):
+    victim, recipe, *_ = tiny
+    whole = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS)
+    half = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS // 2)
+    job = Store(tmp_path).job("contract")
+    job.save(half, {"seconds": 1.5})
+    loaded, extra = job.load(victim.like)
+    assert extra == {"seconds": 1.5}
+    assert_same(loaded, half)
+    assert_same(stepped(attack, victim, recipe, loaded, STEPS - STEPS // 2), whole)

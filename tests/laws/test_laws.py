@@ -1,0 +1,107 @@
+"""The laws of docs/architecture.md, by reading the source."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STOREYS = ["attacks", "audit", "reports"]
+FILES = [ROOT / "__init__.py", *(file for storey in STOREYS for file in sorted((ROOT / storey).rglob("*.py")))]
+
+
+def imports(file: Path) -> list[str]:
+    """Return what a file imports, relative names resolved to ``memaudit...``."""
+    parts = ("memaudit", *file.relative_to(ROOT).with_suffix("").parts)
+    package = parts[:-1]
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *([node.module] if node.module else [])))
+            found += [f"{module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def storey(file: Path) -> int:
+    top = file.relative_to(ROOT).parts[0]
+    return STOREYS.index(top) if top in STOREYS else -1
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_imports_only_its_own_storey_or_a_lower_one(file):
+    for name in imports(file):
+        match = re.match(r"memaudit\.(attacks|audit|reports)\b", name)
+        if match:
+            assert STOREYS.index(match[1]) <= storey(file), f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "attacks").glob("*.py")), ids=lambda file: file.name)
+def test_attacks_are_pure_numerics(file):
+    allowed = {"torch", "memaudit", "collections", "dataclasses", "math", "typing", "os"}
+    assert {name.split(".")[0] for name in imports(file)} <= allowed
+    text = file.read_text()
+    assert not re.search(r"\b(print|open)\(|\btime\.|TrainingSet", text)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_executes_what_a_checkpoint_holds(file):
+    tree = ast.parse(file.read_text())
+    assert not any(name.split(".")[0] in ("pickle", "dill", "joblib", "cloudpickle") for name in imports(file))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
+
+
+def test_training_data_meet_reconstructions_only_in_match():
+    users = {
+        file.name
+        for file in (ROOT / "audit").rglob("*.py")
+        if any(name.endswith("base.TrainingSet") for name in imports(file))
+        and any(name.endswith("base.Reconstruction") for name in imports(file))
+    }
+    assert users <= {"match.py", "assemble.py"}
+
+
+def test_packages_are_written_out():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {file.parent for file in FILES}
+    names = {".".join(("memaudit", *folder.relative_to(ROOT).parts)) for folder in folders}
+    assert set(config["tool"]["setuptools"]["packages"]) == names
+    assert [file.name for file in ROOT.glob("*.py")] == ["__init__.py"]
+
+
+def test_one_version():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    import memaudit
+
+    assert config["project"]["version"] == memaudit.__version__
+    assert f"## [{memaudit.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_machine_path_in_the_tree():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    needle = "/" + "work/"
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".j2", ".json", ".yml", ""} and path.is_file():
+            assert needle not in path.read_text(errors="replace"), name
+
+
+@pytest.mark.parametrize("command", [[], ["scan"], ["gate"], ["report"], ["schema"]])
+def test_help_needs_no_torch(command):
+    code = (
+        "import sys; sys.argv = ['memaudit', *%r, '--help']\n"
+        "from memaudit.audit.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "assert not {'torch', 'numpy', 'pydantic', 'skimage'} & set(sys.modules)"
+    ) % (command,)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

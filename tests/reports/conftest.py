@@ -1,0 +1,299 @@
+"""Reports to render: a leak, its opposite, the undecided, and one whose every string is hostile."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage
+from memaudit.audit import report as r
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'><svg onload=alert(1)>",
+    "{{ 7 * 7 }}</style></title>",
+)
+PHOTOS = {
+    "astronaut.png": "person",
+    "chelsea.png": "cat",
+    "coffee.png": "cup",
+    "rocket.jpg": "rocket",
+    "camera.png": "person",
+    "hubble_deep_field.jpg": "sky",
+    "coins.png": "coin",
+    "ihc.png": "tissue",
+    "moon.png": "moon",
+    "retina.jpg": "retina",
+}
+SIDE = 32
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    draw_pictures(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def leak(folder: Path) -> r.AuditReport:
+    return leak_report(folder)
+
+
+@pytest.fixture(scope="session")
+def clean(folder: Path) -> r.AuditReport:
+    return clean_report(folder)
+
+
+@pytest.fixture(scope="session")
+def blind() -> r.AuditReport:
+    return blind_report()
+
+
+@pytest.fixture(scope="session")
+def hostile(folder: Path) -> r.AuditReport:
+    return hostile_report(folder)
+
+
+def draw_pictures(root: Path) -> None:
+    noise = np.random.default_rng(0)
+    source = Path(skimage.__file__).parent / "data"
+    for i, name in enumerate(PHOTOS):
+        photo = Image.open(source / name).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+        photo.save(_picture(root, "originals", i))
+        strength = 0.1 + 0.07 * i
+        pixels = np.asarray(photo) / 255
+        blurred = (1 - strength) * pixels + strength * pixels.mean((0, 1))
+        found = blurred + strength * 0.35 * noise.standard_normal(pixels.shape)
+        Image.fromarray((found.clip(0, 1) * 255).astype(np.uint8)).save(_picture(root, "simudy", i))
+
+
+def leak_report(root: Path) -> r.AuditReport:
+    pairs = [_match(root, i, name, label) for i, (name, label) in enumerate(PHOTOS.items())]
+    simudy = r.AttackResult(
+        name="simudy",
+        status="converged",
+        options={"optimizer": "adam", "alpha": 2e-3, "betas": [0.8, 0.9], "clip": None, "adjoint": "stepwise"},
+        loss=0.00871,
+        iterations=4000,
+        seconds=5412.7,
+        peak_memory_bytes=3_420_000_000,
+        metrics=_metrics(pairs),
+        matches=pairs,
+        reconstructions=[_dummy(i) for i in range(len(pairs))],
+        curve=[(i * 27, 0.0087 + 0.95 * float(np.exp(-i / 22)) * (1 + 0.04 * (-1) ** i)) for i in range(149)],
+    )
+    stalled = simudy.model_copy(
+        update={
+            "name": "gradient_inversion",
+            "status": "stalled",
+            "options": {},
+            "loss": 0.412,
+            "iterations": 2400,
+            "metrics": _metrics(pairs[7:]).model_copy(update={"recovered": 0, "recovered_fraction": 0.0}),
+            "matches": [pair.model_copy(update={"recovered": False}) for pair in pairs[7:]],
+            "reconstructions": [_dummy(i) for i in range(5, 10)],
+            "curve": [(i * 100, 0.41 + 0.1 / (1 + i)) for i in range(25)],
+        }
+    )
+    refused = r.AttackResult(
+        name="haim",
+        status="unsupported",
+        reason="haim needs a binary classifier; this model has 10 classes.",
+        loss=None,
+        **dict.fromkeys(("iterations", "seconds", "peak_memory_bytes"), 0),
+    )
+    reason = f"simudy: recovered is {simudy.metrics.recovered}, and recovered>0 is a leak."
+    return _report(_verdict("fail", reason, "recovered>0"), [simudy, stalled, refused], _search())
+
+
+def clean_report(root: Path) -> r.AuditReport:
+    pairs = [_match(root, i, name, label) for i, (name, label) in enumerate(PHOTOS.items())][6:]
+    pairs = [pair.model_copy(update={"recovered": False, "p_value": 0.31}) for pair in pairs]
+    attack = r.AttackResult(
+        name="simudy",
+        status="converged",
+        loss=2.4e-05,
+        iterations=1800,
+        seconds=312.0,
+        peak_memory_bytes=812_000_000,
+        metrics=_metrics(pairs),
+        matches=pairs,
+        reconstructions=[_dummy(i) for i in range(10)],
+        curve=[(0, 0.9), (600, 0.004), (1200, None), (1800, 2.4e-05)],
+    )
+    reason = "recovered>0 did not hold for any converged attack."
+    return _report(verdict=_verdict("pass", reason, "recovered>0", "simudy.ssim_max>=0.9"), attacks=[attack])
+
+
+def blind_report() -> r.AuditReport:
+    attack = r.AttackResult(
+        name="simudy",
+        status="budget_spent",
+        reason="10 min of 10 min used.",
+        loss=0.184,
+        iterations=310,
+        seconds=600.0,
+        peak_memory_bytes=812_000_000,
+        reconstructions=[_dummy(i) for i in range(10)],
+        curve=[(i * 10, 0.9 / (1 + i / 6)) for i in range(31)],
+    )
+    reason = "No recovered was measured for any attack (no training data were given to match against; pass --data)."
+    report = _report(_verdict("inconclusive", reason, "recovered>0"), [attack], _search())
+    return report.model_copy(update={"inputs": report.inputs.model_copy(update={"data": None, "control": None})})
+
+
+def hostile_report(root: Path) -> r.AuditReport:
+    kept = {"status", "source", "original", "reconstruction", "picture", "schema_version", "$schema"}
+
+    def poison(value: Any, key: str = "") -> Any:
+        if key == "options":
+            return {"".join(HOSTILE): "".join(HOSTILE)}
+        if isinstance(value, dict):
+            return {name: poison(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [poison(item, key) for item in value]
+        return "".join(HOSTILE) if isinstance(value, str) and key not in kept else value
+
+    return r.AuditReport.model_validate(poison(leak_report(root).model_dump(by_alias=True)))
+
+
+def _picture(root: Path, kind: str, i: int) -> Path:
+    path = root / "pictures" / kind / f"{i:03}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _match(root: Path, i: int, name: str, label: str) -> r.Match:
+    paths = [_picture(root, kind, i) for kind in ("originals", "simudy")]
+    one, two = (np.asarray(Image.open(path)) / 255 for path in paths)
+    ssim = float(structural_similarity(one, two, channel_axis=2, data_range=1.0))
+    mse = float(((one - two) ** 2).mean())
+    original, reconstruction = (path.relative_to(root).as_posix() for path in paths)
+    return r.Match(
+        sample=i,
+        name=f"train/{label}/{name}",
+        label=label,
+        dummy=i,
+        scores=r.Scores(ssim=ssim, ssim_paper=ssim * 0.9, psnr=-10 * float(np.log10(mse)), mse=mse),
+        p_value=0.0099 if ssim > 0.5 else 0.14,
+        recovered=ssim > 0.5,
+        original=original,
+        reconstruction=reconstruction,
+    )
+
+
+def _dummy(i: int) -> r.Dummy:
+    return r.Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=f"pictures/simudy/{i:03}.png")
+
+
+def _metrics(pairs: list[r.Match]) -> r.Metrics:
+    ssim = [pair.scores.ssim for pair in pairs]
+    recovered = sum(pair.recovered for pair in pairs)
+    return r.Metrics(
+        ssim_mean=float(np.mean(ssim)),
+        ssim_max=max(ssim),
+        ssim_paper_mean=float(np.mean(ssim)) * 0.9,
+        psnr_mean=float(np.mean([pair.scores.psnr for pair in pairs])),
+        recovered=recovered,
+        recovered_fraction=recovered / len(PHOTOS),
+        control_ssim_mean=0.118,
+        control_ssim_max=0.204,
+    )
+
+
+def _search() -> list[r.SearchPoint]:
+    tried = [
+        (0.001, 0.91, 0.04), (0.003, 0.78, 0.13), (0.01, 0.42, 0.46), (0.02, 0.212, 0.97), (0.03, 0.31, 1.48),
+        (0.1, 0.66, 6.1), (0.3, None, None),
+    ]  # fmt: skip
+    return [
+        r.SearchPoint(
+            lr=lr,
+            loss=loss,
+            change_ratio=ratio,
+            iterations=50 if loss else 7,
+            status="budget_spent" if loss else "diverged",
+            chosen=lr == 0.02,
+        )
+        for lr, loss, ratio in tried
+    ]
+
+
+def _recipe() -> r.Recipe:
+    facts = {
+        "optimizer": ("sgd", "assumed", "The only one supported."),
+        "size": (10, "inferred", "--data holds 10 images."),
+        "lr": (0.02, "inferred", "Lowest early loss of 7 candidates."),
+        "batch_size": (5, "given", ""),
+        "epochs": (20, "given", ""),
+        "momentum": (0.0, "assumed", "Plain SGD unless told otherwise."),
+        "nesterov": (False, "assumed", ""),
+        "weight_decay": (0.0, "assumed", ""),
+        "batch_norm": ("eval", "inferred", "The running statistics did not move."),
+        "image_size": (SIDE, "inferred", "A 3 × 3 stem without pooling."),
+        "normalise": (
+            [0.4914, 0.4822, 0.4465, 0.247, 0.2435, 0.2616], "assumed", "The usual numbers for 32 × 32 images.",
+        ),
+    }  # fmt: skip
+    return r.Recipe.model_validate(
+        {
+            name: {"value": value, "source": source, "evidence": why, "option": "--" + name.replace("_", "-")}
+            for name, (value, source, why) in facts.items()
+        }
+    )
+
+
+def _report(verdict: r.Verdict, attacks: list[r.AttackResult], search: Sequence[r.SearchPoint] = ()) -> r.AuditReport:
+    return r.AuditReport(
+        created="2026-11-22T13:24:05+00:00",
+        command="memaudit scan runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/ "
+        "--batch-size 5 --epochs 20 --attack simudy --attack gradient_inversion --attack haim --seed 7",
+        seed=7,
+        verdict=verdict,
+        inputs=r.Inputs(
+            before=r.Checkpoint(
+                path="runs/cifar/before.safetensors", format="safetensors", sha256="3f" * 32, dtypes=["float32"]
+            ),
+            after=r.Checkpoint(path="runs/cifar/after.safetensors", format="safetensors", sha256="a7" * 32),
+            data=r.Images(path="train/", sha256="0c" * 32, count=10, resized=True),
+            control=r.Images(path="held-out/", sha256="d9" * 32, count=200),
+        ),
+        architecture=r.Architecture(
+            family="resnet",
+            name="ResNet-18 with a 3 × 3 stem",
+            score=1.0,
+            classes=10,
+            shape=(3, SIDE, SIDE),
+            parameters=11_173_962,
+            tensors=122,
+            moved=[f"layer{a}.{b}.conv{c}.weight" for a in range(1, 5) for b in range(2) for c in (1, 2)] + ["fc.bias"],
+        ),
+        recipe=_recipe(),
+        search=list(search),
+        attacks=attacks,
+        leaderboard=[_row(rank, attack) for rank, attack in enumerate(attacks, 1)],
+        limitations=[
+            "The absence of a reconstruction is no proof of anonymity.",
+            "The momentum was assumed to be 0; with another one the attack may fail on data that are at risk.",
+        ],
+        environment=r.Environment(
+            memaudit="0.1.0", python="3.11.2", torch="2.13.0", platform="Linux-6.1-x86_64", device="cpu", threads=2
+        ),
+    )
+
+
+def _verdict(status: str, reason: str, *gates: str) -> r.Verdict:
+    found = [r.GateResult(expression=gate, status=status, reason=reason) for gate in gates]
+    return r.Verdict(status=status, summary=reason, gates=found)
+
+
+def _row(rank: int, attack: r.AttackResult) -> r.LeaderboardRow:
+    found = {name: getattr(attack.metrics, name, None) for name in ("ssim_mean", "ssim_max", "recovered")}
+    return r.LeaderboardRow(
+        rank=rank, attack=attack.name, status=attack.status, loss=attack.loss, seconds=attack.seconds, **found
+    )

@@ -1,0 +1,241 @@
+import base64
+import hashlib
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from memaudit.audit.report import SCHEMA_ID, AuditReport
+from memaudit.reports import html
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page: elements with attributes, and text by element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text: list[tuple[str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append((self.elements[-1][0] if self.elements else "", data))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def values(self, *names: str) -> list[str]:
+        return [a[name] for _, a in self.elements for name in names if name in a]
+
+    def seen(self) -> str:
+        return " ".join(" ".join(text for tag, text in self.text if tag != "style").split())
+
+
+def page(report: AuditReport, folder: Path) -> Page:
+    return Page(html.render(report, folder))
+
+
+def with_picture(report: AuditReport, path: str) -> AuditReport:
+    match = report.attacks[0].matches[0].model_copy(update={"reconstruction": path})
+    attack = report.attacks[0].model_copy(update={"matches": [match], "reconstructions": []})
+    return report.model_copy(update={"attacks": [attack]})
+
+
+def test_the_sections_come_in_order(leak: AuditReport, folder: Path) -> None:
+    ids = [a["id"] for a in page(leak, folder).all("section")]
+    assert ids == ["images", "leaderboard", "attacks", "search", "recipe", "inputs", "limitations", "reproduce"]
+
+
+def test_every_id_is_unique_and_every_link_and_label_resolves(leak: AuditReport, folder: Path) -> None:
+    found = page(leak, folder)
+    ids = found.values("id")
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for a in found.all("a")]
+    assert links
+    assert {link.removeprefix("#") for link in links} <= set(ids)
+    assert {name for names in found.values("aria-labelledby") for name in names.split()} <= set(ids)
+
+
+def test_charts_tables_and_pictures_can_be_read_without_eyes(leak: AuditReport, folder: Path) -> None:
+    found = page(leak, folder)
+    charts = [a for a in found.all("svg") if "aria-hidden" not in a]
+    assert len(charts) == 4
+    assert all(a["role"] == "img" and a["aria-labelledby"] for a in charts)
+    assert len(found.all("caption")) == len(found.all("table")) == 3
+    assert all(a.get("scope") in ("col", "row") for a in found.all("th"))
+    assert all(a["alt"] for a in found.all("img"))
+    assert found.all("html")[0]["lang"] == "en-GB"
+
+
+@pytest.mark.parametrize(
+    ("status", "recovered", "said"),
+    [
+        ("fail", True, "Training data can be reconstructed"),
+        ("fail", False, "A leakage limit was exceeded"),
+        ("pass", False, "No training image was recovered by the attacks that were run"),
+        ("pass", True, "Training images were recovered, within the limits that were set"),
+        ("inconclusive", False, "Inconclusive: not enough evidence"),
+    ],
+)
+def test_the_headline_agrees_with_the_evidence(
+    status: str, recovered: bool, said: str, leak: AuditReport, clean: AuditReport
+) -> None:
+    report = leak if recovered else clean
+    assert (
+        html.headline(report.model_copy(update={"verdict": report.verdict.model_copy(update={"status": status})}))
+        == said
+    )
+
+
+def test_key_numbers_name_the_best_attack(leak: AuditReport, blind: AuditReport) -> None:
+    recovered, mean, best, loss = html.tiles(leak)
+    assert (recovered.value, recovered.note) == ("3 of 10", "training images, simudy")
+    assert mean.note == "0.118 with held-out images"
+    assert best.note == "simudy"
+    assert (loss.value, loss.note) == ("0.00871", "simudy, converged")
+    assert [tile.value for tile in html.tiles(blind)] == ["–", "–", "–", "0.184"]
+    assert html.tiles(leak.model_copy(update={"attacks": []}))[3].note == "no attack was run"
+
+
+def test_pairs_come_most_similar_first(leak: AuditReport, folder: Path) -> None:
+    names = [a["alt"] for a in page(leak, folder).all("img") if a["alt"].startswith("Training image")]
+    matches = leak.attacks[0].matches
+    assert names[:10] == [f"Training image {m.name}" for m in sorted(matches, key=lambda m: -m.scores.ssim)]
+
+
+def test_pictures_are_inside_and_the_file_stays_small(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
+    destination = html.write(leak, folder, tmp_path / "new" / "report.html")
+    found = Page(destination.read_text())
+    assert len(found.all("img")) == 2 * 10 + 2 * 3 + 2
+    assert all(a["src"].startswith("data:image/png;base64,") for a in found.all("img"))
+    assert destination.stat().st_size < 1_000_000
+    assert list(destination.parent.iterdir()) == [destination]
+
+
+def test_without_training_images_only_reconstructions_are_shown(blind: AuditReport, folder: Path) -> None:
+    found = page(blind, folder)
+    assert len(found.all("img")) == 10
+    assert "nothing here is scored" in found.seen()
+    assert "influence 1.6" in found.seen()
+
+
+def test_what_is_absent_leaves_no_trace(clean: AuditReport, folder: Path) -> None:
+    attack = clean.attacks[0].model_copy(
+        update={"matches": [], "reconstructions": [], "metrics": None, "curve": [(0, None)], "loss": None}
+    )
+    found = page(clean.model_copy(update={"attacks": [attack], "leaderboard": [], "limitations": []}), folder)
+    assert [a["id"] for a in found.all("section")] == ["attacks", "recipe", "inputs", "reproduce"]
+    assert "personal data" not in found.seen()
+    assert [a for a in found.all("svg") if "aria-hidden" not in a] == []
+    assert page(clean.model_copy(update={"attacks": []}), folder).seen().count("No attack was run.") == 1
+
+
+def test_the_personal_data_notice_stands_wherever_pictures_do(
+    leak: AuditReport, blind: AuditReport, folder: Path
+) -> None:
+    assert "reconstructed training images: personal data" in page(leak, folder).seen()
+    assert "reconstructed training images: personal data" in page(blind, folder).seen()
+
+
+def test_the_recipe_tells_provenance(leak: AuditReport, folder: Path) -> None:
+    seen = page(leak, folder).seen()
+    assert "Learning rate 0.02 inferred Lowest early loss of 7 candidates. --lr" in seen
+    assert "Nesterov momentum no assumed – --nesterov" in seen
+
+
+def test_hostile_text_stays_text(leak: AuditReport, hostile: AuditReport, folder: Path) -> None:
+    plain, found = page(leak, folder), page(hostile, folder)
+    assert {tag for tag, _ in found.elements} == {tag for tag, _ in plain.elements}
+    assert {name for _, a in found.elements for name in a} == {name for _, a in plain.elements for name in a}
+    assert not found.all("script")
+    assert len(found.all("img")) == len(plain.all("img"))
+    assert found.seen().count("<script>alert(1)</script>") > 50
+    assert "{{ 7 * 7 }}" in found.seen()
+
+
+def test_the_policy_admits_this_style_and_nothing_else(hostile: AuditReport, folder: Path) -> None:
+    found = page(hostile, folder)
+    policy = next(a["content"] for a in found.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    style = "".join(text for tag, text in found.text if tag == "style")
+    style = style[: style.rindex("}") + 1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert not found.values("style")
+
+
+def test_nothing_points_outside(leak: AuditReport, folder: Path) -> None:
+    text = html.render(leak, folder)
+    assert all(v.startswith(("#", "data:")) for v in Page(text).values("src", "href", "xlink:href", "srcset", "action"))
+    assert not any(word in text for word in ("http:", "https:", "url(", "@import", "//cdn", SCHEMA_ID))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outside.png", "/etc/hostname", "pictures/../../outside.png", "link.png", "missing.png", "text.png", "cut.png",
+     "pictures", "", "a\0b.png", "x" * 5000],
+)  # fmt: skip
+def test_an_unsafe_or_unreadable_picture_becomes_a_placeholder(
+    path: str, leak: AuditReport, folder: Path, tmp_path: Path
+) -> None:
+    whole = (folder / leak.attacks[0].matches[0].original).read_bytes()
+    run = tmp_path / "run"
+    (run / "pictures").mkdir(parents=True)
+    (tmp_path / "outside.png").write_bytes(whole)
+    (run / "link.png").symlink_to(tmp_path / "outside.png")
+    (run / "text.png").write_text("no picture")
+    (run / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (run / "fine.png").write_bytes(whole)
+    assert html.picture(run, path) is None
+    assert html.picture(run, "pictures/../fine.png") is not None
+    found = page(with_picture(leak, path), run)
+    assert found.all("img") == []
+    assert [a["class"] for a in found.all("div") if a.get("role") == "img"] == ["missing", "missing"]
+
+
+def test_a_huge_picture_is_left_out(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "_PICTURE_LIMIT", 10)
+    assert html.picture(folder, "pictures/simudy/000.png") is None
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (html.number(None), "–"),
+        (html.number(float("nan")), "–"),
+        (html.number(0.000012345), "1.234e-05"),
+        (html.fixed(-0.0412), "−0.041"),
+        (html.duration(8.31), "8.3 s"),
+        (html.duration(250), "4 min 10 s"),
+        (html.duration(7530), "2 h 5 min"),
+        (html.memory(0), "–"),
+        (html.memory(512 * 2**20), "512 MiB"),
+        (html.memory(3_420_000_000), "3.2 GiB"),
+        (html.moment("2026-11-22T14:24:05+01:00"), "22 November 2026, 13:24 UTC"),
+        (html.moment("2026-11-22T13:24:05"), "22 November 2026, 13:24 UTC"),
+        (html.moment("yesterday"), "yesterday"),
+        (html.plain(True), "yes"),
+        (html.plain(None), "none"),
+        (html.plain([0.5, 1]), "0.5, 1"),
+        (html.plain({"a": 1}), "{'a': 1}"),
+    ],
+)
+def test_values_read_well(call: str, said: str) -> None:
+    assert call == said
+
+
+def test_rendering_never_loads_torch(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(leak.to_json())
+    code = (
+        "import sys; from pathlib import Path; from memaudit.audit.report import load;"
+        "from memaudit.reports import html, json; folder, out = map(Path, sys.argv[1:]);"
+        "report = load(out); html.write(report, folder, out / 'a.html'); json.write(report, folder, out / 'a.json');"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder), str(tmp_path)], check=True, timeout=60)
+    assert (tmp_path / "a.json").read_text() == leak.to_json()
