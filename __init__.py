@@ -25,6 +25,11 @@ class MemauditError(Exception):
         |-- audit.plugins.PluginError         no such attack, format, family or data source
         |-- audit.store.StoreError            unusable run folder
         |-- audit.gate.GateError              malformed gate expression
+        |-- audit.options.OptionError         malformed attack option
+        |-- audit.recipe.RecipeError          training hyper-parameter out of range
+        |-- audit.outputs.OutputError         output that cannot be written where it was asked for
+        |-- audit.report.ReportError          not a report that this version can read
+        |-- reports.files.FormatError         report that cannot be written
         `-- audit.drive.Interrupted           exit code 130: state saved, resumable
 
     Attributes:

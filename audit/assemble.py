@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 CURVE_POINTS = 400
 """Most points of a loss curve that a report keeps."""
 
+ASSUMED = {
+    "activation": "the activations are ReLU",
+    "stem_pooling": "there is no pooling after the first convolution",
+}
+"""What :attr:`memaudit.audit.families.base.Architecture.assumed` stands for, in words."""
+
 REASONS = {
     "converged": "",
     "stalled": "the schedule ended with a loss above the attack's tolerance, so the simulated training does not "
@@ -123,7 +129,12 @@ def _class_name(data: TrainingSet, label: int) -> str:
 def _metrics(matches: Sequence[Match], count: int, null: Any) -> Metrics:
     ssim = [match.scores.ssim for match in matches]
     recovered = sum(match.recovered for match in matches)
+    criterion = f"SSIM of at least {matching.RECOVERED_SSIM}"
+    if null is not None:
+        criterion += f" and above {matching.NULL_QUANTILE:.0%} of {len(null)} matches with held-out images"
     return Metrics(
+        images=count,
+        criterion=criterion,
         ssim_mean=statistics.fmean(ssim),
         ssim_max=max(ssim),
         ssim_paper_mean=statistics.fmean(match.scores.ssim_paper for match in matches),
@@ -246,6 +257,7 @@ def _architecture(scene: "Scene") -> Architecture:
         parameters=sum(value.numel() for value in tensors.values() if value.is_floating_point()),
         tensors=len(tensors),
         moved=sorted(scene.pair.moved),
+        assumed=[ASSUMED[fact] for fact in found.assumed if fact in ASSUMED],
     )
 
 
@@ -263,6 +275,11 @@ def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult])
         said.append("Some images were resized to the network's input size before they were compared.")
     if recipe.batch_norm.value == "train":
         said.append("Batch norm ran in train mode in training; it is simulated with the statistics of the first file.")
+    said += [
+        f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
+        for fact in scene.architecture.assumed
+        if fact in ASSUMED
+    ]
     for attack in attacks:
         if attack.reason:
             said.append(f"Attack {attack.name} ended as {attack.status}: {attack.reason}.".replace("..", "."))

@@ -25,8 +25,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Before = Annotated[str, typer.Argument(help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")]
-After = Annotated[str, typer.Argument(help="Checkpoint after training.")]
+Before = Annotated[
+    str, typer.Argument(metavar="BEFORE", help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")
+]
+After = Annotated[str, typer.Argument(metavar="AFTER", help="Checkpoint after training.")]
 Model = Annotated[
     str, typer.Option(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.", show_default=True)
 ]
@@ -39,7 +41,12 @@ FailIf = Annotated[
 ]
 Outputs = Annotated[
     list[str] | None,
-    typer.Option("--output", "-o", help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT=PATH",
+        help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for tracebacks.")]
@@ -88,16 +95,20 @@ def scan(
     nesterov: Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Coupled L2 factor. [default: 0]")] = None,
     attack: Annotated[
-        list[str] | None, typer.Option(help="Attack to run, repeatable; see memaudit plugins. [default: simudy]")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Attack to run, repeatable; see memaudit plugins. [default: simudy]"),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Attack option, repeatable: simudy.alpha=2e-3.")
+        list[str] | None,
+        typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
-    max_time: Annotated[float | None, typer.Option(help="Seconds for search and attacks together.")] = None,
+    max_time: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
+    ] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    out: Annotated[str | None, typer.Option(help="Run folder. [default: memaudit-runs/KEY]")] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")] = None,
     output: Outputs = None,
     fail_if: FailIf = None,
     quiet: Quiet = False,
@@ -134,7 +145,7 @@ def scan(
 @app.command()
 def inspect(
     before: Before,
-    after: Annotated[str | None, typer.Argument(help="Checkpoint after training.")] = None,
+    after: Annotated[str | None, typer.Argument(metavar="[AFTER]", help="Checkpoint after training.")] = None,
     model: Model = "auto",
     image_size: ImageSize = None,
     as_json: AsJson = False,
@@ -155,7 +166,7 @@ def inspect(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder of a finished scan, or its report.json.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")],
     output: Outputs = None,
 ) -> None:
     """Render a finished scan again, without running anything."""
@@ -175,7 +186,9 @@ def report(
 
 @app.command(epilog=EPILOG)
 def gate(
-    report: Annotated[Path, typer.Argument(help="report.json of a finished scan, or its run folder.")],
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")
+    ],
     fail_if: FailIf = None,
     as_json: AsJson = False,
 ) -> None:

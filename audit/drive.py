@@ -74,6 +74,11 @@ class _Session:
     curve: list[tuple[int, float]] = field(default_factory=list)
     diverged: bool = False
 
+    @property
+    def over(self) -> bool:
+        """Whether no step is left to take."""
+        return self.state.done or self.diverged
+
     def extra(self) -> dict[str, Any]:
         """Return the plain data to be saved beside the state."""
         return {
@@ -130,17 +135,17 @@ def drive(
         values = {"loss": session.state.loss, **session.state.terms}
         listener(Event(stage, getattr(attack, "name", ""), session.state.step, total, values))
 
-    try:
-        _loop(attack, victim, recipe, session, budget, save, report)
-    except KeyboardInterrupt:
+    if not session.over:
+        try:
+            _loop(attack, victim, recipe, session, budget, save, report)
+        except KeyboardInterrupt:
+            save()
+            raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
         save()
-        raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
-    save()
     reconstruction = attack.finish(victim, recipe, session.state) if finish else None
-    peak = max(session.peak_bytes, meter.bytes())
-    status = _status(attack, session)
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
-    return Outcome(status, state.step, session.seconds, peak, curve, state, reconstruction)
+    status = _status(attack, session)
+    return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
 
 
 def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None) -> _Session:
@@ -161,7 +166,7 @@ def _loop(
     report: Callable[[], None],
 ) -> None:
     saved_at, pause = time.monotonic(), SAVE_SECONDS
-    while not (session.state.done or session.diverged):
+    while not session.over:
         if budget.steps is not None and session.state.step >= budget.steps:
             return
         if time.monotonic() >= budget.deadline:

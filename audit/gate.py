@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from .. import MemauditError
 from .plugins import nearest
-from .report import AttackResult, Decision, GateResult, Verdict
+from .report import AttackResult, Decision, GateResult, Metrics, Verdict
 
 METRICS = {
-    "ssim_mean": "mean SSIM over the matched pairs (audit mode)",
-    "ssim_max": "SSIM of the best matched pair (audit mode)",
+    "ssim_mean": "mean SSIM",
+    "ssim_max": "best SSIM",
     "ssim_paper_mean": "mean SSIM as the SimuDy paper computes it",
-    "psnr_mean": "mean PSNR over the matched pairs, in decibel",
-    "recovered": "number of recovered training images",
-    "recovered_fraction": "share of the training images that were recovered, in [0, 1]",
+    "psnr_mean": "mean PSNR in decibel",
+    "recovered": "number of recovered images",
+    "recovered_fraction": "share of recovered images",
 }
 """Every metric that a gate may name."""
 
@@ -83,20 +83,30 @@ def judge(attacks: Sequence[AttackResult], gates: Sequence[Gate]) -> Verdict:
 
 def _decide(gate: Gate, attacks: Sequence[AttackResult]) -> GateResult:
     chosen = [attack for attack in attacks if gate.attack in (None, attack.name)]
-    values = [(getattr(attack.metrics, gate.metric), attack) for attack in chosen if attack.metrics]
-    tripped = [(value, attack) for value, attack in values if gate.holds(value)]
+    measured = [(attack, attack.metrics) for attack in chosen if attack.metrics]
+    tripped = [pair for pair in measured if gate.holds(getattr(pair[1], gate.metric))]
     if tripped:
-        value, attack = tripped[0]
-        return _result(gate, "fail", f"{attack.name}: {gate.metric} is {value:.4g}, and {gate.text} is a leak.")
-    if not values:
+        return _result(gate, "fail", _said(gate.metric, tripped))
+    if not measured:
         where = f"attack {gate.attack}" if gate.attack else "any attack"
-        return _result(gate, "inconclusive", f"No {gate.metric} was measured for {where}{_why(chosen)}.")
-    if not any(attack.status == "converged" for _, attack in values):
-        states = ", ".join(f"{attack.name} {attack.status}" for _, attack in values)
+        return _result(gate, "inconclusive", f"{gate.metric} was not measured for {where}{_why(chosen)}.")
+    if not any(attack.status == "converged" for attack, _ in measured):
+        states = ", ".join(f"{attack.name} {attack.status}" for attack, _ in measured)
         return _result(
-            gate, "inconclusive", f"{gate.text} did not hold, but no attack converged ({states}): this clears nothing."
+            gate, "inconclusive", f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
         )
-    return _result(gate, "pass", f"{gate.text} did not hold for any converged attack.")
+    return _result(gate, "pass", _said(gate.metric, measured))
+
+
+def _said(metric: str, measured: Sequence[tuple[AttackResult, Metrics]]) -> str:
+    """Say what attacks reached, in one sentence."""
+
+    def reached(found: Metrics) -> str:
+        if metric.startswith("recovered"):
+            return f"recovered {found.recovered or 'none'} of {found.images} training images"
+        return f"reached a {METRICS[metric]} of {getattr(found, metric):.3g}"
+
+    return ", ".join(f"{attack.name} {reached(found)}" for attack, found in measured) + "."
 
 
 def _why(chosen: Sequence[AttackResult]) -> str:

@@ -120,10 +120,14 @@ def _both(first: Listener, second: Listener) -> Listener:
 
 
 def _warn(scene: Scene, listener: Listener) -> None:
-    assumed = {name: fact for name, fact in scene.known.facts.items() if fact.source == "assumed" and fact.option}
-    if assumed:
-        told = ", ".join(f"{name} = {fact.value} ({fact.option})" for name, fact in assumed.items())
-        listener(Event("warning", f"Assumed, as it was not given: {told}."))
+    facts = scene.known.facts.items()
+    told = [
+        f"{name} = {fact.value} ({fact.option})" for name, fact in facts if fact.source == "assumed" and fact.option
+    ]
+    guessed = scene.architecture.assumed
+    told += [f"{assemble.ASSUMED[fact]} (--model)" for fact in guessed if fact in assemble.ASSUMED]
+    if told:
+        listener(Event("warning", f"Assumed, as it was not given: {', '.join(told)}."))
 
 
 def _deadline(request: ScanRequest, started: float, share: float = 1.0) -> float:

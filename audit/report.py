@@ -37,7 +37,7 @@ class ReportError(MemauditError):
 class Model(BaseModel):
     """Base of all parts: frozen, and tolerant of fields that a newer minor version added."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
 
 class Fact(Model):
@@ -87,6 +87,7 @@ class Architecture(Model):
     parameters: int
     tensors: int
     moved: list[str] = Field(description="Names of the tensors that training changed.")
+    assumed: list[str] = Field([], description="What the tensors do not tell and was guessed; --model replaces it.")
 
 
 class Recipe(Model):
@@ -149,8 +150,10 @@ class Dummy(Model):
 
 
 class Metrics(Model):
-    """Aggregates over the matches of one attack; these are the names that gates use."""
+    """Aggregates over the matches of one attack; gates use these names."""
 
+    images: int = Field(description="Number of training images.")
+    criterion: str = Field(description="What counts as recovered, in words.")
     ssim_mean: float
     ssim_max: float
     ssim_paper_mean: float

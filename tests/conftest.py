@@ -25,7 +25,12 @@ def mlp(d: int = 12, k: int = 3) -> nn.Module:
 
 def conv(k: int = 3) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(k)
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(k),
     )
 
 

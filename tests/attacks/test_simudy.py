@@ -15,7 +15,7 @@ def run(attack, victim, recipe, steps=None, seed=0):
 
 
 def test_recovers_the_training_images_of_a_tiny_network(tiny):
-    victim, recipe, x, labels = tiny
+    victim, recipe, x, _ = tiny
     attack = SimuDy(iterations=250, step_size=0.1, alpha=0.0)
     state = run(attack, victim, dataclasses.replace(recipe, epochs=3))
     found = attack.finish(victim, recipe, state)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from memaudit.audit.checkpoint import Checkpoint, CheckpointError, read, read_pair, shared_prefix
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from memaudit.audit.checkpoint import Checkpoint, CheckpointError, read, read_pair, shared_prefix
 
 STATE = {"fc1.weight": torch.arange(12.0).view(3, 4), "fc1.bias": torch.ones(3), "steps": torch.tensor([7])}
 

@@ -26,8 +26,8 @@ def memaudit(*words, **options):
 
 
 def scan_words(leak, out, *more):
-    return ["scan", leak.before, leak.after, "--data", leak.data, "--normalise", "0.5;0.25", "--epochs", 10, "--lr", 0.02,
-            "--set", "simudy.iterations=60", "--out", out, *more]  # fmt: skip
+    return ["scan", leak.before, leak.after, "--data", leak.data, "--normalise", "0.5;0.25", "--epochs", 10,
+            "--lr", 0.02, "--set", "simudy.iterations=60", "--out", out, *more]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

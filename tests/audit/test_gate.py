@@ -6,6 +6,7 @@ from memaudit.audit.report import AttackResult, Metrics
 
 def attack(name="simudy", status="converged", ssim_max=0.9, recovered=3, metrics=True):
     found = Metrics(
+        images=10, criterion="SSIM of at least 0.4",
         ssim_mean=0.5, ssim_max=ssim_max, ssim_paper_mean=0.4, psnr_mean=20.0, recovered=recovered,
         recovered_fraction=recovered / 10,
     )  # fmt: skip
@@ -67,7 +68,8 @@ def test_a_missing_metric_is_inconclusive_and_says_why():
     [
         ("simudy.ssim_maks>=0.4", "Did you mean ssim_max"), ("ssim_max=0.4", "cannot be parsed"),
         ("ssim_max>=high", "not a number"), ("", "cannot be parsed"), ("ssim_max", "cannot be parsed"),
-        ("ssim_max>=nan", "NaN"), ("colour>1", "What exists: ssim_mean"), ("simudi.ssim_max>0.4", "Did you mean simudy"),
+        ("ssim_max>=nan", "NaN"),
+        ("colour>1", "What exists: ssim_mean"), ("simudi.ssim_max>0.4", "Did you mean simudy"),
     ],
 )  # fmt: skip
 def test_typos_are_errors(text, said):

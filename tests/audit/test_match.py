@@ -4,11 +4,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from memaudit.attacks.base import Normalisation, Reconstruction
 from memaudit.audit.data.base import DataError, TrainingSet
 from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, null_scores, p_value
 from memaudit.audit.metrics import ssim_matrix
-from torch import Tensor
 
 METHODS: tuple[Method, ...] = ("hungarian", "greedy")
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.2, 0.25))

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from memaudit.audit.metrics import MAX_PSNR, Mode, mse_matrix, psnr, ssim_matrix
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+
+from memaudit.audit.metrics import MAX_PSNR, Mode, mse_matrix, psnr, ssim_matrix
 
 MODES: tuple[Mode, ...] = ("audit", "paper")
 

@@ -75,7 +75,7 @@ def test_run_folder_holds_reports_evidence_and_nothing_half_written(audited):
 
 
 def test_the_same_request_again_reuses_everything(audited):
-    report, _, out, request = audited
+    report, _, _, request = audited
     events = []
     again = scan(request, events.append)
     assert not [event for event in events if event.step]

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from memaudit.audit.families.mlp import MLP
 from memaudit.audit.plugins import PluginError, available, load, load_all, one_line
 

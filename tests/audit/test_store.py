@@ -37,7 +37,7 @@ def test_a_damaged_state_is_named(tmp_path):
     job = Store(tmp_path).job("k")
     job.save(state(), {})
     job.path.write_bytes(job.path.read_bytes()[:40])
-    with pytest.raises(StoreError, match="state.safetensors is damaged"):
+    with pytest.raises(StoreError, match=r"state\.safetensors is damaged"):
         job.load(torch.zeros(()))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage
-from memaudit.audit import report as r
 from PIL import Image
 from skimage.metrics import structural_similarity
+
+from memaudit.audit import report as r
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -195,6 +196,8 @@ def _metrics(pairs: list[r.Match]) -> r.Metrics:
     ssim = [pair.scores.ssim for pair in pairs]
     recovered = sum(pair.recovered for pair in pairs)
     return r.Metrics(
+        images=len(PHOTOS),
+        criterion="SSIM of at least 0.4",
         ssim_mean=float(np.mean(ssim)),
         ssim_max=max(ssim),
         ssim_paper_mean=float(np.mean(ssim)) * 0.9,

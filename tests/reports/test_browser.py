@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from memaudit.reports import html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")

@@ -2,6 +2,7 @@ import math
 from xml.etree import ElementTree
 
 import pytest
+
 from memaudit.reports.charts import Axis, Point, line_chart, spans_decades, tick_label
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from memaudit.audit.report import SCHEMA_ID, AuditReport
 from memaudit.reports import html
 

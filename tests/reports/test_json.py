@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+
 from memaudit import MemauditError
 from memaudit.audit.report import AuditReport, load, schema
 from memaudit.reports import json

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from memaudit import MemauditError
 from memaudit.audit.data.base import (
     GROUP,
@@ -18,7 +20,6 @@ from memaudit.audit.data.base import (
     check_size,
     open_source,
 )
-from PIL import Image
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

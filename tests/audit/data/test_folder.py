@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from memaudit.audit.data.base import DataError, open_source
 from memaudit.audit.data.folder import FolderSource
-from PIL import Image
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> Path:

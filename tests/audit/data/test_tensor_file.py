@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from memaudit.audit.data.base import DataError, open_source
 from memaudit.audit.data.tensor_file import TensorFileSource
-from safetensors.torch import save_file
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)
 WANTED = torch.from_numpy(PIXELS).permute(0, 3, 1, 2) / 255

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
+
 from memaudit.audit.data.base import DataError, open_source
 from memaudit.audit.data.torchvision import TorchvisionSource
-from PIL import Image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
 

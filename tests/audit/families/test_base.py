@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from memaudit.attacks.base import Normalisation, Victim
 from memaudit.audit.checkpoint import CheckpointError, CheckpointPair, read_pair
 from memaudit.audit.families.base import UnknownArchitecture, detect, image_shape, victim
 from memaudit.audit.plugins import PluginError
-from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 SCALE = Normalisation((0.5,), (0.5,))

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from memaudit.audit.families.base import UnknownArchitecture, detect
 from memaudit.audit.families.custom import fit, resolve
-from torch import nn
 
 SOURCE = """
 import torch

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import UnknownArchitecture, detect
-from memaudit.audit.families.mlp import MLP
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from memaudit.audit.checkpoint import read
+from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.audit.families.mlp import MLP
 
 
 class Named(nn.Module):

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import UnknownArchitecture, detect, fitted
-from memaudit.audit.families.resnet import ResNet
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+
+from memaudit.audit.checkpoint import read
+from memaudit.audit.families.base import UnknownArchitecture, detect, fitted
+from memaudit.audit.families.resnet import ResNet
 
 DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from memaudit.audit.families.base import UnknownArchitecture, detect
-from memaudit.audit.families.vgg import VGG
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.audit.families.vgg import VGG
 
 
 class CifarVGG(nn.Module):
