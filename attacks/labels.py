@@ -7,18 +7,19 @@ from .base import Victim
 
 
 def guess(victim: Victim, size: int, generator: torch.Generator) -> Tensor:
-    """Return (size,) labels in random order: balanced over the classes, or over those that training favoured.
+    """Return (size,) labels in random order: balanced over the classes as far as the size allows.
 
-    With at least one sample a class, classes are assumed balanced (SimuDy, Algorithm 1, line 2). With fewer, samples
-    go to the classes whose bias grew: under cross-entropy a logit's bias grows only if its class is in the data
-    (design notes, section 13.5).
+    Balanced as in SimuDy, Algorithm 1, line 2. What is left over, or everything where there are fewer samples than
+    classes, goes to the classes whose bias training raised most: under cross-entropy a logit's bias grows only if its
+    class is in the data. Without a recognisable head it goes to random classes.
     """
     order = torch.randperm(victim.classes, generator=generator)
     change = head_change(victim)
-    if size < victim.classes and change is not None and bool((change > 0).any()):
+    if change is not None and size < victim.classes and bool((change > 0).any()):
         labels = _proportional(change.clamp(min=0), size)
     else:
-        labels = order.repeat(-(-size // victim.classes))[:size]
+        ranked = order if change is None else change.argsort(descending=True, stable=True)
+        labels = ranked.repeat(-(-size // victim.classes))[:size]
     return labels[torch.randperm(size, generator=generator)]
 
 

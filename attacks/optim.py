@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -16,27 +17,38 @@ class Adam:
     beta2: float = 0.9
     eps: float = 1e-8
 
-    def start(self, x: Tensor) -> dict[str, Tensor]:
-        """Return empty moments for the variable ``x``."""
-        return {"mean": x.new_zeros(x.shape), "square": x.new_zeros(x.shape)}
+    def start(self, variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return empty moments for named variables."""
+        return {f"{kind}.{name}": torch.zeros_like(x) for kind in ("mean", "square") for name, x in variables.items()}
 
     def update(
-        self, x: Tensor, grad: Tensor, memory: Mapping[str, Tensor], step: int, factor: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return ``x`` after one descent step, and the new moments.
+        self,
+        variables: Mapping[str, Tensor],
+        grads: Mapping[str, Tensor],
+        memory: Mapping[str, Tensor],
+        step: int,
+        factor: float,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the variables after one descent step, and the new moments.
 
         Args:
-            x: The variable.
-            grad: Gradient of the objective with respect to it, same shape.
-            memory: Moments from :meth:`start` or the last call.
+            variables: Any tensors by name.
+            grads: Gradients of the objective with respect to them, same names and shapes.
+            memory: Moments from :meth:`start` or the last call; may hold more.
             step: Steps taken before this one.
             factor: Schedule value that multiplies the step size, in [0, 1].
         """
-        mean = self.beta1 * memory["mean"] + (1 - self.beta1) * grad
-        square = self.beta2 * memory["square"] + (1 - self.beta2) * grad * grad
-        corrected = mean / (1 - self.beta1 ** (step + 1))
-        scale = (square / (1 - self.beta2 ** (step + 1))).sqrt() + self.eps
-        return x - self.step_size * factor * corrected / scale, {"mean": mean, "square": square}
+        moved: dict[str, Tensor] = {}
+        moments: dict[str, Tensor] = {}
+        for name, x in variables.items():
+            grad = grads[name]
+            mean = self.beta1 * memory[f"mean.{name}"] + (1 - self.beta1) * grad
+            square = self.beta2 * memory[f"square.{name}"] + (1 - self.beta2) * grad * grad
+            corrected = mean / (1 - self.beta1 ** (step + 1))
+            scale = (square / (1 - self.beta2 ** (step + 1))).sqrt() + self.eps
+            moved[name] = x - self.step_size * factor * corrected / scale
+            moments |= {f"mean.{name}": mean, f"square.{name}": square}
+        return moved, moments
 
 
 def warmup_cosine(step: int, total: int, warmup: int) -> float:

@@ -12,6 +12,7 @@ from .adjoints import ADJOINTS, choose
 from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator
 from .distances import DISTANCES
 from .dynamics import batch_plan, chain, influence, simulate
+from .images import PARAMETRISATIONS, compose
 from .labels import guess
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance, norm, subtract
@@ -35,6 +36,7 @@ class SimuDy:
         clip: Largest gradient norm of a simulated step at the start; doubles eight times over the first half of the
             run and is then lifted; 0 for none.
         epochs: Simulated epochs; 0 for as many as the recipe has.
+        parametrisation: ``pyramid`` (scales and opponent colours) or ``pixels``; see :mod:`memaudit.attacks.images`.
         init_scale: Standard deviation of the Gaussian initial images, in normalised units.
         warmup: Updates over which the step size rises.
         adjoint: ``full``, ``stepwise``, or ``auto`` (full where its predicted memory is within half of the device's).
@@ -48,7 +50,8 @@ class SimuDy:
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     clip: float = 20.0
     epochs: int = 0
-    init_scale: float = 0.5
+    parametrisation: Literal["pyramid", "pixels"] = "pyramid"
+    init_scale: float = 0.1
     warmup: int = 10
     adjoint: Literal["auto", "full", "stepwise"] = "auto"
     tolerance: float = 0.1
@@ -70,25 +73,28 @@ class SimuDy:
             )
         recipe = self._simulated(recipe)
         gen = generator(seed)
-        x = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
+        noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
+        variables = PARAMETRISATIONS[self.parametrisation](noise)
+        x = compose(variables)
         labels = guess(victim, recipe.size, gen)
         plan = batch_plan(recipe, recipe.size, gen)
         adjoint = self._adjoint(victim, recipe, x, labels, plan)
         constants = {"labels": labels, "plan": plan, "adjoint": torch.tensor(list(ADJOINTS).index(adjoint))}
-        memory = {**self._adam.start(x), "best_x": x, "best_loss": x.new_tensor(math.inf)}
-        return State(0, {"x": x}, constants, memory)
+        memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
+        return State(0, variables, constants, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15)."""
         recipe = self._simulated(recipe)
-        x = state.variables["x"].detach().requires_grad_()
+        variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
+        x = compose(variables)
         change = self._change(victim, recipe, x, state)
         variation = total_variation(x)
         weight = self.alpha * (1 - state.step / self.iterations)
         objective = DISTANCES[self.distance](change, victim.delta) + weight * variation
-        (grad,) = torch.autograd.grad(objective, x)
+        grads = dict(zip(variables, torch.autograd.grad(objective, list(variables.values())), strict=True))
         with torch.no_grad():
-            return self._advance(victim, state, grad, change, variation)
+            return self._advance(victim, state, x, grads, change, variation)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
@@ -125,16 +131,18 @@ class SimuDy:
         final = simulate(victim, recipe, x, labels, plan, adjoint=adjoint, clip=self.clip_at(state.step))
         return subtract(final, victim.theta0)
 
-    def _advance(self, victim: Victim, state: State, grad: Tensor, change: Params, variation: Tensor) -> State:
-        x, memory, step = state.variables["x"], dict(state.memory), state.step
+    def _advance(
+        self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, variation: Tensor
+    ) -> State:
+        memory, step = dict(state.memory), state.step
         distance = cosine_distance(change, victim.delta)
         if bool(distance < memory["best_loss"]):
-            memory |= {"best_x": x, "best_loss": distance}
+            memory |= {"best_x": x.detach(), "best_loss": distance}
         factor = warmup_cosine(step, self.iterations, self.warmup)
-        moved, moments = self._adam.update(x, grad, memory, step, factor)
+        moved, moments = self._adam.update(state.variables, grads, memory, step, factor)
         terms = {"total_variation": float(variation), "change_ratio": float(norm(change) / norm(victim.delta))}
         done = step + 1 >= self.iterations
-        return State(step + 1, {"x": moved}, state.constants, memory | moments, float(distance), terms, done)
+        return State(step + 1, moved, state.constants, memory | moments, float(distance), terms, done)
 
 
 def _memory(device: torch.device) -> int:

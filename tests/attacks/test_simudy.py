@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from memaudit.attacks.base import Unsupported
+from memaudit.attacks.images import compose
 from memaudit.attacks.simudy import SimuDy
 
 
@@ -14,22 +15,23 @@ def run(attack, victim, recipe, steps=None, seed=0):
     return state
 
 
-def test_recovers_the_training_images_of_a_tiny_network(tiny):
+def test_recovers_random_training_data_exactly_enough(tiny):
     victim, recipe, x, _ = tiny
-    attack = SimuDy(iterations=250, step_size=0.1, alpha=0.0)
-    state = run(attack, victim, dataclasses.replace(recipe, epochs=3))
+    attack = SimuDy(iterations=250, step_size=0.1, alpha=0.0, parametrisation="pixels")
+    state = run(attack, victim, recipe)
     found = attack.finish(victim, recipe, state)
     assert state.done
-    assert found.loss < 1e-4
+    assert found.loss < 1e-3
     assert sorted(found.labels.tolist()) == [0, 0, 1, 2]
     distances = torch.cdist(x.flatten(1), found.normalised.flatten(1))
-    assert float(distances.min(1).values.mean()) < 0.35 * float(torch.cdist(x.flatten(1), x.flatten(1)).mean())
+    assert float(distances.min(1).values.mean()) < 0.05 * float(torch.cdist(x.flatten(1), x.flatten(1)).mean())
 
 
+@pytest.mark.parametrize("parametrisation", ["pyramid", "pixels"])
 @pytest.mark.parametrize("distance", ["log_cosine", "cosine", "euclidean"])
-def test_every_distance_brings_the_loss_down(tiny, distance):
+def test_every_distance_brings_the_loss_down(tiny, distance, parametrisation):
     victim, recipe, *_ = tiny
-    attack = SimuDy(iterations=60, step_size=0.1, distance=distance)
+    attack = SimuDy(iterations=60, step_size=0.1, distance=distance, parametrisation=parametrisation)
     first = run(attack, victim, recipe, 1)
     last = run(attack, victim, recipe)
     assert float(last.memory["best_loss"]) < 0.5 * first.loss
@@ -40,7 +42,7 @@ def test_the_best_iterate_is_chosen_by_the_visible_loss(tiny):
     attack = SimuDy(iterations=40, step_size=2.0)
     state, seen = attack.init(victim, recipe, 0), []
     for _ in range(40):
-        x = state.variables["x"]
+        x = compose(state.variables)
         state = attack.step(victim, recipe, state)
         seen.append((state.loss, x))
     best = min(seen, key=lambda pair: pair[0])
