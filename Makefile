@@ -22,4 +22,4 @@ test:
 
 docs:
 	COLUMNS=100 $(PYTHON) -m typer memaudit.audit.cli utils docs --name memaudit --output docs/cli.md
-	$(PYTHON) -m memaudit.audit.cli schema > docs/report-schema.json
+	$(PYTHON) -c "from memaudit.audit.cli import main; main()" schema > docs/report-schema.json

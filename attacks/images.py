@@ -49,8 +49,8 @@ def compose(variables: Mapping[str, Tensor]) -> Tensor:
             total = total + interpolate(value, size=finest.shape[-2:], mode="nearest")
     if total.shape[1] != 3:
         return total
-    coloured: Tensor = torch.einsum("ij,njhw->nihw", _colours(total), total)
-    return coloured
+    # Contiguous, so that a saved and loaded image is laid out, and hence summed, as a live one.
+    return torch.einsum("ij,njhw->nihw", _colours(total), total).contiguous()
 
 
 def _colours(like: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-import shlex
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -35,9 +34,9 @@ from .report import (
     Recipe,
     Scores,
     SearchPoint,
+    Status,
 )
 from .report import Checkpoint as CheckpointInfo
-from .request import ScanRequest
 
 if TYPE_CHECKING:
     from .pipeline import Scene
@@ -55,7 +54,7 @@ REASONS = {
     "converged": "",
     "stalled": "the schedule ended with a loss above the attack's tolerance, so the simulated training does not "
     "explain the real one; try more iterations or another recipe",
-    "budget_spent": "the time budget ended the attack before its schedule did; run again with more --max-time to go on",
+    "budget_spent": "the budget ended the attack before it converged; give more --max-time or --max-iterations",
     "diverged": "the loss became NaN or exploded; try a smaller step size or another recipe",
 }
 
@@ -70,11 +69,14 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         )  # fmt: skip
     found = outcome.reconstruction
     pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    matches, metrics = _matches(scene, found, pictures, folder)
+    matches, metrics = _matches(scene, found, pictures, folder) if outcome.steps else ([], None)
+    status: Status = outcome.status
+    if status == "stalled" and scene.request.max_iterations is not None:
+        status = "budget_spent"
     return AttackResult(
         name=attack.name,
-        status=outcome.status,
-        reason=REASONS[outcome.status],
+        status=status,
+        reason=REASONS[status],
         options=options,
         loss=found.loss,
         iterations=outcome.steps,
@@ -95,15 +97,12 @@ def _dummies(found: Reconstruction, pictures: Sequence[str]) -> list[Dummy]:
 def _matches(
     scene: "Scene", found: Reconstruction, pictures: Sequence[str], folder: Path
 ) -> tuple[list[Match], Metrics | None]:
-    data, control = scene.data, scene.control
+    data, method = scene.data, scene.request.matching
     if data is None:
         return [], None
-    pairs = matching.match(found, data, scene.victim.normalisation, control)
-    null = None
-    if control is not None:
-        null = matching.null_scores(found.images, control, len(data.images), "hungarian")
-    matches = [_match(pair, data, pictures[pair.dummy], folder) for pair in pairs]
-    return matches, _metrics(matches, len(data.images), null)
+    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method)
+    matches = [_match(pair, data, pictures[pair.dummy], folder) for pair in paired.matches]
+    return matches, _metrics(matches, len(data.images), paired.null, method)
 
 
 def _match(pair: matching.Match, data: TrainingSet, picture: str, folder: Path) -> Match:
@@ -126,7 +125,7 @@ def _class_name(data: TrainingSet, label: int) -> str:
     return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
-def _metrics(matches: Sequence[Match], count: int, null: Any) -> Metrics:
+def _metrics(matches: Sequence[Match], count: int, null: Any, method: str) -> Metrics:
     ssim = [match.scores.ssim for match in matches]
     recovered = sum(match.recovered for match in matches)
     criterion = f"SSIM of at least {matching.RECOVERED_SSIM}"
@@ -134,6 +133,7 @@ def _metrics(matches: Sequence[Match], count: int, null: Any) -> Metrics:
         criterion += f" and above {matching.NULL_QUANTILE:.0%} of {len(null)} matches with held-out images"
     return Metrics(
         images=count,
+        matching=method,
         criterion=criterion,
         ssim_mean=statistics.fmean(ssim),
         ssim_max=max(ssim),
@@ -185,7 +185,7 @@ def report(
     recipe = Recipe(**facts)
     return AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command(scene.request),
+        command=scene.request.command(),
         seed=scene.request.seed,
         verdict=judge(attacks, gates),
         inputs=_inputs(scene),
@@ -199,29 +199,11 @@ def report(
     )
 
 
-def command(request: ScanRequest) -> str:
-    """Return the command line that asks the same."""
-    words = ["memaudit", "scan", str(request.before), str(request.after)]
-    repeated = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}
-    for field in dataclasses.fields(request)[2:]:
-        value = getattr(request, field.name)
-        if value == field.default:
-            continue
-        if field.name in repeated:
-            words += [word for item in value for word in (repeated[field.name], item)]
-        elif field.name == "outputs":
-            words += [word for name, path in value for word in ("-o", f"{name}={path}")]
-        elif isinstance(value, bool):
-            words.append(f"--{'' if value else 'no-'}{field.name}")
-        else:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
-
-
 def _search_point(candidate: Candidate, chosen: Any) -> SearchPoint:
     return SearchPoint(
         lr=candidate.lr,
         loss=candidate.loss,
+        cosine=candidate.cosine,
         change_ratio=candidate.change_ratio,
         iterations=candidate.steps,
         status=candidate.status,
@@ -266,6 +248,8 @@ def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult])
     said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
     if scene.data is None:
         said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
+    elif scene.control is not None and len(scene.control.images) < len(scene.data.images):
+        said.append("There are fewer held-out images than training images, so similarity by chance is underestimated.")
     elif scene.control is None:
         said.append(
             "No held-out images were given (--control), so similarity by chance was not measured and 'recovered' means "
@@ -273,6 +257,10 @@ def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult])
         )
     if any(found is not None and found.resized for found in (scene.data, scene.control)):
         said.append("Some images were resized to the network's input size before they were compared.")
+    if recipe.lr.source != "given" and "edge" in recipe.lr.evidence:
+        said.append(f"The learning rate is the {recipe.lr.evidence}.")
+    if recipe.lr.source == "assumed":
+        said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
     if recipe.batch_norm.value == "train":
         said.append("Batch norm ran in train mode in training; it is simulated with the statistics of the first file.")
     said += [

@@ -19,6 +19,9 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 COUNTER = "num_batches_tracked"
 """A batch-norm buffer that plays no part in the network's output and that old checkpoints lack."""
 
+AVERAGED = "n_averaged"
+"""The count beside the weights of :class:`torch.optim.swa_utils.AveragedModel`."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -74,7 +77,7 @@ def read(path: str | Path) -> Checkpoint:
         sha256 = weights.digest(files)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
-    tensors = _copies(path, loaded)
+    tensors = {name: value for name, value in _copies(path, loaded).items() if name != AVERAGED}
     dtypes = tuple(sorted({str(value.dtype).removeprefix("torch.") for value in loaded.values()}))
     skip = len(shared_prefix(tensors))
     return Checkpoint(str(path), form, sha256, dtypes, {name[skip:]: value for name, value in tensors.items()})

@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -102,6 +102,9 @@ def scan(
         list[str] | None,
         typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
     ] = None,
+    matching: Annotated[
+        Literal["hungarian", "greedy"], typer.Option(help="Pair by hungarian, or greedy as the SimuDy authors do.")
+    ] = "hungarian",
     seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
     max_time: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
@@ -128,7 +131,7 @@ def scan(
         before=before, after=after, data=data, control=control, model=model, image_size=image_size,
         normalise=normalise, size=size, lr=lr, batch_size=batch_size, epochs=epochs, momentum=momentum,
         nesterov=nesterov, weight_decay=weight_decay, attacks=tuple(attack or ["simudy"]), options=tuple(set_ or ()),
-        seed=seed, max_time=max_time, max_iterations=max_iterations, device=device, out=out,
+        matching=matching, seed=seed, max_time=max_time, max_iterations=max_iterations, device=device, out=out,
         outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()),
     )  # fmt: skip
     from .pipeline import scan as run
@@ -200,7 +203,8 @@ def gate(
 
     found = load(report)
     attacks = [*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)]
-    verdict = judge(found.attacks, [parse(text, attacks) for text in fail_if or ()])
+    texts = fail_if or [result.expression for result in found.verdict.gates]
+    verdict = judge(found.attacks, [parse(text, attacks) for text in texts])
     console = make_console()
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
@@ -268,6 +272,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MemauditError):
         return _fail(error, error.exit_code)
     usage = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(str(error))
+        return 2
     if usage is not None:  # Typer's own usage errors
         return _fail(MemauditError(" ".join(usage().split()), "See memaudit --help."))
     if "-vv" in sys.argv:

@@ -72,6 +72,7 @@ class Screen:
                 self.console.print(f"Wrote [bold]{escape(event.message)}[/]")
         elif self.verbosity > 0 or (self.verbosity == 0 and event.stage in TITLES):
             self._stop()
+            self.stage = ""
             self.console.print(f"{TITLES.get(event.stage, event.stage)}: {escape(event.message)}")
 
     def _advance(self, event: Event) -> None:
@@ -128,8 +129,8 @@ def print_summary(console: Console, report: "AuditReport") -> None:
     for column in ("attack", "status", "mean SSIM", "best SSIM", "recovered", "loss", "seconds"):
         table.add_column(column, justify="left" if column in ("attack", "status") else "right")
     for row in report.leaderboard:
-        found = next(attack for attack in report.attacks if attack.name == row.attack)
-        total = f" of {len(found.matches)}" if found.metrics else ""
+        metrics = next((attack.metrics for attack in report.attacks if attack.name == row.attack), None)
+        total = f" of {metrics.images}" if metrics else ""
         numbers = (_number(row.ssim_mean), _number(row.ssim_max), f"{_number(row.recovered)}{total}", _number(row.loss))
         table.add_row(escape(row.attack), row.status, *numbers, f"{row.seconds:.0f}")
     console.print(table)
@@ -139,7 +140,7 @@ def print_summary(console: Console, report: "AuditReport") -> None:
 
 def _fact(report: "AuditReport") -> str:
     fact = report.recipe.lr
-    return f"{_number(fact.value)} ({fact.source})"  # type: ignore[arg-type]
+    return f"{_number(fact.value) if isinstance(fact.value, float | int) else 'unknown'} ({fact.source})"
 
 
 def _number(value: float | int | None) -> str:

@@ -102,7 +102,7 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
         return
     metrics = attack.metrics
     console.print(
-        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {len(attack.matches)} private "
+        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.images} private "
         f"photographs (mean SSIM {metrics.ssim_mean:.2f}). Against ten photographs that were not used, the same "
         f"reconstructions reach {metrics.control_ssim_mean:.2f}."
     )

@@ -84,7 +84,7 @@ class _Session:
         return {
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
-            "curve": self.curve,
+            "curve": [point for point in self.curve if point[0] <= self.state.step],
             "diverged": self.diverged,
         }
 
@@ -144,7 +144,7 @@ def drive(
         save()
     reconstruction = attack.finish(victim, recipe, session.state) if finish else None
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
-    status = _status(attack, session)
+    status = _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
 
 
@@ -175,8 +175,8 @@ def _loop(
         if _exploded(following.loss, session.curve):
             session.diverged = True
             return
-        session.state = following
         session.curve.append((following.step, following.loss))
+        session.state = following
         report()
         if time.monotonic() - saved_at >= pause:
             began = time.monotonic()
@@ -189,13 +189,13 @@ def _exploded(loss: float, curve: list[tuple[int, float]]) -> bool:
     return not math.isfinite(loss) or bool(curve and loss > EXPLOSION * max(abs(curve[0][1]), 1e-6))
 
 
-def _status(attack: Attack, session: _Session) -> Status:
+def _status(attack: Attack, session: _Session, found: Reconstruction | None) -> Status:
     if session.diverged:
         return "diverged"
     if not session.state.done:
         return "budget_spent"
-    best = min(loss for _, loss in session.curve)
-    return "converged" if best <= attack.tolerance else "stalled"
+    loss = session.state.loss if found is None else found.loss
+    return "converged" if loss <= attack.tolerance else "stalled"
 
 
 def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:

@@ -1,26 +1,45 @@
 """Pictures of reconstructions and of the training images they match, as PNG files in the run folder."""
 
+import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
+FOLDER = Path("evidence")
+"""Where pictures lie in the run folder."""
+
 
 def save_picture(image: Tensor, folder: Path, name: str) -> str:
     """Write one image (c, h, w) in [0, 1] losslessly and return its path relative to the run folder.
+
+    A digest of the pixels is part of the name, so that an older report never points at newer pictures.
 
     Args:
         image: One, three or any other number of channels; all but the first three are left out.
         folder: The run folder.
         name: File name without its suffix; may hold one folder.
     """
-    relative = Path("evidence") / f"{name}.png"
+    levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
+    relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:8]}.png"
     path = folder / relative
     path.parent.mkdir(parents=True, exist_ok=True)
-    levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().numpy()
     picture = Image.fromarray(levels[0]) if len(levels) < 3 else Image.fromarray(levels[:3].transpose(1, 2, 0))
     beside = path.with_suffix(".tmp")
     picture.save(beside, format="PNG", optimize=False)
     os.replace(beside, path)
     return relative.as_posix()
+
+
+def prune(folder: Path, keep: Collection[str]) -> None:
+    """Delete pictures that the report in ``folder`` no longer shows: they are personal data.
+
+    Args:
+        folder: The run folder.
+        keep: Paths relative to it, as :func:`save_picture` returned them.
+    """
+    for path in (folder / FOLDER).rglob("*.png"):
+        if path.relative_to(folder).as_posix() not in keep:
+            path.unlink()

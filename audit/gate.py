@@ -95,7 +95,9 @@ def _decide(gate: Gate, attacks: Sequence[AttackResult]) -> GateResult:
         return _result(
             gate, "inconclusive", f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
         )
-    return _result(gate, "pass", _said(gate.metric, measured))
+    unclear = ", ".join(f"{attack.name} ({attack.status})" for attack in chosen if attack.status != "converged")
+    rest = f" Nothing follows from {unclear}." if unclear else ""
+    return _result(gate, "pass", _said(gate.metric, measured) + rest)
 
 
 def _said(metric: str, measured: Sequence[tuple[AttackResult, Metrics]]) -> str:

@@ -1,10 +1,16 @@
-"""The unknown learning rate: a short attack for each candidate, lowest early loss wins (SimuDy, section 3, Fig. 3)."""
+"""The unknown learning rate: a short attack for each candidate, lowest early loss wins (SimuDy, section 3, Fig. 3).
+
+The paper compares cosine losses. The cosine sees in which direction training went, but not how far, and candidates
+near the right one differ by less than its noise. So candidates are compared by the relative squared error of the
+simulated change, ``|change - delta|^2 / |delta|^2``, which the cosine distance c and the ratio of the norms r give as
+``(r - 1)^2 + 2 r c``.
+"""
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..attacks.base import Attack, Recipe, Victim
 from .drive import Budget, Outcome, drive
@@ -14,8 +20,14 @@ from .store import Job
 EARLY_STEPS = 50
 """Attack steps each candidate gets, as in the paper."""
 
-GRID = tuple(10 ** (-3 + i / 2) for i in range(5))
-"""Candidates, half a decade apart from 0.001 to 0.1."""
+STRIDE = 10**0.5
+"""Ratio of neighbouring candidates."""
+
+GRID = tuple(1e-3 * STRIDE**i for i in range(5))
+"""The first candidates, from 0.001 to 0.1."""
+
+LIMITS = (1e-5, 1.0)
+"""How far candidates may go beyond the grid."""
 
 
 @dataclass(frozen=True)
@@ -24,78 +36,96 @@ class Candidate:
 
     Attributes:
         lr: The learning rate.
-        loss: Lowest attacker-visible loss of its early steps; infinite if it diverged at once.
-        change_ratio: Norm of the simulated parameter change over the real one, at the last step.
+        loss: Relative squared error of the simulated change at the end of its schedule; infinite if it diverged or
+            the budget ended it before.
+        cosine: Cosine distance of the two changes then, the paper's early loss.
+        change_ratio: Norm of the simulated change over the real one then.
         steps: Attack steps taken.
         status: How those steps ended.
     """
 
     lr: float
     loss: float
+    cosine: float
     change_ratio: float
     steps: int
     status: str
 
 
-def learning_rate(
-    attack: Attack,
-    victim: Victim,
-    recipe: Recipe,
-    seed: int,
-    *,
-    job: Callable[[Attack, Recipe], Job],
-    deadline: float = math.inf,
-    listener: Listener = silence,
-    grid: Sequence[float] = GRID,
-) -> tuple[Recipe, tuple[Candidate, ...]]:
-    """Return ``recipe`` with the best learning rate, and all candidates in increasing order.
+@dataclass
+class Search:
+    """A search in progress.
 
-    Every candidate gets a whole schedule of ``EARLY_STEPS`` steps. The cosine loss does not see how far training
-    went, only in which direction; the norm of the change does. So one more candidate is tried where, by interpolation
-    between the grid's points, the simulated change is as long as the real one. The loss alone decides.
-
-    Args:
-        attack: What to probe with.
+    Attributes:
+        probe: The attack with a whole schedule of ``EARLY_STEPS`` steps, so that the losses at its end compare.
         victim: What it attacks.
         recipe: All but the learning rate.
         seed: Seeds every candidate alike.
         job: Gives the place where a candidate's state is saved.
         deadline: :func:`time.monotonic` value at which to stop trying.
         listener: Hears one event a step.
-        grid: Candidates in increasing order.
+        tried: Candidates so far.
     """
-    probe = dataclasses.replace(attack, iterations=min(EARLY_STEPS, attack.iterations))
-    total = (len(grid) + 1) * probe.iterations
-    tried: list[Candidate] = []
 
-    def attempt(lr: float) -> None:
-        candidate = dataclasses.replace(recipe, lr=lr)
-        done = len(tried) * probe.iterations
+    probe: Attack
+    victim: Victim
+    recipe: Recipe
+    seed: int
+    job: Callable[[Attack, Recipe], Job]
+    deadline: float = math.inf
+    listener: Listener = silence
+    tried: list[Candidate] = field(default_factory=list)
 
-        def scaled(event: Event) -> None:
+    def attempt(self, lr: float, expected: int) -> None:
+        """Try one learning rate; ``expected`` is how many candidates there will be, for the progress shown."""
+        recipe = dataclasses.replace(self.recipe, lr=lr)
+        done, total = len(self.tried) * self.probe.iterations, expected * self.probe.iterations
+
+        def told(event: Event) -> None:
             step = done + event.step
-            listener(dataclasses.replace(event, message=f"lr {lr:.3g}", step=step, total=total))
+            self.listener(dataclasses.replace(event, message=f"lr {lr:.3g}", step=step, total=max(total, step)))
 
         outcome = drive(
-            probe,
-            victim,
-            candidate,
-            seed,
-            job=job(probe, candidate),
-            budget=Budget(deadline=deadline),
-            listener=scaled,
+            self.probe,
+            self.victim,
+            recipe,
+            self.seed,
+            job=self.job(self.probe, recipe),
+            budget=Budget(deadline=self.deadline),
+            listener=told,
             stage="search",
             finish=False,
         )
-        tried.append(_candidate(lr, outcome))
+        self.tried.append(_candidate(lr, outcome))
+        self.tried.sort(key=lambda candidate: candidate.lr)
 
+
+def learning_rate(search: Search, grid: Sequence[float] = GRID) -> tuple[Recipe | None, tuple[Candidate, ...]]:
+    """Return the recipe with the best learning rate (``None`` if no candidate completed), and all candidates by size.
+
+    The grid is extended while all its simulated changes are too short or too long. One more candidate is tried where,
+    by interpolation, the simulated change is as long as the real one. The loss alone decides.
+    """
     for lr in grid:
-        attempt(lr)
-    crossing = matching_length(tried)
+        search.attempt(lr, len(grid) + 1)
+    while (further := _beyond(search.tried)) is not None:
+        search.attempt(further, len(search.tried) + 2)
+    crossing = matching_length(search.tried)
     if crossing is not None:
-        attempt(crossing)
-    best = min(tried, key=lambda candidate: candidate.loss)
-    return dataclasses.replace(recipe, lr=best.lr), tuple(sorted(tried, key=lambda candidate: candidate.lr))
+        search.attempt(crossing, len(search.tried) + 1)
+    best = min(search.tried, key=lambda candidate: candidate.loss)
+    found = dataclasses.replace(search.recipe, lr=best.lr) if math.isfinite(best.loss) else None
+    return found, tuple(search.tried)
+
+
+def _beyond(tried: Sequence[Candidate]) -> float | None:
+    """Return the next learning rate outside ``tried`` where even its end makes the change too short or too long."""
+    low, high = tried[0], tried[-1]
+    if math.isfinite(high.loss) and high.change_ratio < 1 and high.lr * STRIDE <= LIMITS[1] * 1.01:
+        return high.lr * STRIDE
+    if math.isfinite(low.loss) and low.change_ratio > 1 and low.lr / STRIDE >= LIMITS[0] * 0.99:
+        return low.lr / STRIDE
+    return None
 
 
 def matching_length(tried: Sequence[Candidate]) -> float | None:
@@ -113,6 +143,13 @@ def matching_length(tried: Sequence[Candidate]) -> float | None:
 
 
 def _candidate(lr: float, outcome: Outcome) -> Candidate:
-    loss = min((loss for _, loss in outcome.curve), default=math.inf)
-    ratio = outcome.state.terms.get("change_ratio", math.nan)
-    return Candidate(lr, loss, ratio, outcome.steps, outcome.status)
+    terms = outcome.state.terms
+    cosine, ratio = terms.get("cosine", math.nan), terms.get("change_ratio", math.nan)
+    loss = (ratio - 1) ** 2 + 2 * ratio * cosine
+    usable = outcome.state.done and outcome.status != "diverged" and math.isfinite(loss)
+    return Candidate(lr, loss if usable else math.inf, cosine, ratio, outcome.steps, outcome.status)
+
+
+def probe_of(attack: Attack) -> Attack:
+    """Return the attack with a schedule of the search's length."""
+    return dataclasses.replace(attack, iterations=min(EARLY_STEPS, attack.iterations))

@@ -46,6 +46,8 @@ def _architecture(found: Checkpoint, model: str, image_size: int | None) -> dict
     try:
         architecture, _ = detect(found.tensors, model, image_size)
     except UnknownArchitecture as error:
+        if model != "auto" or image_size is not None:
+            raise
         return {"family": None, "name": None, "score": None, "problem": str(error)}
     return {
         "family": architecture.family,

@@ -52,13 +52,26 @@ class Match:
     recovered: bool
 
 
+@dataclass(frozen=True)
+class Matching:
+    """All matches of one reconstruction.
+
+    Attributes:
+        matches: Ordered by sample.
+        null: Audit-mode SSIM of the same reconstructions matched with held-out images; ``None`` without a control set.
+    """
+
+    matches: tuple[Match, ...]
+    null: Scores | None
+
+
 def match(
     reconstruction: Reconstruction,
     truth: TrainingSet,
     normalisation: Normalisation,
     control: TrainingSet | None = None,
     method: Method = "hungarian",
-) -> tuple[Match, ...]:
+) -> Matching:
     """Pair reconstructions with training images one to one by audit-mode SSIM, and score the pairs.
 
     Args:
@@ -70,7 +83,7 @@ def match(
         method: See :func:`assign`.
 
     Returns:
-        ``min(m, n)`` matches, ordered by sample.
+        ``min(m, n)`` matches, ordered by sample, and the null they were held against.
 
     Raises:
         DataError: The control set holds training images, or shapes differ.
@@ -79,11 +92,12 @@ def match(
     null: Scores | None = None
     if control is not None:
         _check_shape("control", control, reconstruction.images)
-        _check_held_out(control, truth)
+        check_held_out(control, truth)
         null = null_scores(reconstruction.images, control, len(truth.images), method)
     scores = ssim_matrix(truth.images, reconstruction.images, "audit").cpu().numpy()
     pairs = sorted(assign(scores, method))
-    return tuple(_judge(reconstruction, truth, normalisation, null, pair, float(scores[pair])) for pair in pairs)
+    found = (_judge(reconstruction, truth, normalisation, null, pair, float(scores[pair])) for pair in pairs)
+    return Matching(tuple(found), null)
 
 
 def assign(scores: Scores, method: Method) -> list[tuple[int, int]]:
@@ -178,7 +192,8 @@ def _check_shape(role: str, data: TrainingSet, images: Tensor) -> None:
         raise DataError(f"The {role} images have shape {found}, the reconstructions {wanted}.")
 
 
-def _check_held_out(control: TrainingSet, truth: TrainingSet) -> None:
+def check_held_out(control: TrainingSet, truth: TrainingSet) -> None:
+    """Raise :class:`DataError` if images stand in both sets."""
     trained = {image.numpy().tobytes() for image in truth.images}
     shared = sum(image.numpy().tobytes() in trained for image in control.images)
     if shared:

@@ -85,8 +85,10 @@ def _value(setting: str, text: str, kind: Any) -> Any:
         if kind is not bool and text in choices:
             return text
         raise ValueError
-    except ValueError:
-        raise OptionError(f"--set {setting}: '{text}' is not {_words(kind)}.", "Give a value of that kind.") from None
+    except (ValueError, OverflowError):
+        raise OptionError(
+            f"--set {setting[:80]}: '{text[:40]}' is not {_words(kind)}.", "Give a value of that kind."
+        ) from None
 
 
 def _words(kind: Any) -> str:

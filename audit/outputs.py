@@ -1,5 +1,6 @@
 """Report formats by name: which are wanted, and writing them. No torch here."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,16 @@ def check_outputs(wanted: Sequence[tuple[str, str]]) -> list[Output]:
 
     Raises:
         PluginError: No such format.
-        OutputError: The path is a folder.
+        OutputError: The path is a folder, or lies where nothing can be written.
     """
     found = []
     for name, path in wanted:
         writer = cast(Writer, plugins.load(GROUP, name))
         if Path(path).is_dir():
             raise OutputError(f"-o {name}={path}: that is a folder.", "Name a file.")
+        existing = next(parent for parent in Path(path).absolute().parents if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise OutputError(f"-o {name}={path}: {existing} is not a folder that can be written.", "Name another.")
         found.append(Output(writer, Path(path)))
     return found
 

@@ -41,6 +41,14 @@ def load(group: str, name: str) -> object:
         ) from error
 
 
+def origin(group: str, name: str) -> str:
+    """Return what a plugin's behaviour depends on: where it points, and the package and version that bring it."""
+    entry = available(group).get(name)
+    if entry is None:
+        return name
+    return f"{entry.value} {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+
+
 def load_all(group: str) -> tuple[dict[str, object], tuple[PluginError, ...]]:
     """Import every plugin of a group: those that work, by name, and one error for each that does not."""
     working: dict[str, object] = {}

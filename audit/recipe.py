@@ -20,6 +20,7 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 """Normalisations by name: (mean, standard deviation) per channel."""
 
+ASSUMED_LR = 0.01
 ASSUMED_EPOCHS = 20
 ASSUMED_FULL_BATCH = 32
 
@@ -106,8 +107,9 @@ def known(request: ScanRequest, architecture: Architecture, data: TrainingSet | 
 def check(request: ScanRequest) -> None:
     """Refuse numbers out of range before anything is read. Raises :class:`RecipeError`."""
     limits = {
-        "size": (1, None), "batch_size": (1, None), "epochs": (1, None), "lr": (0, None), "momentum": (0, 1),
-        "weight_decay": (0, None), "max_time": (0, None), "max_iterations": (1, None), "image_size": (1, None),
+        "size": (1, 10**6), "batch_size": (1, 10**9), "epochs": (1, 10**6), "lr": (0, None), "momentum": (0, 1),
+        "weight_decay": (0, None), "max_time": (0, None), "max_iterations": (1, None), "image_size": (1, 10**5),
+        "seed": (0, 2**63),
     }  # fmt: skip
     for name, (low, high) in limits.items():
         value = getattr(request, name)
@@ -117,7 +119,9 @@ def check(request: ScanRequest) -> None:
         if not (value > low if strict else value >= low) or value == float("inf") or (high and value >= high):
             option = "--" + name.replace("_", "-")
             bound = f"{'more than' if strict else 'at least'} {low}" + (f" and less than {high}" if high else "")
-            raise RecipeError(f"{option} {value} is out of range.", f"Give a number of {bound}.")
+            raise RecipeError(f"{option} {str(value)[:40]} is out of range.", f"Give a number of {bound}.")
+    if request.matching not in ("hungarian", "greedy"):
+        raise RecipeError(f"--matching {request.matching} is not known.", "Use hungarian or greedy.")
     if request.nesterov and not request.momentum:
         raise RecipeError("--nesterov needs a momentum.", "Give --momentum as well, for example 0.9.")
 

@@ -110,7 +110,8 @@ class SearchPoint(Model):
     """One candidate of the learning-rate search (SimuDy, section 3 and Fig. 3)."""
 
     lr: float
-    loss: Number = Field(description="Attacker-visible loss after the early steps; lower is better.")
+    loss: Number = Field(description="Relative squared error of the simulated parameter change; the lowest wins.")
+    cosine: Number = Field(None, description="Cosine distance of the simulated and the real change (the paper's loss).")
     change_ratio: Number = Field(description="Norm of the simulated parameter change over the real one.")
     iterations: int
     status: str
@@ -153,6 +154,7 @@ class Metrics(Model):
     """Aggregates over the matches of one attack; gates use these names."""
 
     images: int = Field(description="Number of training images.")
+    matching: str = Field(description="How reconstructions and training images were paired.")
     criterion: str = Field(description="What counts as recovered, in words.")
     ssim_mean: float
     ssim_max: float
@@ -244,6 +246,11 @@ class AuditReport(Model):
         facts = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
         return {name: fact for name, fact in facts.items() if fact.source == "assumed"}
 
+    def pictures(self) -> set[str]:
+        """Return the paths of all pictures, relative to the run folder."""
+        matched = {path for a in self.attacks for m in a.matches for path in (m.original, m.reconstruction)}
+        return matched | {dummy.picture for attack in self.attacks for dummy in attack.reconstructions}
+
     def to_json(self) -> str:
         """Return the report as an indented JSON document ending in a newline."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
@@ -269,7 +276,9 @@ def load(path: Path) -> AuditReport:
         return AuditReport.model_validate(content)
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except ReportError:
+        raise
+    except Exception as error:  # any file may be passed here, and damaged JSON fails in any way
         raise ReportError(
             f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
         ) from None

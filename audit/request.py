@@ -1,7 +1,10 @@
 """What a user asks for: the one carrier of options from the command line or Python to the pipeline."""
 
+import dataclasses
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class ScanRequest:
         weight_decay: Coupled L2 factor; 0 by default.
         attacks: Names of the attacks to run, in order.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
+        matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.
         max_time: Seconds for the search and the attacks together.
         max_iterations: Upper limit on each attack's iterations.
@@ -51,6 +55,7 @@ class ScanRequest:
     weight_decay: float | None = None
     attacks: tuple[str, ...] = ("simudy",)
     options: tuple[str, ...] = ()
+    matching: Literal["hungarian", "greedy"] = "hungarian"
     seed: int = 0
     max_time: float | None = None
     max_iterations: int | None = None
@@ -58,3 +63,21 @@ class ScanRequest:
     out: str | Path | None = None
     outputs: tuple[tuple[str, str], ...] = ()
     fail_if: tuple[str, ...] = ()
+
+    def command(self) -> str:
+        """Return the command line that asks the same."""
+        words = ["memaudit", "scan", str(self.before), str(self.after)]
+        repeated = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}
+        for field in dataclasses.fields(self)[2:]:
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            if field.name in repeated:
+                words += [word for item in value for word in (repeated[field.name], item)]
+            elif field.name == "outputs":
+                words += [word for name, path in value for word in ("-o", f"{name}={path}")]
+            elif isinstance(value, bool):
+                words.append(f"--{'' if value else 'no-'}{field.name}")
+            else:
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+        return shlex.join(words)

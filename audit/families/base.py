@@ -102,12 +102,14 @@ def scored(architecture: Architecture, module: nn.Module, tensors: Params) -> Ar
 
 def misfits(tensors: Params, module: nn.Module) -> tuple[str, ...]:
     """Return one phrase for each tensor that checkpoint and network do not have in common, counters aside."""
-    expected = _expected(module)
+    expected, twins = _expected(module), _twins(module)
     phrases = []
     for name in [*tensors, *(name for name in expected if name not in tensors)]:
         here, there = (tuple(side[name].shape) if name in side else None for side in (tensors, expected))
         if here == there or name.endswith(COUNTER):
             continue
+        if here is None and any(twin in tensors for twin in twins.get(name, ())):
+            continue  # a tied tensor that was saved once, as safetensors.torch.save_model does
         if there is None:
             phrases.append(f"{name!r} is not part of the network")
         elif here is None:
@@ -122,7 +124,13 @@ def fitted(tensors: Params, module: nn.Module) -> dict[str, Tensor]:
     names = module.state_dict().keys()
     skip = len(shared_prefix(names))
     absent = {name for name in names if name.endswith(COUNTER) and name[skip:] not in tensors}
-    return {name: torch.zeros((), dtype=torch.int64) if name in absent else tensors[name[skip:]] for name in names}
+    twins = _twins(module)
+
+    def found(name: str) -> Tensor:
+        known = (name[skip:], *twins.get(name[skip:], ()))
+        return tensors[next(alias for alias in known if alias in tensors)]
+
+    return {name: torch.zeros((), dtype=torch.int64) if name in absent else found(name) for name in names}
 
 
 def image_shape(features: int) -> tuple[int, int, int]:
@@ -194,6 +202,16 @@ def _try(subject: Victim, architecture: Architecture) -> None:
             f"{architecture.name} returns {got} for one image of {size} instead of (1, {architecture.classes}) logits.",
             hint,
         )
+
+
+def _twins(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return, by the name of each tied parameter, the other names of the same parameter, without wrapper prefixes."""
+    named = dict(module.named_parameters(remove_duplicate=False))
+    skip = len(shared_prefix(module.state_dict()))
+    groups: dict[int, list[str]] = {}
+    for name, value in named.items():
+        groups.setdefault(id(value), []).append(name[skip:])
+    return {name: tuple(twin for twin in names if twin != name) for names in groups.values() for name in names}
 
 
 def _expected(module: nn.Module) -> dict[str, Tensor]:

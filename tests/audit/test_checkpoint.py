@@ -404,3 +404,16 @@ def test_only_the_head_differs(tmp_path: Path, before: Path, form: str) -> None:
     after = tmp_path / f"after.{form}"
     (torch.save if form == "torch" else save_file)(network(1, classes=7), after)
     assert "head" in pair_refused(before, after, "head '3'", "3 against 7 classes").hint
+
+
+def test_the_count_of_an_averaged_model_is_no_weight(tmp_path):
+    network = nn.Linear(3, 2)
+    averaged = torch.optim.swa_utils.AveragedModel(network)
+    torch.save(averaged.state_dict(), tmp_path / "swa.pt")
+    assert set(read(tmp_path / "swa.pt").tensors) == {"weight", "bias"}
+
+
+def test_an_index_of_pytorch_shards_is_named_for_what_it_is(tmp_path):
+    (tmp_path / "pytorch_model.bin.index.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="index of PyTorch shards"):
+        read(tmp_path / "pytorch_model.bin.index.json")

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
-from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.attacks.base import Normalisation
+from memaudit.audit.checkpoint import read_pair
+from memaudit.audit.families.base import UnknownArchitecture, detect, victim
 from memaudit.audit.families.custom import fit, resolve
 
 SOURCE = """
@@ -175,3 +178,28 @@ def test_a_checkpoint_of_another_network(file: Path) -> None:
 def test_a_network_without_logits(file: Path) -> None:
     tensors = nn.Conv2d(3, 2, 1).state_dict()
     refused(f"{file}:segmenter", tensors, "3x32x32", "logits")
+
+
+def test_a_tied_tensor_that_was_saved_once_is_found(tmp_path):
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b, self.head = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 3)\n"
+        "        self.b.weight = self.a.weight\n"
+        "    def forward(self, x):\n"
+        "        return self.head(self.b(self.a(x.flatten(1)).relu()).relu())\n"
+    )
+    spec = f"{tmp_path / 'tied.py'}:Net"
+    namespace = {}
+    exec((tmp_path / "tied.py").read_text(), namespace)
+    first, second = namespace["Net"](), namespace["Net"]()
+    for network, name in ((first, "a"), (second, "b")):
+        safetensors.torch.save_model(network, str(tmp_path / f"{name}.safetensors"))
+    pair = read_pair(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert len([name for name in pair.after.tensors if name.endswith(("a.weight", "b.weight"))]) == 1
+    architecture, module = detect(pair.after.tensors, spec, 2)
+    found = victim(pair, architecture, module, Normalisation(), torch.device("cpu"))
+    x = torch.randn(2, 3, 2, 2)
+    assert torch.allclose(found.logits(found.thetaf, x), second(x), atol=1e-6)
