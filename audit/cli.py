@@ -49,7 +49,7 @@ Outputs = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for tracebacks.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 
 
@@ -276,7 +276,7 @@ def _explain(error: Exception) -> int:
         typer.echo(str(error))
         return 2
     if usage is not None:  # Typer's own usage errors
-        return _fail(MemauditError(" ".join(usage().split()), "See memaudit --help."))
+        return _fail(MemauditError(" ".join(usage().split()).rstrip(".") + ".", "See memaudit --help."))
     if "-vv" in sys.argv:
         raise error
     if isinstance(error, OSError):

@@ -23,7 +23,13 @@ PLAIN_SECONDS = 10.0
 """Without a terminal, one line of progress is printed in this many seconds."""
 
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
-TITLES = {"search": "Searching", "attack": "Attacking"}
+TITLES = {
+    "load": "Reading",
+    "search": "Searching",
+    "attack": "Attacking",
+    "finish": "Measuring",
+    "match": "Matching",
+}
 
 
 def make_console() -> Console:
@@ -37,7 +43,7 @@ class Screen:
 
     Args:
         console: Where to draw.
-        verbosity: -1 for errors and warnings only, 0 for progress, 1 for every event.
+        verbosity: -1 for errors and warnings only, 0 for progress, 1 for every number in it.
     """
 
     def __init__(self, console: Console, verbosity: int = 0) -> None:
@@ -70,7 +76,7 @@ class Screen:
             self._stop()
             if self.verbosity >= 0:
                 self.console.print(f"Wrote [bold]{escape(event.message)}[/]")
-        elif self.verbosity > 0 or (self.verbosity == 0 and event.stage in TITLES):
+        elif self.verbosity >= 0:
             self._stop()
             self.stage = ""
             self.console.print(f"{TITLES.get(event.stage, event.stage)}: {escape(event.message)}")
@@ -78,7 +84,8 @@ class Screen:
     def _advance(self, event: Event) -> None:
         if self.verbosity < 0:
             return
-        note = "  ".join(f"{name} {value:.4g}" for name, value in _shown(event.values).items())
+        shown = event.values if self.verbosity > 0 else _shown(event.values)
+        note = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         title = f"{TITLES.get(event.stage, event.stage)} {event.message}"
         if self.console.is_interactive:
             self._bar(event, title, note)

@@ -35,8 +35,8 @@ PUBLIC = (
 
 SIDE = 32
 WIDTH = 300
-LR = 0.01
-EPOCHS = 20
+LR = 0.005
+EPOCHS = 10
 
 
 def run_demo(folder: Path, listener: Listener) -> AuditReport:
@@ -57,7 +57,7 @@ def run_demo(folder: Path, listener: Listener) -> AuditReport:
         control=folder / "public",
         normalise="cifar10",
         epochs=EPOCHS,
-        options=("simudy.iterations=150",),
+        options=("simudy.iterations=300", "simudy.step_size=0.2"),
         out=folder / "run",
     )
     return scan(request, listener)

@@ -133,7 +133,7 @@ def drive(
     def report() -> None:
         total = attack.iterations if budget.steps is None else min(budget.steps, attack.iterations)
         values = {"loss": session.state.loss, **session.state.terms}
-        listener(Event(stage, getattr(attack, "name", ""), session.state.step, total, values))
+        listener(Event(stage, attack.name, session.state.step, total, values))
 
     if not session.over:
         try:
@@ -142,6 +142,8 @@ def drive(
             save()
             raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
         save()
+    if finish:
+        listener(Event("finish", f"influence of each image of {attack.name}"))
     reconstruction = attack.finish(victim, recipe, session.state) if finish else None
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
     status = _status(attack, session, reconstruction)

@@ -23,8 +23,8 @@ EARLY_STEPS = 50
 STRIDE = 10**0.5
 """Ratio of neighbouring candidates."""
 
-GRID = tuple(1e-3 * STRIDE**i for i in range(5))
-"""The first candidates, from 0.001 to 0.1."""
+GRID = (0.01 / STRIDE, 0.01, 0.01 * STRIDE)
+"""The first candidates; others follow outwards where these do not enclose the right one."""
 
 LIMITS = (1e-5, 1.0)
 """How far candidates may go beyond the grid."""

@@ -71,6 +71,9 @@ def images() -> None:
     Image.fromarray(pixels[0]).save("pictures/a.png")
     Path("pictures/b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     Path("report.json").write_text("{}")
+    Path("nested.json").write_text("[" * 100_000)
+    Path("torchshards").mkdir()
+    Path("torchshards/pytorch_model.bin.index.json").write_text("{}")
     Path("old.json").write_text('{"schema_version": "9.0"}')
 
 
@@ -105,12 +108,24 @@ BAD = {
     "unknown normalisation": (f"{PAIR} --normalise cifar11", "cifar11"),
     "normalisation of two channels": (f"{PAIR} --normalise 0.5,0.5;0.5,0.5", "channels"),
     "negative learning rate": (f"{PAIR} --lr -0.1", "--lr"),
-    "learning rate no number": (f"{PAIR} --lr fast", "fast"),
+    "learning rate no number": (f"{PAIR} --lr fast", "--lr"),
     "zero size": (f"{PAIR} --size 0", "--size"),
     "momentum one": (f"{PAIR} --momentum 1.0", "--momentum"),
     "zero epochs": (f"{PAIR} --epochs 0", "--epochs"),
     "zero batch": (f"{PAIR} --batch-size 0", "--batch-size"),
     "negative time": (f"{PAIR} --max-time -5", "--max-time"),
+    "seed too large": (f"{PAIR} --seed 99999999999999999999999", "--seed"),
+    "size too large": (f"{PAIR} --size 99999999999999999999", "--size"),
+    "epochs too many": (f"{PAIR} --epochs 1000000000000000000", "--epochs"),
+    "option too large": (f"{PAIR} --set simudy.iterations=1{'0' * 400}", "iterations"),
+    "tolerance that clears all": (f"{PAIR} --set simudy.tolerance=2", "tolerance"),
+    "unknown matching": (f"{PAIR} --matching best", "best"),
+    "empty data": (["scan", "a.safetensors", "b.safetensors", "--data", ""], "data"),
+    "output where nothing can be written": (f"{PAIR} -o html=a.pt/x.html", "a.pt"),
+    "nested report": ("gate nested.json", "nested.json"),
+    "inspect with a wrong model": ("inspect a.safetensors --model none.py:f", "none.py"),
+    "inspect with a wrong size": ("inspect a.safetensors --image-size 99", "99"),
+    "index of pytorch shards": ("inspect torchshards/pytorch_model.bin.index.json", "shards"),
     "nesterov alone": (f"{PAIR} --nesterov", "--momentum"),
     "unknown attack": (f"{PAIR} --attack simudi", "simudy"),
     "unknown attack option": (f"{PAIR} --set simudy.alfa=1", "alpha"),
@@ -142,8 +157,8 @@ BAD = {
 @pytest.mark.parametrize(("line", "named"), BAD.values(), ids=BAD)
 def test_bad_input(folder, monkeypatch, capfd, line, named):
     before = {path for path in folder.rglob("*") if "memaudit-runs" not in path.parts}
-    words = line.split()
-    if words[0] == "scan" and not line.endswith("--out a.pt"):
+    words = line if isinstance(line, list) else line.split()
+    if words[0] == "scan" and "--out" not in words:
         words += ["--out", "run"]
     monkeypatch.setattr(sys, "argv", ["memaudit", *words])
     with pytest.raises(SystemExit) as stop:
@@ -152,9 +167,8 @@ def test_bad_input(folder, monkeypatch, capfd, line, named):
     assert stop.value.code == 2, err
     assert out == ""
     assert named in err
-    complaints = [
-        text for text in err.splitlines() if text and not text.startswith(("warning:", "Searching", "Attacking"))
-    ]
+    progress = ("warning:", "Reading:", "Searching", "Attacking")
+    complaints = [text for text in err.splitlines() if text and not text.startswith(progress)]
     assert len(complaints) == 1, err
     assert complaints[0].startswith("error: ")
     assert complaints[0].endswith((".", "?", ")"))

@@ -49,8 +49,8 @@ def test_runs_to_the_end_of_the_schedule(scene):
     events = []
     outcome = drive(ATTACK, *scene, listener=events.append)
     assert outcome.steps == 12
-    assert [event.step for event in events] == list(range(1, 13))
-    assert all(event.total == 12 and "loss" in event.values for event in events)
+    assert [event.step for event in events] == [*range(1, 13), 0]
+    assert all(event.total == 12 and "loss" in event.values for event in events[:-1])
     assert [step for step, _ in outcome.curve] == list(range(1, 13))
     assert outcome.reconstruction.images.shape == (4, 3, 2, 2)
     assert outcome.seconds > 0
@@ -79,7 +79,7 @@ def test_a_finished_job_is_not_run_again(scene, tmp_path):
     first = drive(ATTACK, *scene, job=job)
     events = []
     again = drive(ATTACK, *scene, job=job, listener=events.append)
-    assert events == []
+    assert [event.stage for event in events] == ["finish"]
     assert torch.equal(first.reconstruction.images, again.reconstruction.images)
     assert again.status == first.status
 
