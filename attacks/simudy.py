@@ -48,7 +48,7 @@ class SimuDy:
     """
 
     name: ClassVar[str] = "simudy"
-    iterations: int = 300
+    iterations: int = 200
     step_size: float = 0.4
     alpha: float = 3e-2
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"

@@ -191,7 +191,7 @@ def report(
         inputs=_inputs(scene),
         architecture=_architecture(scene),
         recipe=recipe,
-        search=[_search_point(candidate, facts["lr"].value) for candidate in trace],
+        search=[_search_point(candidate, recipe.lr) for candidate in trace],
         attacks=list(attacks),
         leaderboard=leaderboard(attacks),
         limitations=limitations(scene, recipe, attacks),
@@ -199,7 +199,7 @@ def report(
     )
 
 
-def _search_point(candidate: Candidate, chosen: Any) -> SearchPoint:
+def _search_point(candidate: Candidate, lr: Fact) -> SearchPoint:
     return SearchPoint(
         lr=candidate.lr,
         loss=candidate.loss,
@@ -207,7 +207,7 @@ def _search_point(candidate: Candidate, chosen: Any) -> SearchPoint:
         change_ratio=candidate.change_ratio,
         iterations=candidate.steps,
         status=candidate.status,
-        chosen=candidate.lr == chosen,
+        chosen=lr.source == "inferred" and candidate.lr == lr.value,
     )
 
 

@@ -164,7 +164,7 @@ def inspect(
 
         typer.echo(json.dumps(found, indent=2))
     else:
-        print_inspection(make_console(), found)
+        print_inspection(make_console(answer=True), found)
 
 
 @app.command()
@@ -242,7 +242,7 @@ def plugins(as_json: AsJson = False) -> None:
 
         typer.echo(json.dumps(found, indent=2))
     else:
-        print_plugins(make_console(), found)
+        print_plugins(make_console(answer=True), found)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Events and reports on a terminal, through Rich; plain lines where there is no terminal. Everything on stderr."""
+"""Events and reports on a terminal, through Rich; plain lines where there is no terminal."""
 
 import os
 import sys
@@ -19,6 +19,9 @@ from .events import Event
 if TYPE_CHECKING:
     from .report import AuditReport
 
+PLAIN_WIDTH = 160
+"""Columns where there is no terminal: names in tables are not cut short."""
+
 PLAIN_SECONDS = 10.0
 """Without a terminal, one line of progress is printed in this many seconds."""
 
@@ -32,10 +35,16 @@ TITLES = {
 }
 
 
-def make_console() -> Console:
-    """Return a console on stderr that animates only on a terminal outside CI; NO_COLOR and FORCE_COLOR are honoured."""
-    interactive = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
-    return Console(stderr=True, force_interactive=interactive, soft_wrap=True, highlight=False)
+def make_console(answer: bool = False) -> Console:
+    """Return a console that animates only on a terminal outside CI; NO_COLOR and FORCE_COLOR are honoured.
+
+    Args:
+        answer: Write to stdout, as commands do whose output is what was asked for; stderr otherwise.
+    """
+    terminal = (sys.stdout if answer else sys.stderr).isatty()
+    interactive = terminal and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+    width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
+    return Console(stderr=not answer, force_interactive=interactive, soft_wrap=True, highlight=False, width=width)
 
 
 class Screen:

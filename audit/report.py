@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from .. import MemauditError
 
 SCHEMA_VERSION = "1.0"
-SCHEMA_ID = "https://memaudit.dev/schema/report-1.0.json"
+SCHEMA_ID = "urn:memaudit:schema:report:1.0"
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
 """How an attack ended: its loss fell under its tolerance; its schedule ended above it; a budget ended it first; the

@@ -22,7 +22,7 @@ SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 CONV = "benchmarks/networks.py:conv"
 
 ROWS: dict[str, tuple[str, list[str]]] = {
-    "mlp, lr unknown": ("mlp", ["--max-iterations", "100", "--epochs", "20"]),
+    "mlp, lr unknown": ("mlp", ["--epochs", "20"]),
     "conv, lr given": ("conv", ["--lr", "0.01", "--epochs", "20", "--model", CONV]),
     "conv, lr unknown": ("conv", ["--epochs", "20", "--model", CONV]),
     "resnet18, lr given": ("resnet18", ["--lr", "0.01", "--epochs", "4", "--max-iterations", "100"]),

@@ -51,7 +51,7 @@ class Tile(NamedTuple):
 
 
 def write(report: AuditReport, folder: Path, destination: Path) -> Path:
-    """Write ``report`` to ``destination`` with the pictures of ``folder`` inside.
+    """Write one offline page with the pictures inside.
 
     A picture that is missing, outside ``folder`` or no PNG becomes a placeholder.
 

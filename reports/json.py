@@ -7,7 +7,7 @@ from .files import write_text
 
 
 def write(report: AuditReport, folder: Path, destination: Path) -> Path:
-    """Write ``report`` to ``destination``; the pictures in ``folder`` stay where they are.
+    """Write the report as data (see memaudit schema); the pictures stay in the run folder.
 
     Raises:
         FormatError: The destination cannot be written.

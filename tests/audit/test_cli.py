@@ -104,7 +104,8 @@ def test_inspect_of_a_pair_and_of_one_file(leak):
     assert all(row["change"] > 0 for row in found["tensors"])
     done = memaudit("inspect", leak.after)
     assert done.returncode == 0
-    assert "safetensors" in done.stderr
+    assert "safetensors" in done.stdout
+    assert done.stderr == ""
 
 
 def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
@@ -114,8 +115,8 @@ def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
     save_file({"odd.kernel": torch.ones(3, 3, 3)}, tmp_path / "odd.safetensors")
     done = memaudit("inspect", tmp_path / "odd.safetensors")
     assert done.returncode == 0
-    assert "not recognised" in done.stderr
-    assert "--model" in done.stderr
+    assert "not recognised" in done.stdout
+    assert "--model" in done.stdout
 
 
 def test_plugins_lists_options():
@@ -162,9 +163,33 @@ def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
         assert picture.read_bytes() == (tmp_path / "whole" / picture.relative_to(out)).read_bytes()
 
 
+def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, tmp_path):
+    def words(out):
+        known = scan_words(leak, out, "-q")
+        at = known.index("--lr")
+        return known[:at] + known[at + 2 :]
+
+    out = tmp_path / "run"
+    process = subprocess.Popen([SCRIPT, *map(str, words(out))], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    wait_for_state(process, out)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (out / "report.json").exists()
+    assert memaudit(*words(out)).returncode == 1
+    assert memaudit(*words(tmp_path / "whole")).returncode == 1
+    a, b = load(out), load(tmp_path / "whole")
+    timeless = {"seconds": 0, "peak_memory_bytes": 0}
+    assert a.search == b.search
+    assert a.recipe == b.recipe
+    assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)
+
+
 def test_version_and_no_arguments():
     assert memaudit("--version").stdout.startswith("memaudit 0.")
-    assert "scan" in memaudit().stdout + memaudit().stderr
+    bare = memaudit()
+    assert bare.returncode == 2
+    assert len(bare.stdout.splitlines()) > 10
+    assert "scan" in bare.stdout
 
 
 def test_brackets_in_a_path_are_printed_as_they_are():
