@@ -1,5 +1,7 @@
 """Training as a pure, differentiable function of the data: a chain of SGD steps over named parameters."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -91,12 +93,24 @@ def gradient(victim: Victim, theta: Tensors, x: Tensor, labels: Tensor) -> Tenso
 
 
 def clipped(grads: Tensors, limit: float) -> Tensors:
-    """Rescale ``grads`` to a global norm of at most ``limit``, as :func:`torch.nn.utils.clip_grad_norm_` does."""
+    """Rescale ``grads`` to a global norm of at most ``limit``, as :func:`torch.nn.utils.clip_grad_norm_` does.
+
+    On the CPU a limit that is not reached costs no graph; on other devices that would have to wait for the norm.
+    """
     if limit == float("inf"):
         return grads
-    total = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
-    scale = (limit / (total + 1e-6)).clamp(max=1.0)
+    if grads[0].device.type == "cpu":
+        with torch.no_grad():
+            if bool(_global_norm(grads) + 1e-6 <= limit):
+                return grads
+    scale = (limit / (_global_norm(grads) + 1e-6)).clamp(max=1.0)
     return tuple(grad * scale for grad in grads)
+
+
+def _global_norm(grads: Sequence[Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(grad) for grad in grads]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total
 
 
 def _sgd(recipe: Recipe, theta: Tensors, buffers: Tensors, grads: Tensors, gain: Tensor) -> Tensors:
@@ -134,7 +148,7 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
                 if row in members:
                     grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1])
                     total = [a.add_(b) for a, b in zip(total, grads, strict=True)]
-            sums.append(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in total])))
+            sums.append(_global_norm(total))
     return torch.stack(sums)
 
 

@@ -119,5 +119,5 @@ def test_state_is_saved_while_running(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(driving, "SAVE_SECONDS", 0.0)
     job, seen = Store(tmp_path).job("a"), []
     drive(ATTACK, *scene, job=job, listener=lambda event: seen.append(job.path.exists()))
-    assert seen[1:] == [True] * 11
+    assert seen[1:] == [True] * 12
     assert not list(job.path.parent.glob("*.tmp"))

@@ -6,7 +6,7 @@ from memaudit.audit.report import AttackResult, Metrics
 
 def attack(name="simudy", status="converged", ssim_max=0.9, recovered=3, metrics=True):
     found = Metrics(
-        images=10, criterion="SSIM of at least 0.4",
+        images=10, matching="hungarian", criterion="SSIM of at least 0.4",
         ssim_mean=0.5, ssim_max=ssim_max, ssim_paper_mean=0.4, psnr_mean=20.0, recovered=recovered,
         recovered_fraction=recovered / 10,
     )  # fmt: skip

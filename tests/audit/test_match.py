@@ -79,7 +79,7 @@ def test_greedy_as_the_authors_compute_it() -> None:
 def test_a_permuted_copy_is_found(method: Method) -> None:
     images = noise(5, 0)
     order = torch.tensor([3, 1, 4, 0, 2])
-    matches = match(reconstruction(images[order]), training_set(images), NORMALISATION, method=method)
+    matches = match(reconstruction(images[order]), training_set(images), NORMALISATION, method=method).matches
     assert [found.sample for found in matches] == list(range(5))
     assert [int(order[found.dummy]) for found in matches] == list(range(5))
     for found in matches:
@@ -93,7 +93,7 @@ def test_a_permuted_copy_is_found(method: Method) -> None:
 
 @pytest.mark.parametrize(("samples", "dummies"), [(3, 6), (6, 3)])
 def test_counts_that_differ(samples: int, dummies: int) -> None:
-    matches = match(reconstruction(noise(dummies, 1)), training_set(noise(samples, 0)), NORMALISATION)
+    matches = match(reconstruction(noise(dummies, 1)), training_set(noise(samples, 0)), NORMALISATION).matches
     assert len(matches) == 3
     assert [found.sample for found in matches] == sorted({found.sample for found in matches})
     assert len({found.dummy for found in matches}) == 3
@@ -101,7 +101,7 @@ def test_counts_that_differ(samples: int, dummies: int) -> None:
 
 def test_scores_are_those_of_the_pair() -> None:
     truth, guess = noise(3, 0), (noise(3, 0) + 0.2 * noise(3, 1)).clamp(0, 1)
-    for found in match(reconstruction(guess), training_set(truth), NORMALISATION):
+    for found in match(reconstruction(guess), training_set(truth), NORMALISATION).matches:
         x, y = truth[found.sample, None], guess[found.dummy, None]
         assert found.ssim == pytest.approx(float(ssim_matrix(x, y, "audit")))
         paper = ssim_matrix(NORMALISATION.from_pixels(x), NORMALISATION.from_pixels(y), "paper")
@@ -114,7 +114,7 @@ def test_the_papers_score_sees_what_was_not_clamped() -> None:
     images = noise(2, 0)
     claim = reconstruction(images)
     stretched = replace(claim, normalised=2 * claim.normalised)
-    before, after = (match(claim, training_set(images), NORMALISATION)[0] for claim in (claim, stretched))
+    before, after = (match(claim, training_set(images), NORMALISATION).matches[0] for claim in (claim, stretched))
     assert after.ssim == before.ssim
     assert after.ssim_paper < before.ssim_paper
 
@@ -127,7 +127,7 @@ def test_recovered_without_a_control_set_is_the_threshold_alone() -> None:
             for image, share in zip(truth, (0, 0.2, 0.4, 0.6, 0.8, 1), strict=True)
         ]
     )
-    matches = match(reconstruction(mixed), training_set(truth), NORMALISATION)
+    matches = match(reconstruction(mixed), training_set(truth), NORMALISATION).matches
     assert {found.recovered for found in matches} == {True, False}
     assert all(found.recovered is (found.ssim >= RECOVERED_SSIM) for found in matches)
 
@@ -137,8 +137,11 @@ def test_with_a_control_set_recovered_must_beat_chance() -> None:
     common = noise(1, 0)
     alike = (common + 0.01 * noise(44, 1)).clamp(0, 1)
     truth, control, guess = alike[:2], alike[2:42], alike[42:]
-    alone = match(reconstruction(guess), training_set(truth), NORMALISATION)
-    controlled = match(reconstruction(guess), training_set(truth), NORMALISATION, training_set(control))
+    alone = match(reconstruction(guess), training_set(truth), NORMALISATION).matches
+    against = match(reconstruction(guess), training_set(truth), NORMALISATION, training_set(control))
+    controlled = against.matches
+    assert against.null is not None
+    assert len(against.null) > 0
     assert all(found.recovered and found.p_value is None for found in alone)
     assert not any(found.recovered for found in controlled)
     assert all(found.p_value is not None and 0.01 < found.p_value <= 1 for found in controlled)
@@ -146,7 +149,7 @@ def test_with_a_control_set_recovered_must_beat_chance() -> None:
 
 def test_with_a_control_set_a_true_copy_stands_out() -> None:
     truth, control = noise(4, 0), noise(200, 1)
-    for found in match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(control)):
+    for found in match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(control)).matches:
         assert found.recovered
         assert found.p_value == pytest.approx(1 / 201)
 
@@ -201,13 +204,13 @@ def test_shapes_that_differ_are_refused(role: str) -> None:
 
 def test_a_diverged_reconstruction_is_matched_but_not_recovered() -> None:
     truth = noise(2, 0)
-    matches = match(reconstruction(torch.full_like(truth, float("nan"))), training_set(truth), NORMALISATION)
+    matches = match(reconstruction(torch.full_like(truth, float("nan"))), training_set(truth), NORMALISATION).matches
     assert len(matches) == 2
     assert not any(found.recovered for found in matches)
     assert all(np.isfinite([found.ssim, found.ssim_paper, found.psnr, found.mse]).all() for found in matches)
 
 
 def test_matches_are_plain_values() -> None:
-    (found,) = match(reconstruction(noise(1, 0)), training_set(noise(1, 0)), NORMALISATION)
+    (found,) = match(reconstruction(noise(1, 0)), training_set(noise(1, 0)), NORMALISATION).matches
     assert found == Match(0, 0, found.ssim, found.ssim_paper, 100.0, 0.0, None, True)
     assert [type(value) for value in vars(found).values()] == [int, int, float, float, float, float, type(None), bool]

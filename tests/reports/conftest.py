@@ -197,6 +197,7 @@ def _metrics(pairs: list[r.Match]) -> r.Metrics:
     recovered = sum(pair.recovered for pair in pairs)
     return r.Metrics(
         images=len(PHOTOS),
+        matching="hungarian",
         criterion="SSIM of at least 0.4",
         ssim_mean=float(np.mean(ssim)),
         ssim_max=max(ssim),
