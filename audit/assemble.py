@@ -18,7 +18,7 @@ from .data.base import TrainingSet
 from .drive import Outcome
 from .evidence import save_picture
 from .gate import Gate, judge
-from .infer import Candidate
+from .infer import Candidate, at_edge
 from .report import (
     Architecture,
     AttackResult,
@@ -194,7 +194,7 @@ def report(
         search=[_search_point(candidate, recipe.lr) for candidate in trace],
         attacks=list(attacks),
         leaderboard=leaderboard(attacks),
-        limitations=limitations(scene, recipe, attacks),
+        limitations=limitations(scene, recipe, trace, attacks),
         environment=_environment(scene),
     )
 
@@ -243,7 +243,9 @@ def _architecture(scene: "Scene") -> Architecture:
     )
 
 
-def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult]) -> list[str]:
+def limitations(
+    scene: "Scene", recipe: Recipe, trace: Sequence[Candidate], attacks: Sequence[AttackResult]
+) -> list[str]:
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
     if scene.data is None:
@@ -257,8 +259,8 @@ def limitations(scene: "Scene", recipe: Recipe, attacks: Sequence[AttackResult])
         )
     if any(found is not None and found.resized for found in (scene.data, scene.control)):
         said.append("Some images were resized to the network's input size before they were compared.")
-    if recipe.lr.source != "given" and "edge" in recipe.lr.evidence:
-        said.append(f"The learning rate is the {recipe.lr.evidence}.")
+    if recipe.lr.source == "inferred" and at_edge(float(recipe.lr.value), trace):  # type: ignore[arg-type]
+        said.append("The learning rate is the smallest or largest that was tried: the true one may lie beyond.")
     if recipe.lr.source == "assumed":
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
     if recipe.batch_norm.value == "train":

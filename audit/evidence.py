@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from torch import Tensor
 
 FOLDER = Path("evidence")
 """Where pictures lie in the run folder."""
+
+OURS = re.compile(r"(dummy|sample)-\d+-[0-9a-f]{8}\.png")
+"""Names of the pictures of a scan."""
 
 
 def save_picture(image: Tensor, folder: Path, name: str) -> str:
@@ -36,10 +40,12 @@ def save_picture(image: Tensor, folder: Path, name: str) -> str:
 def prune(folder: Path, keep: Collection[str]) -> None:
     """Delete pictures that the report in ``folder`` no longer shows: they are personal data.
 
+    Only files named as :func:`save_picture` is asked to name them go; a user's own pictures stay.
+
     Args:
         folder: The run folder.
         keep: Paths relative to it, as :func:`save_picture` returned them.
     """
     for path in (folder / FOLDER).rglob("*.png"):
-        if path.relative_to(folder).as_posix() not in keep:
+        if OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in keep:
             path.unlink()

@@ -118,6 +118,11 @@ def learning_rate(search: Search, grid: Sequence[float] = GRID) -> tuple[Recipe 
     return found, tuple(search.tried)
 
 
+def at_edge(lr: float, tried: Sequence[Candidate]) -> bool:
+    """Return whether ``lr`` is the smallest or largest that was tried, so that the true one may lie beyond."""
+    return bool(tried) and lr in (tried[0].lr, tried[-1].lr)
+
+
 def _beyond(tried: Sequence[Candidate]) -> float | None:
     """Return the next learning rate outside ``tried`` where even its end makes the change too short or too long."""
     low, high = tried[0], tried[-1]

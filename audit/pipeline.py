@@ -29,7 +29,7 @@ from .evidence import prune
 from .families.base import Architecture, detect
 from .families.base import victim as make_victim
 from .gate import Gate
-from .infer import Candidate, Search, learning_rate, probe_of
+from .infer import Candidate, Search, at_edge, learning_rate, probe_of
 from .match import check_held_out
 from .options import GROUP as ATTACKS
 from .options import build
@@ -141,9 +141,8 @@ def _both(first: Listener, second: Listener) -> Listener:
 
 def _warn(scene: Scene, listener: Listener) -> None:
     facts = scene.known.facts.items()
-    told = [
-        f"{name} = {fact.value} ({fact.option})" for name, fact in facts if fact.source == "assumed" and fact.option
-    ]
+    assumed = {name: fact for name, fact in facts if fact.source == "assumed"}
+    told = [f"{name} = {fact.value} ({fact.option or fact.evidence})" for name, fact in assumed.items()]
     guessed = scene.architecture.assumed
     told += [f"{assemble.ASSUMED[fact]} (--model)" for fact in guessed if fact in assemble.ASSUMED]
     if told:
@@ -240,7 +239,5 @@ def _found(lr: float, trace: Sequence[Candidate]) -> Fact:
     complete = [candidate for candidate in trace if math.isfinite(candidate.loss)]
     if not any(candidate.lr == lr for candidate in complete):
         return Fact(value=lr, source="assumed", option="--lr", evidence="the search found none in its time")
-    why = f"lowest early loss of {len(complete)} candidates"
-    if lr in (trace[0].lr, trace[-1].lr):
-        why += ", at the edge of those that were tried: the true one may lie beyond"
+    why = f"lowest early loss of {len(complete)} candidates" + (", at their edge" if at_edge(lr, trace) else "")
     return Fact(value=lr, source="inferred", option="--lr", evidence=why)

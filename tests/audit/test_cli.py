@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import sysconfig
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
@@ -182,6 +184,23 @@ def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, t
     assert a.search == b.search
     assert a.recipe == b.recipe
     assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)
+
+
+@pytest.mark.parametrize(("extra", "drawn"), [({}, True), ({"CI": "true"}, False)])
+def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_path, extra, drawn):
+    parent, child = os.openpty()
+    plain = {name: value for name, value in ENVIRONMENT.items() if name not in ("CI", "NO_COLOR")}
+    words = [SCRIPT, *map(str, scan_words(leak, tmp_path / "run"))]
+    process = subprocess.Popen(words, stderr=child, env={**plain, "TERM": "xterm", "COLUMNS": "120", **extra})
+    os.close(child)
+    shown = b""
+    with suppress(OSError):  # how Linux tells that the other side is closed
+        while chunk := os.read(parent, 65536):
+            shown += chunk
+    os.close(parent)
+    assert process.wait(timeout=60) == 1
+    assert (re.search(rb"60/60.*loss", shown) is not None) == drawn
+    assert b"FAIL" in shown
 
 
 def test_version_and_no_arguments():

@@ -11,6 +11,7 @@ from memaudit.attacks.adjoints import FullGraph
 from memaudit.attacks.dynamics import batch_plan, simulate
 from memaudit.attacks.params import cosine_distance, subtract
 from memaudit.audit.data.base import DataError
+from memaudit.audit.gate import judge, parse
 from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.pipeline import load as load_scene
 from memaudit.audit.report import load
@@ -61,8 +62,7 @@ def test_every_assumption_is_marked_and_warned_of_once(audited):
     warnings = [event.message for event in events if event.stage == "warning"]
     assert len(warnings) == 1
     for name, fact in report.assumptions().items():
-        if fact.option:
-            assert f"{name} = {fact.value} ({fact.option})" in warnings[0]
+        assert f"{name} = {fact.value} ({fact.option or fact.evidence})" in warnings[0]
     assert report.recipe.epochs.source == "given"
     assert report.recipe.batch_size.source == "assumed"
 
@@ -175,10 +175,22 @@ def test_greedy_matching_is_reachable_and_named(leak, options, tmp_path):
 def test_pictures_that_no_report_shows_are_deleted(leak, options, tmp_path):
     request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, out=tmp_path / "run", **options)
     first = scan(request)
+    own = tmp_path / "run" / "evidence" / "holiday.png"
+    own.write_bytes(b"the user's own")
     second = scan(dataclasses.replace(request, size=2))
     left = {name for name in files(tmp_path / "run") if name.endswith(".png")}
-    assert left == second.pictures()
+    assert left == second.pictures() | {"evidence/holiday.png"}
     assert left != first.pictures()
+
+
+def test_a_report_of_a_newer_minor_version_still_loads_and_gates(audited, tmp_path):
+    _, _, out, _ = audited
+    content = json.loads((out / "report.json").read_text())
+    content |= {"schema_version": "1.9", "novelty": 1}
+    content["attacks"][0]["novelty"] = {"a": 2}
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    found = load(tmp_path)
+    assert judge(found.attacks, [parse("simudy.recovered>=4")]).status == "fail"
 
 
 def test_the_command_in_the_report_asks_the_same(audited):
