@@ -3,20 +3,24 @@
 Notation: n dummies, m training images, k classes, b batch size, S simulated steps, (c, h, w) an image.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from .. import MemauditError
-from .params import Params, subtract
+from .params import Params
 
 
 class Unsupported(MemauditError):
     """The attack cannot treat this victim or recipe; the message says why and what it could treat."""
+
+
+Optimizer = Literal["sgd", "adam", "adamw"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Victim:
         theta0: Trainable parameters before training; those that did not move are in ``buffers``.
         thetaf: The same names after training.
         buffers: Frozen parameters and buffers (batch-norm statistics), as before training.
+        running: Batch-norm running statistics after training, by name; empty where none moved.
+        masked: Names of ``theta0`` whose change is mostly rounding noise: simulated, but not compared.
         shape: (c, h, w) of one input image.
         classes: Number of logits k.
         normalisation: Pixels to network inputs.
@@ -67,11 +73,13 @@ class Victim:
     shape: tuple[int, int, int]
     classes: int
     normalisation: Normalisation = Normalisation()
+    running: Params = field(default_factory=dict)
+    masked: frozenset[str] = frozenset()
     delta: Params = field(init=False)
-    """``thetaf - theta0``: what every attack explains."""
+    """``thetaf - theta0`` without what is masked: what every attack explains."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", subtract(self.thetaf, self.theta0))
+        object.__setattr__(self, "delta", self.change(self.thetaf))
 
     @property
     def like(self) -> Tensor:
@@ -83,20 +91,33 @@ class Victim:
         result: Tensor = functional_call(self.module, {**self.buffers, **params}, (x,))
         return result
 
+    def change(self, final: Params) -> dict[str, Tensor]:
+        """Return ``final - theta0`` for every parameter that is compared; ``final`` may hold more."""
+        return {name: final[name] - value for name, value in self.theta0.items() if name not in self.masked}
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the victim was trained, every field known or guessed (SGD as in :class:`torch.optim.SGD`).
+    """How the victim was trained, every field known or guessed; names and meanings as in :mod:`torch.optim`.
 
     Attributes:
         size: Number of training samples n, at least 1.
-        lr: Learning rate, positive.
+        lr: Learning rate at the top of the schedule, positive.
         batch_size: Samples a step; larger than ``size`` means full batch.
         epochs: Passes over the training set, at least 1.
-        momentum: In [0, 1).
+        momentum: Of SGD, in [0, 1).
         dampening: In [0, 1]; only with momentum.
         nesterov: Needs momentum and zero dampening.
-        weight_decay: Coupled L2 factor, not negative.
+        weight_decay: Not negative; an L2 gradient for ``sgd`` and ``adam``, decoupled for ``adamw``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
+        beta1: Decay of Adam's first moment.
+        beta2: Decay of Adam's second moment.
+        eps: Added to Adam's denominator.
+        schedule: ``constant``; ``linear`` or ``cosine`` fall to zero at the end of training.
+        warmup: Steps over which the learning rate first rises linearly.
+        clip: Largest global gradient norm of a step; 0 for none.
+        batch_norm: ``eval`` if batch norm used its running statistics in training, ``train`` if those of each batch.
+        labels: How many samples each class has (k numbers, sum ``size``); ``None`` if unknown.
     """
 
     size: int
@@ -107,6 +128,15 @@ class Recipe:
     dampening: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    optimizer: Optimizer = "sgd"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    batch_norm: Literal["eval", "train"] = "eval"
+    labels: tuple[int, ...] | None = None
 
     @property
     def batches(self) -> int:
@@ -118,6 +148,33 @@ class Recipe:
         """Steps S of the whole training."""
         return self.epochs * self.batches
 
+    def rate(self, step: int) -> float:
+        """Return the learning rate of one step.
+
+        Equal to :class:`torch.optim.lr_scheduler.LinearLR` from ``1 / (warmup + 1)`` over ``warmup`` steps, then
+        ``LinearLR`` from 1 to 0 or ``CosineAnnealingLR`` to 0 over the rest, stepped after every batch.
+        """
+        if step < self.warmup:
+            return self.lr * (step + 1) / (self.warmup + 1)
+        share = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        if self.schedule == "linear":
+            return self.lr * (1 - share)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * share)) if self.schedule == "cosine" else self.lr
+
+    @property
+    def travel(self) -> float:
+        """How far a gradient of constant norm 1 would have carried the parameters: lr times steps for plain SGD.
+
+        What a parameter change tells of learning rate, steps and momentum together. For Adam, whose steps do not
+        depend on the gradient's norm, the sum of the learning rates.
+        """
+        momentum = self.momentum if self.optimizer == "sgd" else 0.0
+        total = velocity = 0.0
+        for step in range(self.steps):
+            velocity = momentum * velocity + (1 - self.dampening if momentum and step else 1.0)
+            total += self.rate(step) * (1 + momentum * velocity if self.nesterov and momentum else velocity)
+        return total
+
 
 @dataclass(frozen=True)
 class State:
@@ -126,7 +183,7 @@ class State:
     Attributes:
         step: Steps taken so far.
         variables: What is optimised, e.g. ``x`` (n, c, h, w).
-        constants: Drawn once by ``init`` and kept on the CPU, e.g. ``labels`` (n,), ``plan`` (S, b).
+        constants: Whole numbers, kept on the CPU, e.g. ``plan`` (S, b), drawn once, or ``labels`` (n,), rarely changed.
         memory: Optimiser moments and the best iterate so far.
         loss: The attacker-visible dissimilarity before the last update; lower is better, comparable between steps.
         terms: Named diagnostics, for display and for the search, e.g. ``change_ratio``.

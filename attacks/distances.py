@@ -26,3 +26,18 @@ def log_cosine(change: Params, delta: Params) -> Tensor:
 
 DISTANCES: dict[str, Distance] = {"cosine": cosine_distance, "log_cosine": log_cosine, "euclidean": euclidean}
 """The distances by the name that an attack's ``distance`` option takes."""
+
+
+def running_error(final: Params, running: Params, before: Params) -> Tensor:
+    """Return the mean over batch-norm statistics of ``|simulated - real|^2 / |real - before|^2`` (a scalar).
+
+    Args:
+        final: Holds the simulated statistics after training.
+        running: The real ones; others in ``final`` are left alone.
+        before: Holds those before training.
+    """
+    errors = [
+        (final[name] - value).square().sum() / (value - before[name]).square().sum().clamp(min=1e-12)
+        for name, value in running.items()
+    ]
+    return torch.stack(errors).mean()

@@ -1,14 +1,17 @@
-"""Training as a pure, differentiable function of the data: a chain of SGD steps over named parameters."""
+"""Training as a pure, differentiable function of the data: a chain of optimiser steps over named tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from . import batchnorm
 from .adjoints import Adjoint, Step, Tensors
-from .base import Recipe, Victim
+from .base import Recipe, Unsupported, Victim
 from .params import Params
+from .updates import slots, update
 
 
 def batch_plan(recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
@@ -38,58 +41,124 @@ def simulate(
     *,
     adjoint: Adjoint,
     clip: float = float("inf"),
+    scale: Tensor | None = None,
 ) -> Params:
-    """Train from ``victim.theta0`` on dummy data and return the final parameters, differentiable in ``x``.
+    """Train from ``victim.theta0`` on dummy data and return what training leaves, differentiable in the data.
 
-    Equal to :class:`torch.optim.SGD` (momentum, dampening, nesterov, weight decay) on mean cross-entropy with batch
-    norm in eval mode (SimuDy, eq. 3).
+    Equal to :mod:`torch.optim` (SGD, Adam, AdamW), :func:`torch.nn.utils.clip_grad_norm_` and torch's schedulers on
+    mean cross-entropy (SimuDy, eq. 3).
 
     Args:
         victim: The network and its starting point.
-        recipe: Learning rate, momentum, dampening, nesterov and weight decay.
+        recipe: The optimiser, its schedule, and the mode of batch norm.
         x: (n, c, h, w) normalised images.
-        labels: (n,) class indices, on any device.
+        labels: (n,) class indices or (n, k) class probabilities, on any device.
         plan: (S, b) which dummies each step uses, -1 for none; kept on the CPU so that no step waits for the device.
         adjoint: How the chain is differentiated.
-        clip: Largest global norm of a step's gradient; the attack's regulariser, not part of the victim's training.
+        clip: Largest global norm of a step's gradient; the attack's regulariser, beside the recipe's own.
+        scale: A scalar that multiplies every learning rate, where its derivative is wanted.
+
+    Returns:
+        The final parameters by name and, where batch norm is in train mode, the final running statistics.
     """
-    step, state, inputs = chain(victim, recipe, x, labels, plan, clip)
+    step, state, inputs = chain(victim, recipe, x, labels, plan, clip=clip, scale=scale)
     final = adjoint.run(step, state, inputs)
-    return dict(zip(victim.theta0, final, strict=False))
+    statistics = batchnorm.statistics(victim.module) if recipe.batch_norm == "train" else []
+    found = dict(zip(victim.theta0, final, strict=False))
+    return found | dict(zip(statistics, final[len(final) - len(statistics) :], strict=True))
 
 
 def chain(
-    victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor, clip: float = float("inf")
+    victim: Victim,
+    recipe: Recipe,
+    x: Tensor,
+    labels: Tensor,
+    plan: Tensor,
+    *,
+    clip: float = float("inf"),
+    scale: Tensor | None = None,
 ) -> tuple[Step, Tensors, list[Tensors]]:
     """Return the pieces of :func:`simulate` for an adjoint: a pure step, the first state, the input of every step.
 
-    The state holds the parameters in the order of ``victim.theta0``, then (with momentum) as many buffers.
+    The state holds the parameters in the order of ``victim.theta0``, then the optimiser's memory, then (in train
+    mode) the running statistics.
     """
     theta0 = tuple(victim.theta0.values())
-    buffers = tuple(torch.zeros_like(value) for value in theta0) if recipe.momentum else ()
-    gains = [x.new_tensor(1.0 if t == 0 else 1.0 - recipe.dampening) for t in range(len(plan))]
-    batches = [row[row >= 0].to(x.device) for row in plan]
+    memory = tuple(torch.zeros_like(value) for _ in range(slots(recipe)) for value in theta0)
+    training = recipe.batch_norm == "train"
+    running = tuple(victim.buffers[name] for name in batchnorm.statistics(victim.module)) if training else ()
+    limit = min(clip, recipe.clip or clip)
+    scales = () if scale is None else (scale,)
     labels = labels.to(x.device)
-    inputs: list[Tensors] = [(x[rows], labels[rows], gain) for rows, gain in zip(batches, gains, strict=True)]
+    batches = [row[row >= 0] for row in plan]
+    # The step's number stays on the CPU: reading it waits for no device.
+    inputs: list[Tensors] = [
+        (x[rows], labels[rows], torch.tensor(t), *scales) for t, rows in enumerate(_on(x, batches))
+    ]
 
     def step(state: Tensors, item: Tensors) -> Tensors:
-        x, labels, gain = item
-        theta = state[: len(theta0)]
-        grads = clipped(gradient(victim, theta, x, labels), clip)
-        return _sgd(recipe, theta, state[len(theta0) :], grads, gain)
+        x, labels, count, *scales = item
+        theta, memory, running = _parts(state, len(theta0), slots(recipe))
+        number = int(count)
+        if training:
+            grads, running = _train_gradient(victim, theta, running, x, labels, number)
+        else:
+            grads = gradient(victim, theta, x, labels)
+        theta, memory = update(recipe, theta, memory, clipped(grads, limit), number, *scales)
+        return theta + memory + running
 
-    return step, theta0 + buffers, inputs
+    return step, theta0 + memory + running, inputs
 
 
-def gradient(victim: Victim, theta: Tensors, x: Tensor, labels: Tensor) -> Tensors:
-    """Return the gradient of the mean cross-entropy in the order of ``theta``; a graph if gradients are enabled."""
+def _on(x: Tensor, batches: Sequence[Tensor]) -> list[Tensor]:
+    return [rows.to(x.device) for rows in batches]
+
+
+def _parts(state: Tensors, width: int, memories: int) -> tuple[Tensors, Tensors, Tensors]:
+    end = width * (1 + memories)
+    return state[:width], state[width:end], state[end:]
+
+
+def gradient(
+    victim: Victim, theta: Tensors, x: Tensor, labels: Tensor, statistics: Mapping[str, Tensor] = MappingProxyType({})
+) -> Tensors:
+    """Return the gradient of the mean cross-entropy in the order of ``theta``; a graph if gradients are enabled.
+
+    Batch norm is in eval mode; ``statistics`` replaces running statistics by their names in the state dict.
+    """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = tuple(value if value.requires_grad else value.detach().requires_grad_() for value in theta)
-        logits = victim.logits(dict(zip(victim.theta0, leaves, strict=True)), x)
+        leaves = _leaves(theta)
+        logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
         return torch.autograd.grad(
             cross_entropy(logits, labels), leaves, create_graph=create_graph, materialize_grads=True
         )
+
+
+def _train_gradient(
+    victim: Victim, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int
+) -> tuple[Tensors, Tensors]:
+    """Return the gradient with batch norm in train mode, and the running statistics that the forward pass leaves."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), batchnorm.train_mode(victim.module) as seen:
+        leaves = _leaves(theta)
+        try:
+            logits = victim.logits(dict(zip(victim.theta0, leaves, strict=True)), x)
+        except ValueError as error:
+            raise Unsupported(
+                f"Batch norm in train mode cannot take a batch of {len(x)} ({error}).", "Give another --batch-size."
+            ) from None
+        grads = torch.autograd.grad(
+            cross_entropy(logits, labels), leaves, create_graph=create_graph, materialize_grads=True,
+            retain_graph=create_graph,
+        )  # fmt: skip
+    if not create_graph:
+        seen = {name: (mean.detach(), variance.detach(), count) for name, (mean, variance, count) in seen.items()}
+    return grads, batchnorm.advance(victim, running, seen, number)
+
+
+def _leaves(theta: Tensors) -> Tensors:
+    return tuple(value if value.requires_grad else value.detach().requires_grad_() for value in theta)
 
 
 def clipped(grads: Tensors, limit: float) -> Tensors:
@@ -113,23 +182,12 @@ def _global_norm(grads: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def _sgd(recipe: Recipe, theta: Tensors, buffers: Tensors, grads: Tensors, gain: Tensor) -> Tensors:
-    if recipe.weight_decay:
-        grads = tuple(torch.add(g, p, alpha=recipe.weight_decay) for g, p in zip(grads, theta, strict=True))
-    if recipe.momentum:
-        buffers = tuple(recipe.momentum * b + gain * g for b, g in zip(buffers, grads, strict=True))
-        if recipe.nesterov:
-            grads = tuple(torch.add(g, b, alpha=recipe.momentum) for g, b in zip(grads, buffers, strict=True))
-        else:
-            grads = buffers
-    return (*(torch.add(p, g, alpha=-recipe.lr) for p, g in zip(theta, grads, strict=True)), *buffers)
-
-
 def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Tensor:
     """Return (n,) norms of each dummy's loss gradients summed over training (SimuDy, section 4.5).
 
     Dummies that stand for a real image have a clearly larger influence than idle ones. One trajectory of
-    parameters is kept; dummies are taken one at a time.
+    parameters is kept; dummies are taken one at a time. Where batch norm is in train mode, the statistics of a
+    dummy's batch are taken as constant.
 
     Args:
         victim: As in :func:`simulate`, and so the other arguments.
@@ -141,18 +199,29 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
     sums: list[Tensor] = []
     labels = labels.to(x.device)
     with torch.no_grad():
-        thetas = _trajectory(victim, recipe, x, labels, plan)
+        thetas = trajectory(victim, recipe, x, labels, plan)
+        seen = [_batch_statistics(victim, recipe, t, x[row[row >= 0]]) for t, row in zip(thetas, plan, strict=True)]
         for row in range(len(x)):
             total = [torch.zeros_like(value) for value in victim.theta0.values()]
-            for theta, members in zip(thetas, plan, strict=True):
+            for theta, members, statistics in zip(thetas, plan, seen, strict=True):
                 if row in members:
-                    grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1])
+                    grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1], statistics)
                     total = [a.add_(b) for a, b in zip(total, grads, strict=True)]
             sums.append(_global_norm(total))
     return torch.stack(sums)
 
 
-def _trajectory(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> list[Tensors]:
+def _batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) -> dict[str, Tensor]:
+    """Return the running statistics with which eval mode gives what train mode gives on the batch ``x``."""
+    if recipe.batch_norm == "eval":
+        return {}
+    with batchnorm.train_mode(victim.module) as seen:
+        victim.logits(dict(zip(victim.theta0, theta, strict=True)), x)
+    return batchnorm.as_buffers(seen)
+
+
+def trajectory(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> list[Tensors]:
+    """Return the parameters before each step of a training, each as a tuple in the order of ``victim.theta0``."""
     step, state, inputs = chain(victim, recipe, x, labels, plan)
     thetas = []
     for item in inputs:

@@ -39,13 +39,16 @@ def pyramid_variables(noise: Tensor) -> dict[str, Tensor]:
 
 
 def compose(variables: Mapping[str, Tensor]) -> Tensor:
-    """Return the images (n, c, h, w) that variables of either kind stand for; linear and differentiable."""
+    """Return the images (n, c, h, w) that variables of either kind stand for; linear and differentiable.
+
+    Variables of other names are left alone.
+    """
     if "x" in variables:
         return variables["x"]
     finest = variables["scale1"]
     total = finest
     for name, value in variables.items():
-        if name != "scale1":
+        if name.startswith("scale") and name != "scale1":
             total = total + interpolate(value, size=finest.shape[-2:], mode="nearest")
     if total.shape[1] != 3:
         return total

@@ -7,16 +7,26 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from .adjoints import ADJOINTS, choose
 from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator
-from .distances import DISTANCES, euclidean
-from .dynamics import batch_plan, chain, influence, simulate
+from .distances import DISTANCES, euclidean, running_error
+from .dynamics import batch_plan, chain, gradient, influence, simulate
 from .images import PARAMETRISATIONS, compose
-from .labels import guess
+from .labels import guess, move, recount
 from .optim import Adam, warmup_cosine
-from .params import Params, cosine_distance, norm, subtract
-from .priors import total_variation
+from .params import Params, cosine_distance, norm
+from .priors import box, total_variation
+
+LOG_LR = "log_lr"
+"""The variable whose exponential multiplies the recipe's learning rate, where that is fitted."""
+
+NORM_GAIN = 0.7
+"""Share of the logarithmic error of the change's norm that one update takes out of the fitted learning rate."""
+
+RECOUNTS = (4, 8, 12)
+"""Updates at which class counts are solved for: the images are blobs yet, and have not adapted to wrong labels."""
 
 MAX_TOLERANCE = 0.1
 """Cosine distance above which the paper calls a run stuck: no option may call that converged."""
@@ -26,19 +36,28 @@ MAX_TOLERANCE = 0.1
 class SimuDy:
     """Simulation of training dynamics (Tian et al., ICLR 2025, Algorithm 1), with the settings that we measured best.
 
-    Minimises ``distance(simulate(x) - theta0, thetaf - theta0) + alpha TV(x)`` over the dummy images ``x``. Differs
-    from the published code in the logarithm of the cosine, a step size forty times larger, a TV weight that falls to
-    zero, one schedule over the whole run, a clip that is annealed away, and all real epochs simulated
-    (docs/attacks.md says why). ``distance="cosine", step_size=0.01, alpha=2e-3`` are the published ones.
+    Minimises ``distance(simulate(x) - theta0, thetaf - theta0) + alpha TV(x) + beta box(x)`` over the dummy images
+    ``x``. Differs from the published code in the logarithm of the cosine, a step size forty times larger, a TV weight
+    that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is annealed away,
+    labels that are corrected, and all real epochs simulated (docs/attacks.md says why).
+    ``distance="cosine", step_size=0.01, alpha=2e-3, beta=0`` are the published ones.
 
     Attributes:
         iterations: Length of the schedule, in updates of the dummies.
         step_size: Adam step on the normalised images.
         alpha: Weight of the total variation at the start; it falls linearly to zero.
+        beta: Weight of the mean squared excess of the images over the range of pixels.
+        gamma: Weight of the running statistics of batch norm in train mode (DeepInversion's term, on observed values).
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         clip: Largest gradient norm of a simulated step at the start; doubles seven times over the first half of the
             run and is then lifted; 0 for none.
+        smoothing: Adam's epsilon at the start of the run, in units of a gradient entry's root mean square; it falls
+            to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
+        relabel: Every so many updates the dummy whose class fits worst gets a better one, if that lowers the loss; 0
+            for never. Only where the recipe does not know the labels.
+        fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
+            long as the real one.
         parametrisation: ``pyramid`` (scales and opponent colours) or ``pixels``; see :mod:`memaudit.attacks.images`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
@@ -51,9 +70,14 @@ class SimuDy:
     iterations: int = 200
     step_size: float = 0.4
     alpha: float = 3e-2
+    beta: float = 1.0
+    gamma: float = 0.01
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     clip: float = 20.0
+    smoothing: float = 0.5
     epochs: int = 0
+    relabel: int = 4
+    fit_lr: bool = False
     parametrisation: Literal["pyramid", "pixels"] = "pyramid"
     init_scale: float = 0.1
     warmup: int = 5
@@ -61,7 +85,7 @@ class SimuDy:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "clip", "epochs", "warmup", "tolerance"):
+        for name in ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "relabel", "warmup", "tolerance"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         for name in ("iterations", "step_size", "init_scale"):
@@ -82,30 +106,46 @@ class SimuDy:
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
         variables = PARAMETRISATIONS[self.parametrisation](noise)
         x = compose(variables)
-        labels = guess(victim, recipe.size, gen)
+        labels = guess(victim, recipe, gen)
         plan = batch_plan(recipe, recipe.size, gen)
         adjoint = self._adjoint(victim, recipe, x, labels, plan)
-        constants = {"labels": labels, "plan": plan, "adjoint": torch.tensor(list(ADJOINTS).index(adjoint))}
+        if self.fit_lr:
+            variables[LOG_LR] = x.new_zeros(())
+        constants = {"labels": labels, "best_labels": labels, "plan": plan}
+        constants["adjoint"] = torch.tensor(list(ADJOINTS).index(adjoint))
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
+        memory["unit"] = _unit(victim, labels, gen)
         return State(0, variables, constants, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
-        """One update of the images (Algorithm 1, lines 4-15)."""
-        recipe = self._simulated(recipe)
+        """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
+        recipe = self._smoothed(self._simulated(recipe), state)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = compose(variables)
-        change = self._change(victim, recipe, x, state)
+        choice = one_hot(state.constants["labels"], victim.classes).to(x)
+        relabels = recipe.labels is None and self._relabels(state.step)
+        choice.requires_grad_(relabels)
+        final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
+        change = victim.change(final)
         variation = total_variation(x)
         weight = self.alpha * (1 - state.step / self.iterations)
         objective = DISTANCES[self.distance](change, victim.delta) + weight * variation
-        grads = dict(zip(variables, torch.autograd.grad(objective, list(variables.values())), strict=True))
+        objective = objective + self.beta * box(x, victim.normalisation)
+        if recipe.batch_norm == "train" and victim.running:
+            objective = objective + self.gamma * running_error(final, victim.running, victim.buffers)
+        wanted = [*variables.values(), choice] if relabels else list(variables.values())
+        grads = torch.autograd.grad(objective, wanted)
         with torch.no_grad():
-            return self._advance(victim, state, x, grads, change, variation)
+            named = dict(zip(variables, grads, strict=False))
+            following = self._advance(victim, state, x, named, change, variation)
+            if recipe.labels is not None:
+                return following
+            return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
         recipe = self._simulated(recipe)
-        x, labels = state.memory["best_x"], state.constants["labels"]
+        x, labels = state.memory["best_x"], state.constants["best_labels"]
         return Reconstruction(
             images=victim.normalisation.to_pixels(x).clamp(0, 1),
             normalised=x,
@@ -131,27 +171,75 @@ class SimuDy:
             return self.adjoint
         return choose(*chain(victim, recipe, x.detach().requires_grad_(), labels, plan), limit=_memory(x.device) // 2)
 
-    def _change(self, victim: Victim, recipe: Recipe, x: Tensor, state: State) -> Params:
-        labels, plan = state.constants["labels"], state.constants["plan"]
+    def _smoothed(self, recipe: Recipe, state: State) -> Recipe:
+        """Return the recipe with an epsilon that lets gradients pass through Adam's update."""
+        if recipe.optimizer == "sgd":
+            return recipe
+        fall = 10 ** (-2 * min(state.step / (0.7 * self.iterations), 1.0))
+        return replace(recipe, eps=max(recipe.eps, self.smoothing * float(state.memory["unit"]) * fall))
+
+    def _simulate(
+        self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, state: State, log_lr: Tensor | None
+    ) -> Params:
         adjoint = list(ADJOINTS.values())[int(state.constants["adjoint"])]
-        final = simulate(victim, recipe, x, labels, plan, adjoint=adjoint, clip=self.clip_at(state.step))
-        return subtract(final, victim.theta0)
+        clip, scale = self.clip_at(state.step), None if log_lr is None else log_lr.exp()
+        return simulate(victim, recipe, x, labels, state.constants["plan"], adjoint=adjoint, clip=clip, scale=scale)
+
+    def _relabels(self, step: int) -> bool:
+        return bool(self.relabel) and RECOUNTS[-1] < step < 0.8 * self.iterations and step % self.relabel == 0
+
+    def _relabelled(
+        self, victim: Victim, recipe: Recipe, state: State, following: State, x: Tensor, change: Params,
+        slopes: Tensor | None,
+    ) -> State:  # fmt: skip
+        """Correct the labels: all counts at once early in the run, one dummy at a time later."""
+        labels, log_lr = state.constants["labels"], state.variables.get(LOG_LR)
+        if slopes is None and not (self.relabel and state.step in RECOUNTS and recipe.optimizer == "sgd"):
+            return following
+        if slopes is None:
+            rate = recipe.lr * (1.0 if log_lr is None else float(log_lr.exp()))
+            moved = recount(victim, replace(recipe, lr=rate), labels, change)
+        else:
+            moved = move(labels, slopes.cpu())
+            final = self._simulate(victim, recipe, x, moved, state, log_lr)
+            if not cosine_distance(victim.change(final), victim.delta) < following.terms["cosine"]:
+                return following
+        return replace(following, constants={**following.constants, "labels": moved})
 
     def _advance(
         self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, variation: Tensor
     ) -> State:
-        memory, step = dict(state.memory), state.step
+        memory, constants, step = dict(state.memory), dict(state.constants), state.step
         cosine = cosine_distance(change, victim.delta)
         loss = euclidean(change, victim.delta) if self.distance == "euclidean" else cosine
         clipped = self.clip_at(step - 1) < math.inf  # a loss under the clip does not compare with later ones
         if clipped or bool(loss < memory["best_loss"]):
             memory |= {"best_x": x.detach(), "best_loss": loss}
+            constants["best_labels"] = constants["labels"]
         factor = warmup_cosine(step, self.iterations, self.warmup)
         moved, moments = self._adam.update(state.variables, grads, memory, step, factor)
         ratio = norm(change) / norm(victim.delta)
         terms = {"cosine": float(cosine), "total_variation": float(variation), "change_ratio": float(ratio)}
+        if self.fit_lr:
+            terms["lr_factor"] = float(state.variables[LOG_LR].exp())
+            moved[LOG_LR] = _fitted(state.variables[LOG_LR], moved[LOG_LR], ratio, step >= self.warmup)
         done = step + 1 >= self.iterations
-        return State(step + 1, moved, state.constants, memory | moments, float(loss), terms, done)
+        return State(step + 1, moved, constants, memory | moments, float(loss), terms, done)
+
+
+def _fitted(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tensor:
+    """Return the fitted logarithm: a quarter of Adam's step, and what makes the change as long as the real one."""
+    correction = (-NORM_GAIN * ratio.log()).clamp(-0.7, 0.7) if settled else 0.0
+    return before + (after - before) / 4 + correction
+
+
+def _unit(victim: Victim, labels: Tensor, gen: torch.Generator) -> Tensor:
+    """Return the root mean square of a gradient entry before training, on noise as strong as images."""
+    x = torch.randn(len(labels), *victim.shape, generator=gen).to(victim.like)
+    with torch.no_grad():
+        grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device))
+        count = sum(grad.numel() for grad in grads)
+        return (torch.stack([grad.square().sum() for grad in grads]).sum() / count).sqrt()
 
 
 def _memory(device: torch.device) -> int:

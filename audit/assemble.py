@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..attacks.base import Attack, Reconstruction
@@ -37,9 +38,13 @@ from .report import (
     Status,
 )
 from .report import Checkpoint as CheckpointInfo
+from .significance import insignificant
 
 if TYPE_CHECKING:
-    from .pipeline import Scene
+    from .pipeline import Learned, Scene
+
+PLATEAU = 0.1
+"""Cosine distance above which the paper sees that no dummy set of this size fits."""
 
 CURVE_POINTS = 400
 """Most points of a loss curve that a report keeps."""
@@ -69,7 +74,8 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         )  # fmt: skip
     found = outcome.reconstruction
     pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    matches, metrics = _matches(scene, found, pictures, folder) if outcome.steps else ([], None)
+    idle = insignificant(found.influence)
+    matches, metrics = _matches(scene, found, idle, pictures, folder) if outcome.steps else ([], None)
     status: Status = outcome.status
     if status == "stalled" and scene.request.max_iterations is not None:
         status = "budget_spent"
@@ -84,33 +90,40 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         peak_memory_bytes=outcome.peak_bytes,
         metrics=metrics,
         matches=matches,
-        reconstructions=_dummies(found, pictures),
+        reconstructions=_dummies(found, idle, pictures),
         curve=_thin(outcome.curve),
     )
 
 
-def _dummies(found: Reconstruction, pictures: Sequence[str]) -> list[Dummy]:
-    rows = zip(found.labels.tolist(), found.influence.tolist(), pictures, strict=True)
-    return [Dummy(dummy=i, label=int(y), influence=c, picture=p) for i, (y, c, p) in enumerate(rows)]
+def _dummies(found: Reconstruction, idle: Tensor, pictures: Sequence[str]) -> list[Dummy]:
+    rows = zip(found.labels.tolist(), found.influence.tolist(), pictures, idle.tolist(), strict=True)
+    return [
+        Dummy(dummy=i, label=int(y), influence=c, picture=p, insignificant=small)
+        for i, (y, c, p, small) in enumerate(rows)
+    ]
 
 
 def _matches(
-    scene: "Scene", found: Reconstruction, pictures: Sequence[str], folder: Path
+    scene: "Scene", found: Reconstruction, idle: Tensor, pictures: Sequence[str], folder: Path
 ) -> tuple[list[Match], Metrics | None]:
+    """Pair the significant dummies with training images."""
     data, method = scene.data, scene.request.matching
     if data is None:
         return [], None
+    kept = (~idle).nonzero().flatten().to(found.images.device)
+    found = dataclasses.replace(found, images=found.images[kept], normalised=found.normalised[kept])
+    pictures = [pictures[int(place)] for place in kept]
     paired = matching.match(found, data, scene.victim.normalisation, scene.control, method)
-    matches = [_match(pair, data, pictures[pair.dummy], folder) for pair in paired.matches]
+    matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], folder) for pair in paired.matches]
     return matches, _metrics(matches, len(data.images), paired.null, method)
 
 
-def _match(pair: matching.Match, data: TrainingSet, picture: str, folder: Path) -> Match:
+def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, folder: Path) -> Match:
     return Match(
         sample=pair.sample,
         name=data.names[pair.sample],
         label=_class_name(data, int(data.labels[pair.sample])),
-        dummy=pair.dummy,
+        dummy=dummy,
         scores=Scores(ssim=pair.ssim, ssim_paper=pair.ssim_paper, psnr=pair.psnr, mse=pair.mse),
         p_value=pair.p_value,
         recovered=pair.recovered,
@@ -174,15 +187,9 @@ def leaderboard(attacks: Sequence[AttackResult]) -> list[LeaderboardRow]:
     ]
 
 
-def report(
-    scene: "Scene",
-    facts: dict[str, Fact],
-    trace: Sequence[Candidate],
-    attacks: Sequence[AttackResult],
-    gates: Sequence[Gate],
-) -> AuditReport:
+def report(scene: "Scene", learned: "Learned", attacks: Sequence[AttackResult], gates: Sequence[Gate]) -> AuditReport:
     """Put the parts together and judge them."""
-    recipe = Recipe(**facts)
+    recipe = Recipe(**_settled(learned.facts, attacks))
     return AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=scene.request.command(),
@@ -191,23 +198,51 @@ def report(
         inputs=_inputs(scene),
         architecture=_architecture(scene),
         recipe=recipe,
-        search=[_search_point(candidate, recipe.lr) for candidate in trace],
+        delta=scene.delta,
+        search=search_points(learned),
         attacks=list(attacks),
         leaderboard=leaderboard(attacks),
-        limitations=limitations(scene, recipe, trace, attacks),
+        limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
 
 
-def _search_point(candidate: Candidate, lr: Fact) -> SearchPoint:
+def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:
+    """Return the facts with a number of samples that only the attack could tell: the significant dummies."""
+    size, first = facts["size"], next((attack for attack in attacks if attack.reconstructions), None)
+    if size.source != "assumed" or first is None:
+        return facts
+    idle = sum(dummy.insignificant for dummy in first.reconstructions)
+    if not idle:
+        return facts
+    left = len(first.reconstructions) - idle
+    why = f"{idle} of {len(first.reconstructions)} dummies of {first.name} have a clearly smaller influence"
+    found = Fact(value=left, source="inferred", option="--size", confidence=0.7, evidence=why)
+    return {**facts, "size": found}
+
+
+def search_points(learned: "Learned") -> list[SearchPoint]:
+    """Return every candidate of the search."""
+    return [
+        _search_point(candidate, learned.chosen is not None and candidate.same(learned.chosen))
+        for candidate in learned.trace
+    ]
+
+
+def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:
+    recipe = candidate.recipe
     return SearchPoint(
-        lr=candidate.lr,
+        lr=recipe.lr,
+        optimizer=recipe.optimizer,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        rung=candidate.rung,
         loss=candidate.loss,
         cosine=candidate.cosine,
         change_ratio=candidate.change_ratio,
         iterations=candidate.steps,
         status=candidate.status,
-        chosen=lr.source == "inferred" and candidate.lr == lr.value,
+        chosen=chosen,
     )
 
 
@@ -243,9 +278,7 @@ def _architecture(scene: "Scene") -> Architecture:
     )
 
 
-def limitations(
-    scene: "Scene", recipe: Recipe, trace: Sequence[Candidate], attacks: Sequence[AttackResult]
-) -> list[str]:
+def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Sequence[AttackResult]) -> list[str]:
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
     if scene.data is None:
@@ -259,12 +292,16 @@ def limitations(
         )
     if any(found is not None and found.resized for found in (scene.data, scene.control)):
         said.append("Some images were resized to the network's input size before they were compared.")
-    if recipe.lr.source == "inferred" and at_edge(float(recipe.lr.value), trace):  # type: ignore[arg-type]
-        said.append("The learning rate is the smallest or largest that was tried: the true one may lie beyond.")
+    if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
+        said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
     if recipe.lr.source == "assumed":
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
-    if recipe.batch_norm.value == "train":
-        said.append("Batch norm ran in train mode in training; it is simulated with the statistics of the first file.")
+    if scene.victim.masked:
+        said.append(
+            f"The change of {len(scene.victim.masked)} tensors is mostly rounding; the attacks left them out of what "
+            "they compare."
+        )
+    said += [warning for attack in attacks if (warning := too_small(attack, scene))]
     said += [
         f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
         for fact in scene.architecture.assumed
@@ -274,6 +311,29 @@ def limitations(
         if attack.reason:
             said.append(f"Attack {attack.name} ended as {attack.status}: {attack.reason}.".replace("..", "."))
     return said
+
+
+def too_small(attack: AttackResult, scene: "Scene") -> str:
+    """Say that the dummy set is too small where the loss levelled off too high (SimuDy, section 4.5 and Fig. 9)."""
+    rank, count = scene.delta.facts.get("size"), len(attack.reconstructions)
+    if rank is not None and count and count < int(rank.value):  # type: ignore[arg-type]
+        return (
+            f"The dummy set of {attack.name} is too small: {count} images, where the change shows {rank.value} "
+            f"training samples. Its images are fusions of several; give --size {rank.value} or more."
+        )
+    if attack.status != "stalled" or attack.loss is None or attack.loss < PLATEAU or not _level(attack):
+        return ""
+    return (
+        f"The loss of {attack.name} levelled off at {attack.loss:.2g}, above {PLATEAU}: no {count} images explain the "
+        "change with this recipe. The dummy set is probably too small (try a larger --size), or the recipe is wrong."
+    )
+
+
+def _level(attack: AttackResult) -> bool:
+    """Return whether the loss hardly fell over the last quarter of the run."""
+    losses = [loss for _, loss in attack.curve if loss is not None]
+    quarter = losses[-max(len(losses) // 4, 1) :]
+    return bool(quarter) and min(quarter) > 0.7 * max(quarter)
 
 
 def _environment(scene: "Scene") -> Environment:

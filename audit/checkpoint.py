@@ -1,7 +1,7 @@
 """A network before and after training: two checkpoints read as plain tensors and found to belong together."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Checkpoint:
         sha256: Hexadecimal digest of the file; of several files, that of the lines ``sha256sum`` prints for them.
         dtypes: Element types in the file, sorted, e.g. ``("float16", "int64")``.
         tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.
+        stored: Element type in the file by the same names.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Checkpoint:
     sha256: str
     dtypes: tuple[str, ...]
     tensors: Params
+    stored: Mapping[str, torch.dtype] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def read(path: str | Path) -> Checkpoint:
     tensors = {name: value for name, value in _copies(path, loaded).items() if name != AVERAGED}
     dtypes = tuple(sorted({str(value.dtype).removeprefix("torch.") for value in loaded.values()}))
     skip = len(shared_prefix(tensors))
-    return Checkpoint(str(path), form, sha256, dtypes, {name[skip:]: value for name, value in tensors.items()})
+    stored = {name[skip:]: loaded[name].dtype for name in tensors}
+    return Checkpoint(str(path), form, sha256, dtypes, {name[skip:]: value for name, value in tensors.items()}, stored)
 
 
 def read_pair(before: str | Path, after: str | Path) -> CheckpointPair:

@@ -48,6 +48,58 @@ Outputs = Annotated[
         help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html.",
     ),
 ]
+Normalise = Annotated[str | None, typer.Option(help="cifar10, imagenet, half, none, or numbers as 'MEAN,...;STD,...'.")]
+RecipeFile = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="FILE", help="Recipe as memaudit infer writes it; options beside it win."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
+        "[default: the count of --data, else auto]",
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="data|CLASS:COUNT,...",
+        help="How many samples each class has: those of --data, or counts. [default: worked out]",
+    ),
+]
+OptimizerOption = Annotated[
+    Literal["sgd", "adam", "adamw"] | None, typer.Option(help="Update rule. [default: read off the change]")
+]
+Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: searched for]")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples a step. [default: full batch up to 32, and others tried]")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training set. [default: from the steps, else 20]")]
+Momentum = Annotated[float | None, typer.Option(help="Momentum of SGD. [default: 0]")]
+Nesterov = Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")]
+WeightDecay = Annotated[
+    float | None, typer.Option(help="L2 factor, decoupled for adamw. [default: what the change tells, else 0]")
+]
+Schedule = Annotated[
+    Literal["constant", "linear", "cosine"] | None,
+    typer.Option(help="Learning-rate schedule, to zero at the end. [default: constant]"),
+]
+Warmup = Annotated[int | None, typer.Option(help="Steps of linear warm-up. [default: 0]")]
+Clip = Annotated[float | None, typer.Option(help="Global gradient norm that training clipped at. [default: none]")]
+BatchNorm = Annotated[
+    Literal["train", "eval"] | None,
+    typer.Option(help="Mode of batch norm in training. [default: read off its statistics]"),
+]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Attack to run, repeatable; see memaudit plugins. [default: simudy]"),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
+]
+Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Out = Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
@@ -84,34 +136,33 @@ def scan(
     ] = None,
     model: Model = "auto",
     image_size: ImageSize = None,
-    normalise: Annotated[
-        str | None, typer.Option(help="cifar10, imagenet, half, none, or numbers as 'MEAN,...;STD,...'.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Number of training samples. [default: the count of --data]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: searched for]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step. [default: full batch up to 32]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set. [default: 20]")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum of SGD. [default: 0]")] = None,
-    nesterov: Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Coupled L2 factor. [default: 0]")] = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Attack to run, repeatable; see memaudit plugins. [default: simudy]"),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
-    ] = None,
+    normalise: Normalise = None,
+    recipe: RecipeFile = None,
+    size: Size = None,
+    labels: Labels = None,
+    optimizer: OptimizerOption = None,
+    lr: Rate = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    momentum: Momentum = None,
+    nesterov: Nesterov = None,
+    weight_decay: WeightDecay = None,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
+    clip: Clip = None,
+    batch_norm: BatchNorm = None,
+    attack: Attacks = None,
+    set_: Set = None,
     matching: Annotated[
         Literal["hungarian", "greedy"], typer.Option(help="Pair by hungarian, or greedy as the SimuDy authors do.")
     ] = "hungarian",
-    seed: Annotated[int, typer.Option(help="Seeds everything random.")] = 0,
+    seed: Seed = 0,
     max_time: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
     ] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")] = None,
+    device: Device = "auto",
+    out: Out = None,
     output: Outputs = None,
     fail_if: FailIf = None,
     quiet: Quiet = False,
@@ -125,14 +176,15 @@ def scan(
     """
     from .console import Screen, make_console, print_summary
     from .outputs import parse_outputs
-    from .request import ScanRequest
+    from .request import ScanRequest, parse_size
 
     request = ScanRequest(
         before=before, after=after, data=data, control=control, model=model, image_size=image_size,
-        normalise=normalise, size=size, lr=lr, batch_size=batch_size, epochs=epochs, momentum=momentum,
-        nesterov=nesterov, weight_decay=weight_decay, attacks=tuple(attack or ["simudy"]), options=tuple(set_ or ()),
-        matching=matching, seed=seed, max_time=max_time, max_iterations=max_iterations, device=device, out=out,
-        outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()),
+        normalise=normalise, recipe=recipe, size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr,
+        batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
+        schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ["simudy"]),
+        options=tuple(set_ or ()), matching=matching, seed=seed, max_time=max_time, max_iterations=max_iterations,
+        device=device, out=out, outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()),
     )  # fmt: skip
     from .pipeline import scan as run
 
@@ -143,6 +195,120 @@ def scan(
     if as_json:
         typer.echo(report.to_json(), nl=False)
     raise typer.Exit(EXIT_CODES[report.verdict.status])
+
+
+@app.command()
+def infer(
+    before: Before,
+    after: After,
+    data: Annotated[
+        str | None, typer.Option(help="Training set, of which only the number of images is used; as for scan.")
+    ] = None,
+    model: Model = "auto",
+    image_size: ImageSize = None,
+    normalise: Normalise = None,
+    recipe: RecipeFile = None,
+    size: Size = None,
+    labels: Labels = None,
+    optimizer: OptimizerOption = None,
+    lr: Rate = None,
+    batch_size: BatchSize = None,
+    epochs: Epochs = None,
+    momentum: Momentum = None,
+    nesterov: Nesterov = None,
+    weight_decay: WeightDecay = None,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
+    clip: Clip = None,
+    batch_norm: BatchNorm = None,
+    attack: Attacks = None,
+    set_: Set = None,
+    seed: Seed = 0,
+    max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the search.")] = None,
+    device: Device = "auto",
+    out: Out = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the recipe file here.")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Work out how a model was trained: a table with the evidence on stderr, a file for scan --recipe on stdout.
+
+    Reads what the change of the parameters tells, then searches with short attacks. Reconstructs nothing.
+    """
+    from .console import Screen, make_console
+    from .inference import infer as run
+    from .inference import print_inference, write_recipe
+    from .request import ScanRequest, parse_size
+
+    request = ScanRequest(
+        before=before, after=after, data=data, model=model, image_size=image_size, normalise=normalise, recipe=recipe,
+        size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr, batch_size=batch_size, epochs=epochs,
+        momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule, warmup=warmup, clip=clip,
+        batch_norm=batch_norm, attacks=tuple(attack or ["simudy"]), options=tuple(set_ or ()), seed=seed,
+        max_time=max_time, device=device, out=out,
+    )  # fmt: skip
+    with Screen(make_console(), -1 if quiet else verbose) as screen:
+        found = run(request, screen)
+    if output is not None:
+        write_recipe(found, output)
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+        return
+    print_inference(make_console(), found)
+    typer.echo(found.to_toml(), nl=False)
+
+
+@app.command()
+def linearity(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Checkpoint that training starts from: .safetensors, .pt, a folder.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Images with labels: a folder with one sub-folder a class, .npz, .pt, .safetensors or "
+            "torchvision:NAME:ROOT."
+        ),
+    ],
+    model: Model = "auto",
+    image_size: ImageSize = None,
+    normalise: Normalise = None,
+    size: Annotated[int | None, typer.Option(help="How many of the images, the first ones. [default: all]")] = None,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.01,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step. [default: full batch]")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the images, at least 2.")] = 20,
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], typer.Option(help="Update rule.")] = "sgd",
+    momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="L2 factor; decoupled for adamw.")] = 0.0,
+    batch_norm: Annotated[
+        Literal["train", "eval"], typer.Option(help="Batch norm by each batch's statistics, or by the checkpoint's.")
+    ] = "train",
+    seed: Annotated[int, typer.Option(help="Deals the images to batches.")] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how linear a training is, simulated from one checkpoint on labelled images. Runs no attack.
+
+    Near 1, each sample's gradient keeps its direction, and attacks on a single gradient apply.
+    """
+    from .console import Screen, make_console
+    from .linearity import LinearityRequest, measure, print_linearity
+
+    request = LinearityRequest(
+        checkpoint=checkpoint, data=data, model=model, image_size=image_size, normalise=normalise, size=size, lr=lr,
+        batch_size=batch_size, epochs=epochs, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay,
+        batch_norm=batch_norm, seed=seed, device=device,
+    )  # fmt: skip
+    with Screen(make_console(), -1 if quiet else 0) as screen:
+        found = measure(request, screen)
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+    else:
+        print_linearity(make_console(answer=True), found)
 
 
 @app.command()

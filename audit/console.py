@@ -32,6 +32,7 @@ TITLES = {
     "attack": "Attacking",
     "finish": "Measuring",
     "match": "Matching",
+    "linearity": "Linearity",
 }
 
 
@@ -81,6 +82,8 @@ class Screen:
             self.console.print(f"[yellow]warning:[/] {escape(event.message)}")
         elif event.step:
             self._advance(event)
+        elif event.stage == "done":
+            self._stop()
         elif event.stage == "report":
             self._stop()
             if self.verbosity >= 0:

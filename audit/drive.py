@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from .. import MemauditError
@@ -100,6 +100,7 @@ def drive(
     listener: Listener = silence,
     stage: str = "attack",
     finish: bool = True,
+    start: State | None = None,
 ) -> Outcome:
     """Step ``attack`` until its schedule or the budget ends or it diverges, resuming from ``job`` if it has a state.
 
@@ -113,6 +114,7 @@ def drive(
         listener: Hears one :class:`Event` a step.
         stage: The stage those events name.
         finish: Whether to read off the reconstruction at the end.
+        start: A state of another run whose variables and labels are taken over; ``None`` to begin from noise.
 
     Raises:
         Unsupported: The attack cannot treat this victim.
@@ -121,7 +123,7 @@ def drive(
     """
     budget = budget or Budget()
     meter = PeakMemory(victim.like.device)
-    session = _open(attack, victim, recipe, seed, job)
+    session = _open(attack, victim, recipe, seed, job, start)
     started = time.monotonic() - session.seconds
 
     def save() -> None:
@@ -150,12 +152,20 @@ def drive(
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
 
 
-def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None) -> _Session:
+def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None, start: State | None) -> _Session:
     saved = job.load(victim.like) if job else None
     if saved is None:
-        return _Session(attack.init(victim, recipe, seed))
+        state = attack.init(victim, recipe, seed)
+        return _Session(state if start is None else _taken_over(state, start))
     state, extra = saved
     return _Session(state, **extra)
+
+
+def _taken_over(state: State, start: State) -> State:
+    """Return a fresh state with what another one has learned; what both do not have stays fresh."""
+    variables = {name: start.variables.get(name, value) for name, value in state.variables.items()}
+    labels = {name: value for name, value in start.constants.items() if name.endswith("labels")}
+    return replace(state, variables=variables, constants={**state.constants, **labels})
 
 
 def _loop(

@@ -9,7 +9,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        stage: ``load``, ``search``, ``attack``, ``finish``, ``match``, ``report`` or ``warning``.
+        stage: ``load``, ``search``, ``attack``, ``finish``, ``match``, ``report``, ``linearity``, ``done`` or
+            ``warning``.
         message: What is worked on, or the warning, in words.
         step: Steps done so far; 0 at the start of a stage.
         total: Steps of the whole; 0 where unknown.

@@ -2,32 +2,39 @@
 
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import nn
 
 from . import options, outputs, plugins
-from .checkpoint import Checkpoint, CheckpointPair, read, read_pair
+from .checkpoint import Checkpoint, read, read_pair
 from .data.base import GROUP as DATA
+from .delta import read_delta
 from .families.base import GROUP as FAMILIES
-from .families.base import UnknownArchitecture, detect
+from .families.base import Architecture, UnknownArchitecture, detect
 
 GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
+
+SHOWN = 12
+"""So many entries of a list are printed."""
 
 
 def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
     """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""
     if after is None:
         first = read(before)
-        return {"before": _file(first), "architecture": _architecture(first, model, image_size)}
+        return {"before": _file(first), "architecture": _architecture(*_detected(first, model, image_size)[::2])}
     pair = read_pair(before, after)
+    architecture, module, problem = _detected(pair.after, model, image_size)
+    delta = read_delta(pair, architecture, module)
     return {
         "before": _file(pair.before),
         "after": _file(pair.after),
-        "architecture": _architecture(pair.after, model, image_size),
+        "architecture": _architecture(architecture, problem),
         "moved": len(pair.moved),
-        "tensors": _tensors(pair),
+        "tensors": [row.model_dump(mode="json") for row in delta.tensors],
+        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.facts.items()},
     }
 
 
@@ -42,13 +49,21 @@ def _file(found: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _architecture(found: Checkpoint, model: str, image_size: int | None) -> dict[str, Any]:
+def _detected(
+    found: Checkpoint, model: str, image_size: int | None
+) -> tuple[Architecture | None, nn.Module | None, str]:
+    """Return the network, or what is wrong where the user did not name one."""
     try:
-        architecture, _ = detect(found.tensors, model, image_size)
+        return *detect(found.tensors, model, image_size), ""
     except UnknownArchitecture as error:
         if model != "auto" or image_size is not None:
             raise
-        return {"family": None, "name": None, "score": None, "problem": str(error)}
+        return None, None, str(error)
+
+
+def _architecture(architecture: Architecture | None, problem: str) -> dict[str, Any]:
+    if architecture is None:
+        return {"family": None, "name": None, "score": None, "problem": problem}
     return {
         "family": architecture.family,
         "name": architecture.name,
@@ -57,24 +72,6 @@ def _architecture(found: Checkpoint, model: str, image_size: int | None) -> dict
         "shape": list(architecture.shape),
         "assumed": list(architecture.assumed),
     }
-
-
-def _tensors(pair: CheckpointPair) -> list[dict[str, Any]]:
-    rows = []
-    for name, start in pair.before.tensors.items():
-        change = pair.after.tensors[name].double() - start.double()
-        length = float(torch.linalg.vector_norm(change))
-        before = float(torch.linalg.vector_norm(start.double()))
-        rows.append(
-            {
-                "name": name,
-                "shape": list(start.shape),
-                "dtype": str(start.dtype).removeprefix("torch."),
-                "change": length,
-                "relative_change": length / before if before else None,
-            }
-        )
-    return rows
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
@@ -97,23 +94,57 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         console.print(f"{architecture['classes']} classes, images {shape}{guess}")
     if "tensors" in found:
         console.print(f"{found['moved']} of {len(found['tensors'])} tensors moved")
-        console.print(_table(found["tensors"]))
+        console.print(_tensor_table(found["tensors"]))
+        console.print("[bold]read off the change[/]")
+        console.print(_fact_table(found["delta"]))
 
 
-def _table(tensors: list[dict[str, Any]]) -> Table:
+def _tensor_table(tensors: list[dict[str, Any]]) -> Table:
     table = Table()
-    for column, side in (
-        ("tensor", "left"),
-        ("shape", "left"),
-        ("|change|", "right"),
-        ("|change| / |before|", "right"),
-    ):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for column in ("tensor", "shape", "dtype", "status"):
+        table.add_column(column)
+    for column in ("|change|", "|change| / |before|", "SNR"):
+        table.add_column(column, justify="right")
     for row in tensors:
-        relative = "-" if row["relative_change"] is None else f"{row['relative_change']:.2e}"
         shape = " x ".join(str(n) for n in row["shape"]) or "scalar"
-        table.add_row(escape(row["name"]), shape, f"{row['change']:.3e}" if row["change"] else "0", relative)
+        change = f"{row['change']:.3e}" if row["change"] else "0"
+        table.add_row(
+            escape(row["name"]),
+            shape,
+            row["dtype"],
+            row["status"],
+            change,
+            _number(row["relative_change"], ".2e"),
+            _number(row["snr"] or None, ".3g"),
+        )
     return table
+
+
+def _fact_table(facts: dict[str, dict[str, Any]]) -> Table:
+    table = Table(show_lines=True)
+    for column in ("fact", "value"):
+        table.add_column(column, overflow="fold")
+    table.add_column("sure", justify="right")
+    table.add_column("evidence")
+    for name, fact in facts.items():
+        table.add_row(name, _value(fact), _number(fact["confidence"], ".0%"), escape(fact["evidence"]))
+    return table
+
+
+def _value(fact: dict[str, Any]) -> str:
+    """Return the value and, below it, the interval."""
+    value = fact["value"]
+    if isinstance(value, list):
+        shown = ", ".join(str(part) for part in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
+    else:
+        shown = f"{value:.8g}" if isinstance(value, float) else str(value)
+    if fact["interval"] and fact["interval"][0] < fact["interval"][1]:
+        shown += "\n{:.7g} to {:.7g}".format(*fact["interval"])
+    return escape(shown)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def list_plugins() -> dict[str, list[dict[str, Any]]]:

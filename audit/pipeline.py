@@ -18,38 +18,46 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import __version__
-from ..attacks.base import Attack, Recipe, Unsupported, Victim, generator
+from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
 from ..attacks.dynamics import gradient
 from . import assemble, gate, plugins
+from .artefacts import read_artefacts
 from .checkpoint import CheckpointPair, read_pair
 from .data.base import TrainingSet, open_source
+from .delta import masked, read_delta
 from .drive import Budget, Outcome, drive, job_parts
 from .events import Event, Listener, silence
 from .evidence import prune
 from .families.base import Architecture, detect
 from .families.base import victim as make_victim
 from .gate import Gate
-from .infer import Candidate, Search, at_edge, learning_rate, probe_of
+from .infer import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search, spread
 from .match import check_held_out
 from .options import GROUP as ATTACKS
 from .options import build
 from .outputs import Output, check_outputs, write_outputs
-from .recipe import ASSUMED_LR, Known, check, known, normalisation, pick_device
-from .report import AuditReport, Fact
+from .recipe import ASSUMED_LR, Known, check, known, normalisation, pick_device, shapes, shrink
+from .report import AuditReport, Delta, Fact
 from .request import ScanRequest
 from .store import Job, Store, key
 
 __all__ = ["ScanRequest", "scan"]
 
 
+SURE = 0.9
+"""An optimiser that was read off the change with less confidence is tried beside the other kind."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What is known before the first attack step."""
+    """What is known before the first attack step; ``steps`` of training only where files tell them."""
 
     request: ScanRequest
     pair: CheckpointPair
     architecture: Architecture
     victim: Victim
+    delta: Delta
+    steps: int | None
     known: Known
     data: TrainingSet | None
     control: TrainingSet | None
@@ -72,7 +80,7 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
         Interrupted: The user stopped it; the state is saved.
     """
     check(request)
-    with _exact_numerics():
+    with exact_numerics():
         return _scan(request, listener)
 
 
@@ -82,17 +90,17 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     gates = [gate.parse(text, list(plugins.available(ATTACKS))) for text in request.fail_if]
     outputs = check_outputs(request.outputs)
     scene = load(request, listener)
-    store = Store(_folder(scene))
+    store = Store(run_folder(scene))
     listener = _both(listener, store.log)
     _warn(scene, listener)
-    recipe, trace = _learn(scene, attacks, store, _deadline(request, started, 0.5), listener)
+    learned = learn(scene, attacks, store, _deadline(request, started, ALLOWANCE), listener)
     deadline = _deadline(request, started)
-    results = [(attack, *_attack(scene, attack, recipe, store, deadline, listener)) for attack in attacks]
-    return _conclude(scene, recipe, trace, results, gates, outputs, store, listener)
+    results = [(attack, *_attack(scene, attack, learned.recipe, store, deadline, listener)) for attack in attacks]
+    return _conclude(scene, learned, results, gates, outputs, store, listener)
 
 
 @contextlib.contextmanager
-def _exact_numerics() -> Iterator[None]:
+def exact_numerics() -> Iterator[None]:
     """Same machine, same numbers, full precision; attention in the form that can be differentiated twice."""
     torch.set_flush_denormal(True)
     convolutions = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
@@ -108,18 +116,24 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     listener(Event("load", "architecture"))
     architecture, module = detect(pair.after.tensors, request.model, request.image_size)
     scale, scale_fact = normalisation(request.normalise, architecture)
-    victim = make_victim(pair, architecture, module, scale, device)
+    listener(Event("load", "the change of the parameters"))
+    delta = read_delta(pair, architecture, module)
+    victim = make_victim(pair, architecture, module, scale, device, masked(delta))
     listener(Event("load", "images"))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)
     control = None if request.control is None else open_source(str(request.control), architecture.shape)
     if data is not None and control is not None:
         check_held_out(control, data)
-    what = known(request, architecture, data, pair.moved)
+    artefacts = read_artefacts(request.before, request.after)
+    what = known(request, architecture, data, delta, artefacts)
     what = Known(what.recipe, {**what.facts, "normalise": scale_fact})
-    return Scene(request, pair, architecture, victim, what, data, control)
+    steps = artefacts.get("steps") or delta.facts.get("steps")
+    count = int(steps.value) if steps else None  # type: ignore[arg-type]
+    return Scene(request, pair, architecture, victim, delta, count, what, data, control)
 
 
-def _folder(scene: Scene) -> Path:
+def run_folder(scene: Scene) -> Path:
+    """Return the folder that belongs to a request: the one it names, or one named after what it asks."""
     if scene.request.out:
         return Path(scene.request.out)
     question = dataclasses.replace(scene.request, out=None, outputs=(), fail_if=(), max_time=None)
@@ -175,26 +189,98 @@ def behaviour(victim: Victim) -> str:
     return key(numbers)
 
 
-def _learn(
-    scene: Scene, attacks: Sequence[Attack], store: Store, deadline: float, listener: Listener
-) -> tuple[Recipe, tuple[Candidate, ...]]:
-    """Return the recipe with its learning rate, searched for with the first attack that can treat this victim."""
-    recipe, seed = scene.known.recipe, scene.request.seed
-    if not math.isnan(recipe.lr):
-        return recipe, ()
-    listener(Event("search", "learning rate"))
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """A complete recipe, where each of its values comes from, and what was tried to find it."""
+
+    recipe: Recipe
+    facts: dict[str, Fact]
     trace: tuple[Candidate, ...] = ()
+    chosen: Candidate | None = None
+
+
+def learn(
+    scene: Scene,
+    attacks: Sequence[Attack],
+    store: Store,
+    deadline: float,
+    listener: Listener,
+    allowance: float = ALLOWANCE / (1 - ALLOWANCE),
+) -> Learned:
+    """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim."""
+    known = scene.known
+    if not math.isnan(known.recipe.lr):
+        return Learned(known.recipe, known.facts)
+    listener(Event("search", "recipe"))
+    job = _job(scene, store, scene.request.seed)
     for attack in attacks:
-        search = Search(probe_of(attack), scene.victim, recipe, seed, _job(scene, store, seed), deadline, listener)
+        state = Search(attack, scene.victim, known.recipe, scene.request.seed, job, allowance, deadline, listener)
         try:
-            found, trace = learning_rate(search)
+            chosen = search(state, _axes(scene))
         except Unsupported:
             continue
-        if found is not None:
-            return found, trace
+        if chosen is not None:
+            return _learned(scene, chosen, tuple(state.tried))
         break
     listener(Event("warning", f"No learning rate could be found; {ASSUMED_LR} is assumed (--lr)."))
-    return dataclasses.replace(recipe, lr=ASSUMED_LR), trace
+    why = "the search found none in its time"
+    lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
+    return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr})
+
+
+def _axes(scene: Scene) -> Axes:
+    facts, recipe, read = scene.known.facts, scene.known.recipe, scene.delta.facts
+    fact = facts["optimizer"]
+    optimizers: tuple[Optimizer, ...] = (recipe.optimizer,)
+    if fact.source != "given" and (fact.confidence or 0.0) < SURE:
+        optimizers = (*optimizers, "adam" if recipe.optimizer == "sgd" else "sgd")
+    travel = float(read["travel"].value) if "travel" in read else None  # type: ignore[arg-type]
+    return Axes(optimizers, shapes(facts, recipe, scene.steps), travel, shrink(scene.delta, recipe))
+
+
+def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> Learned:
+    """Return the chosen recipe with what the search adds to the facts."""
+    facts, recipe = dict(scene.known.facts), chosen.recipe
+    recipe = dataclasses.replace(recipe, labels=scene.known.recipe.labels)
+    count = sum(candidate.complete for candidate in trace)
+    factor = spread(chosen, trace)
+    read = scene.delta.facts.get("travel")
+    if recipe.optimizer != "sgd" and read is not None:
+        low, high = (float(end or 0.0) / recipe.travel * recipe.lr for end in read.interval or (0.0, 0.0))
+        why = f"{read.evidence}; over {recipe.steps} steps"
+        facts["lr"] = Fact(
+            value=recipe.lr, source="inferred", option="--lr", confidence=read.confidence, interval=(low, high),
+            evidence=why,
+        )  # fmt: skip
+    else:
+        edge = ", beyond all that were tried" if at_edge(chosen, trace) else ""
+        why = (
+            f"lowest early loss of {count} candidates{edge}; explains the change to a cosine distance of "
+            f"{chosen.cosine:.2g}; the change tells learning rate times steps, {recipe.travel:.3g}, hardly either alone"
+        )
+        facts["lr"] = Fact(
+            value=recipe.lr, source="inferred", option="--lr", confidence=0.8 if chosen.cosine <= CREDIBLE else 0.5,
+            interval=(recipe.lr / factor, recipe.lr * factor), evidence=why,
+        )  # fmt: skip
+    _adopt(facts, scene.known.recipe, recipe)
+    if chosen.labels and "labels" not in facts:
+        facts["labels"] = Fact(
+            value=list(chosen.labels), source="inferred", option="--labels",
+            confidence=0.7 if chosen.cosine <= CREDIBLE else 0.3, evidence="the labels that explained the change best",
+        )  # fmt: skip
+    return Learned(recipe, facts, trace, chosen)
+
+
+def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
+    """Write into ``facts`` what the search changed beside the learning rate."""
+    for name in ("optimizer", "batch_size", "epochs", "weight_decay"):
+        value = getattr(after, name)
+        if value != getattr(before, name):
+            why = "explained the change better than the others that were tried"
+            if name == "weight_decay":
+                why = "the weights shrank so much over training"
+            option = facts[name].option
+            facts[name] = Fact(value=value, source="inferred", option=option, confidence=0.5, evidence=why)
 
 
 def _attack(
@@ -215,29 +301,17 @@ def _attack(
 
 def _conclude(
     scene: Scene,
-    recipe: Recipe,
-    trace: Sequence[Candidate],
+    learned: Learned,
     results: Sequence[tuple[Attack, Outcome | None, str]],
     gates: Sequence[Gate],
     outputs: Sequence[Output],
     store: Store,
     listener: Listener,
 ) -> AuditReport:
-    facts = dict(scene.known.facts)
-    if "lr" not in facts:
-        facts["lr"] = _found(recipe.lr, trace)
     listener(Event("match", "reconstructions"))
     attacks = [assemble.attack_result(scene, *result, store.folder) for result in results]
-    report = assemble.report(scene, facts, trace, attacks, gates)
+    report = assemble.report(scene, learned, attacks, gates)
     for path in write_outputs(report, store.folder, outputs):
         listener(Event("report", str(path)))
     prune(store.folder, report.pictures())
     return report
-
-
-def _found(lr: float, trace: Sequence[Candidate]) -> Fact:
-    complete = [candidate for candidate in trace if math.isfinite(candidate.loss)]
-    if not any(candidate.lr == lr for candidate in complete):
-        return Fact(value=lr, source="assumed", option="--lr", evidence="the search found none in its time")
-    why = f"lowest early loss of {len(complete)} candidates" + (", at their edge" if at_edge(lr, trace) else "")
-    return Fact(value=lr, source="inferred", option="--lr", evidence=why)

@@ -1,15 +1,22 @@
 """From what the user said and what the files show to a recipe, every field with its provenance."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from .. import MemauditError
 from ..attacks.base import Normalisation, Recipe
+from . import recipe_file
 from .data.base import TrainingSet
 from .families.base import Architecture
-from .report import Fact
+from .report import Delta, Fact
+from .report import Recipe as Reported
 from .request import ScanRequest
 
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -23,6 +30,36 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 ASSUMED_LR = 0.01
 ASSUMED_EPOCHS = 20
 ASSUMED_FULL_BATCH = 32
+
+
+BATCH_SIZES = (32, 16, 8)
+"""Batch sizes that a search tries beside the full batch."""
+
+USUAL: dict[str, tuple[float | str, str]] = {
+    "momentum": (0.0, "plain SGD; a parameter change hardly tells momentum from a larger learning rate"),
+    "nesterov": (False, "plain momentum"),
+    "weight_decay": (0.0, "no weight decay"),
+    "schedule": ("constant", "a constant learning rate"),
+    "warmup": (0, "no warm-up"),
+    "clip": (0.0, "no clipping"),
+}
+"""What is assumed where nothing tells, and why."""
+
+GIVEN = (
+    "size", "labels", "optimizer", "lr", "batch_size", "epochs", "momentum", "nesterov", "weight_decay", "schedule",
+    "warmup", "clip", "batch_norm",
+)  # fmt: skip
+"""The options that are part of the recipe."""
+
+RECIPE_FIELDS = frozenset(field.name for field in dataclasses.fields(Recipe))
+REPORTED = frozenset(Reported.model_fields)
+
+LIMITS: dict[str, tuple[float, float | None]] = {
+    "size": (1, 10**6), "batch_size": (1, 10**9), "epochs": (1, 10**6), "lr": (0, None), "momentum": (0, 1),
+    "weight_decay": (0, None), "warmup": (0, 10**6), "clip": (0, None), "max_time": (0, None),
+    "max_iterations": (1, None), "image_size": (1, 10**5), "seed": (0, 2**63),
+}  # fmt: skip
+"""Least value (not itself allowed for a learning rate or a time) and the first too large one."""
 
 
 class RecipeError(MemauditError):
@@ -76,69 +113,225 @@ def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return mean, std
 
 
-def known(request: ScanRequest, architecture: Architecture, data: TrainingSet | None, moved: frozenset[str]) -> Known:
-    """Return the recipe before any search; of ``data`` only the count is used."""
-    size = _size(request, architecture, data)
+def known(
+    request: ScanRequest,
+    architecture: Architecture,
+    data: TrainingSet | None,
+    delta: Delta | None = None,
+    artefacts: Mapping[str, Fact] = MappingProxyType({}),
+) -> Known:
+    """Return the recipe before any search; of ``data`` only counts are used.
+
+    What the user says wins over the recipe file, that over training files beside the checkpoint, that over what the
+    change of the parameters tells, and that over what is usual.
+    """
+    told = {**artefacts, **_filed(request), **_said(request)}
+    read = delta.facts if delta else {}
+    size = _size(request, told, architecture, data, read)
     count = int(size.value)  # type: ignore[arg-type]
-    momentum = _or(request.momentum, 0.0, "--momentum", "plain SGD")
-    facts = {
-        "optimizer": Fact(value="sgd", source="assumed", evidence="the only update rule simulated so far"),
-        "size": size,
-        "batch_size": _or(
-            request.batch_size, min(count, ASSUMED_FULL_BATCH), "--batch-size", f"full batch up to {ASSUMED_FULL_BATCH}"
-        ),
-        "epochs": _or(request.epochs, ASSUMED_EPOCHS, "--epochs", "as in the SimuDy paper"),
-        "momentum": momentum,
-        "nesterov": _or(request.nesterov, False, "--nesterov", "plain momentum"),
-        "weight_decay": _or(request.weight_decay, 0.0, "--weight-decay", "no weight decay"),
-        "batch_norm": _batch_norm(moved),
-        "image_size": _image_size(request, architecture),
+    optimizer = told.get("optimizer") or _optimizer(read)
+    facts = {"optimizer": optimizer, "size": size, **_shape(told, count, read)}
+    usual = dict(USUAL)
+    if optimizer.value != "sgd":
+        usual["momentum"] = (0.0, "Adam has none")
+    for name, (value, why) in usual.items():
+        facts[name] = told.get(name) or Fact(value=value, source="assumed", option=_option(name), evidence=why)
+    facts["weight_decay"] = told.get("weight_decay") or _decay(read) or facts["weight_decay"]
+    if not facts["momentum"].value and "nesterov" not in told:
+        facts["nesterov"] = Fact(
+            value=False, source="inferred", option="--nesterov", confidence=1.0, evidence="there is no momentum"
+        )
+    facts["batch_norm"] = told.get("batch_norm") or _batch_norm(read)
+    facts["image_size"] = _image_size(request, architecture)
+    facts |= {name: told[name] for name in ("lr", "beta1", "beta2", "eps", "dampening") if name in told}
+    labels = _labels(request, told, architecture, data, count)
+    if labels:
+        facts["labels"] = labels
+    values: dict[str, Any] = {name: fact.value for name, fact in facts.items() if name in RECIPE_FIELDS}
+    values |= {"lr": values.get("lr", math.nan), "labels": tuple(values["labels"]) if labels else None}
+    reported = {name: fact for name, fact in facts.items() if name in REPORTED}
+    recipe = Recipe(**values)
+    if recipe.nesterov and not recipe.momentum:
+        raise RecipeError("Nesterov momentum was given, but no momentum.", "Give --momentum as well, for example 0.9.")
+    return Known(recipe, reported)
+
+
+def _said(request: ScanRequest) -> dict[str, Fact]:
+    """Return what the user gave as an option."""
+    names = [name for name in GIVEN if name not in ("size", "labels") and getattr(request, name) is not None]
+    return {name: Fact(value=getattr(request, name), source="given", option=_option(name)) for name in names}
+
+
+def _filed(request: ScanRequest) -> dict[str, Fact]:
+    """Return what the recipe file says."""
+    if request.recipe is None:
+        return {}
+    values = recipe_file.load(Path(request.recipe))
+    return {
+        name: Fact(value=value, source="given", option=_option(name), evidence=f"{request.recipe}: {name}")
+        for name, value in values.items()
     }
-    if request.nesterov is None and not momentum.value:
-        facts["nesterov"] = Fact(value=False, source="inferred", option="--nesterov", evidence="there is no momentum")
-    if request.lr is not None:
-        facts["lr"] = Fact(value=request.lr, source="given", option="--lr")
-    names = ("batch_size", "epochs", "momentum", "nesterov", "weight_decay")
-    values = {name: facts[name].value for name in names}
-    lr = float("nan") if request.lr is None else request.lr
-    return Known(Recipe(size=count, lr=lr, **values), facts)  # type: ignore[arg-type]
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def check(request: ScanRequest) -> None:
     """Refuse numbers out of range before anything is read. Raises :class:`RecipeError`."""
-    limits = {
-        "size": (1, 10**6), "batch_size": (1, 10**9), "epochs": (1, 10**6), "lr": (0, None), "momentum": (0, 1),
-        "weight_decay": (0, None), "max_time": (0, None), "max_iterations": (1, None), "image_size": (1, 10**5),
-        "seed": (0, 2**63),
-    }  # fmt: skip
-    for name, (low, high) in limits.items():
+    for name, (low, high) in LIMITS.items():
         value = getattr(request, name)
-        if value is None:
+        if value is None or value == "auto":
             continue
-        strict = name in ("lr", "max_time")
-        if not (value > low if strict else value >= low) or value == float("inf") or (high and value >= high):
-            option = "--" + name.replace("_", "-")
-            bound = f"{'more than' if strict else 'at least'} {low}" + (f" and less than {high}" if high else "")
-            raise RecipeError(f"{option} {str(value)[:40]} is out of range.", f"Give a number of {bound}.")
+        check_range(_option(name), name, value, low, high)
     if request.matching not in ("hungarian", "greedy"):
         raise RecipeError(f"--matching {request.matching} is not known.", "Use hungarian or greedy.")
     if request.nesterov and not request.momentum:
         raise RecipeError("--nesterov needs a momentum.", "Give --momentum as well, for example 0.9.")
+    if request.momentum and request.optimizer not in (None, "sgd"):
+        raise RecipeError(f"--momentum is SGD's; --optimizer is {request.optimizer}.", "Leave --momentum out.")
 
 
-def _or(given: float | bool | None, otherwise: float | bool, option: str, why: str) -> Fact:
-    if given is not None:
-        return Fact(value=given, source="given", option=option)
-    return Fact(value=otherwise, source="assumed", option=option, evidence=why)
+def check_range(where: str, name: str, value: Any, low: float, high: float | None) -> None:
+    """Raise :class:`RecipeError` where ``value`` is not between ``low`` and ``high``; ``where`` names it."""
+    strict = name in ("lr", "max_time")
+    if not (value > low if strict else value >= low) or value == float("inf") or (high and value >= high):
+        bound = f"{'more than' if strict else 'at least'} {low}" + (f" and less than {high}" if high else "")
+        raise RecipeError(f"{where} {str(value)[:40]} is out of range.", f"Give a number of {bound}.")
 
 
-def _size(request: ScanRequest, architecture: Architecture, data: TrainingSet | None) -> Fact:
-    if request.size is not None:
+def _optimizer(read: Mapping[str, Fact]) -> Fact:
+    if "optimizer" in read:
+        return read["optimizer"].model_copy(update={"option": "--optimizer"})
+    return Fact(value="sgd", source="assumed", option="--optimizer", evidence="the change does not tell")
+
+
+def _decay(read: Mapping[str, Fact]) -> Fact | None:
+    """Return that there was none, where the change shows it; how much there was follows from the learning rate."""
+    factor = read.get("weight_decay_factor")
+    if factor is None or factor.interval is None or factor.interval[1] is None or factor.interval[1] < 1:
+        return None
+    return Fact(
+        value=0.0, source="inferred", option="--weight-decay", confidence=factor.confidence, evidence=factor.evidence
+    )
+
+
+def shrink(delta: Delta | None, recipe: Recipe) -> float:
+    """Return the factor by which decay shrank the weights where the change tells it and the user did not; else 1."""
+    factor = delta.facts.get("weight_decay_factor") if delta else None
+    if recipe.weight_decay or factor is None or factor.interval is None or factor.interval[1] is None:
+        return 1.0
+    return float(factor.value) if factor.interval[1] < 1 else 1.0  # type: ignore[arg-type]
+
+
+def _size(
+    request: ScanRequest,
+    told: Mapping[str, Fact],
+    architecture: Architecture,
+    data: TrainingSet | None,
+    read: Mapping[str, Fact],
+) -> Fact:
+    if isinstance(request.size, int):
         return Fact(value=request.size, source="given", option="--size")
-    if data is not None:
+    if request.size is None and "size" in told:
+        return told["size"]
+    if request.size is None and data is not None:
         return Fact(value=len(data.images), source="given", option="--size", evidence="the number of images in --data")
+    if "size" in read:
+        return read["size"].model_copy(update={"option": "--size"})
     size = min(2 * architecture.classes, 32)
-    return Fact(value=size, source="assumed", option="--size", evidence="two samples a class, up to 32")
+    why = "two samples a class, up to 32; superfluous ones show by their small influence"
+    return Fact(value=size, source="assumed", option="--size", evidence=why)
+
+
+def _shape(told: Mapping[str, Fact], size: int, read: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Return batch size and epochs; the number of steps, where it is known, ties them together."""
+    batch = told.get("batch_size") or Fact(
+        value=min(size, ASSUMED_FULL_BATCH), source="assumed", option="--batch-size",
+        evidence=f"full batch up to {ASSUMED_FULL_BATCH}",
+    )  # fmt: skip
+    epochs = told.get("epochs")
+    steps = told.get("steps") or read.get("steps")
+    if steps is not None and not (epochs and "batch_size" in told):
+        count = int(steps.value)  # type: ignore[arg-type]
+        if epochs:
+            batches = max(1, round(count / int(epochs.value)))  # type: ignore[arg-type]
+            batch = _tied("batch_size", max(1, -(-size // batches)), steps)
+        else:
+            epochs = _tied("epochs", max(1, round(count / -(-size // int(batch.value)))), steps)  # type: ignore[arg-type]
+    epochs = epochs or Fact(
+        value=ASSUMED_EPOCHS, source="assumed", option="--epochs", evidence="as in the SimuDy paper"
+    )
+    return {"batch_size": batch, "epochs": epochs}
+
+
+def _tied(name: str, value: int, steps: Fact) -> Fact:
+    why = f"{steps.value} steps in all: {steps.evidence}"
+    return Fact(value=value, source="inferred", option=_option(name), confidence=0.5, evidence=why)
+
+
+def shapes(facts: Mapping[str, Fact], recipe: Recipe, steps: int | None) -> tuple[tuple[int, int], ...]:
+    """Return the (batch size, epochs) that a search should try, the likeliest first.
+
+    Args:
+        facts: Provenance by name; a batch size that was given is the only one.
+        recipe: The likeliest shape.
+        steps: All steps of training, where they are known: then batch size and epochs must fit them.
+    """
+    first = (recipe.batch_size, recipe.epochs)
+    if facts["batch_size"].source == "given":
+        return (first,)
+    smaller = [size for size in BATCH_SIZES if size < min(recipe.batch_size, recipe.size)]
+    found = [first]
+    for size in smaller:
+        batches = -(-recipe.size // size)
+        if steps is None or facts["epochs"].source == "given":
+            found.append((size, recipe.epochs))
+        elif steps % batches == 0:
+            found.append((size, steps // batches))
+    return tuple(found if steps is None or facts["epochs"].source != "given" else found[:1])
+
+
+def _labels(
+    request: ScanRequest, told: Mapping[str, Fact], architecture: Architecture, data: TrainingSet | None, size: int
+) -> Fact | None:
+    """Return the counts of all classes that were given."""
+    counts: list[int]
+    if request.labels is None:
+        if "labels" not in told:
+            return None
+        fact = told["labels"]
+        counts = list(fact.value)  # type: ignore[arg-type]
+    elif request.labels == "data":
+        if data is None or bool((data.labels < 0).any()):
+            raise RecipeError("--labels data needs a --data with labels.", "Give counts as CLASS:COUNT,... instead.")
+        counts = torch.bincount(data.labels, minlength=architecture.classes).tolist()
+        fact = Fact(value=counts, source="given", option="--labels", evidence="the labels of --data")
+    else:
+        counts = _counts(request.labels, architecture.classes)
+        fact = Fact(value=counts, source="given", option="--labels")
+    if len(counts) != architecture.classes or sum(counts) != size:
+        raise RecipeError(
+            f"--labels count {sum(counts)} samples in {len(counts)} classes; the training set has {size} and the "
+            f"network {architecture.classes}.",
+            "Make them agree, or give --size.",
+        )
+    return fact
+
+
+def _counts(text: str, classes: int) -> list[int]:
+    counts = [0] * classes
+    try:
+        for part in text.split(","):
+            label, _, count = part.partition(":")
+            if int(label) < 0 or int(count) < 0:
+                raise ValueError
+            counts[int(label)] += int(count)
+    except (ValueError, IndexError):
+        raise RecipeError(
+            f"--labels {text[:60]} are no counts of {classes} classes.", "Write CLASS:COUNT,... such as 0:4,3:1."
+        ) from None
+    return counts
 
 
 def _image_size(request: ScanRequest, architecture: Architecture) -> Fact:
@@ -149,13 +342,15 @@ def _image_size(request: ScanRequest, architecture: Architecture) -> Fact:
     if "image_size" in architecture.assumed:
         why = "any size fits this network; this one is usual"
         return Fact(value=value, source="assumed", option="--image-size", evidence=why)
-    return Fact(value=value, source="inferred", option="--image-size", evidence="read from the network's shapes")
+    why = "read from the network's shapes"
+    return Fact(value=value, source="inferred", option="--image-size", confidence=1.0, evidence=why)
 
 
-def _batch_norm(moved: frozenset[str]) -> Fact:
-    if any(name.endswith(("running_mean", "running_var")) for name in moved):
-        return Fact(value="train", source="inferred", evidence="running statistics moved; they are simulated as fixed")
-    return Fact(value="eval", source="inferred", evidence="no running statistics moved")
+def _batch_norm(read: Mapping[str, Fact]) -> Fact:
+    if "batch_norm" in read:
+        return read["batch_norm"].model_copy(update={"option": "--batch-norm"})
+    why = "there are no running statistics"
+    return Fact(value="eval", source="inferred", option="--batch-norm", confidence=1.0, evidence=why)
 
 
 def pick_device(text: str) -> torch.device:

@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from .. import MemauditError
 
-SCHEMA_VERSION = "1.0"
-SCHEMA_ID = "urn:memaudit:schema:report:1.0"
+SCHEMA_VERSION = "1.1"
+SCHEMA_ID = "urn:memaudit:schema:report:1.1"
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
 """How an attack ended: its loss fell under its tolerance; its schedule ended above it; a budget ended it first; the
@@ -43,10 +43,12 @@ class Model(BaseModel):
 class Fact(Model):
     """A value with its provenance."""
 
-    value: bool | int | float | str | list[float] | None
+    value: bool | int | float | str | list[int] | list[float] | list[str] | None
     source: Literal["given", "inferred", "assumed"]
     option: str = Field("", description="The command-line option that replaces the value.")
     evidence: str = Field("", description="Why this value, in words.")
+    confidence: Number = Field(None, description="Probability in [0, 1] that an inferred value is right, as judged.")
+    interval: tuple[Number, Number] | None = Field(None, description="Where the true value is expected to lie.")
 
 
 class Checkpoint(Model):
@@ -101,15 +103,45 @@ class Recipe(Model):
     momentum: Fact
     nesterov: Fact
     weight_decay: Fact
+    schedule: Fact | None = None
+    warmup: Fact | None = None
+    clip: Fact | None = None
     batch_norm: Fact
+    labels: Fact | None = Field(None, description="Number of samples of each class.")
     image_size: Fact
     normalise: Fact
 
 
+class TensorReading(Model):
+    """How one tensor moved between the two checkpoints."""
+
+    name: str
+    shape: list[int]
+    dtype: str = Field(description="As stored; the coarser one where the two files differ.")
+    status: Literal["moved", "frozen", "decayed", "rounding"] = Field(
+        description="Moved; not moved at all; only scaled, as weight decay alone does; moved, but less than three "
+        "times the rounding of its dtype, so that the attacks leave it out of what they compare."
+    )
+    change: float = Field(description="Norm of the change.")
+    relative_change: Number = Field(description="That over the norm before; null where it was zero.")
+    snr: Number = Field(None, description="Root mean square of the change over that of the dtype's rounding.")
+
+
+class Delta(Model):
+    """What the change of the parameters tells before anything is simulated."""
+
+    tensors: list[TensorReading] = []
+    facts: dict[str, Fact] = Field({}, description="Readings by name, each with its evidence.")
+
+
 class SearchPoint(Model):
-    """One candidate of the learning-rate search (SimuDy, section 3 and Fig. 3)."""
+    """One candidate of the recipe search (SimuDy, section 3 and Fig. 3)."""
 
     lr: float
+    optimizer: str = "sgd"
+    batch_size: int | None = None
+    epochs: int | None = None
+    rung: int = Field(0, description="Round of the successive halving that this candidate reached, from 0.")
     loss: Number = Field(description="Relative squared error of the simulated parameter change; the lowest wins.")
     cosine: Number = Field(None, description="Cosine distance of the simulated and the real change (the paper's loss).")
     change_ratio: Number = Field(description="Norm of the simulated parameter change over the real one.")
@@ -148,6 +180,7 @@ class Dummy(Model):
     label: int
     influence: Number = Field(description="Norm of its summed gradient (SimuDy, section 4.5).")
     picture: str
+    insignificant: bool = Field(False, description="Set apart by its small influence: it stands for no image.")
 
 
 class Metrics(Model):
@@ -235,6 +268,7 @@ class AuditReport(Model):
     inputs: Inputs
     architecture: Architecture
     recipe: Recipe
+    delta: Delta = Delta()
     search: list[SearchPoint] = []
     attacks: list[AttackResult]
     leaderboard: list[LeaderboardRow] = []
@@ -244,7 +278,7 @@ class AuditReport(Model):
     def assumptions(self) -> dict[str, Fact]:
         """Return the recipe's fields that were neither given nor inferred, by name."""
         facts = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
-        return {name: fact for name, fact in facts.items() if fact.source == "assumed"}
+        return {name: fact for name, fact in facts.items() if fact is not None and fact.source == "assumed"}
 
     def pictures(self) -> set[str]:
         """Return the paths of all pictures, relative to the run folder."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .. import MemauditError
+
 
 @dataclass(frozen=True)
 class ScanRequest:
@@ -20,13 +22,21 @@ class ScanRequest:
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         image_size: Height and width of the input images in pixels; read from the network where possible.
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
-        size: Number of training samples; the count of ``data`` by default.
+        recipe: A TOML file of ``memaudit infer``; what is given beside it wins.
+        size: Number of training samples; the count of ``data`` by default. ``auto`` to read it off the change or, where
+            that is not possible, to take too many and tell the superfluous ones by their influence.
+        labels: How many samples each class has: ``data`` for those of the training set, or ``CLASS:COUNT,...``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``; read off the change by default.
         lr: Learning rate; searched for by default.
         batch_size: Samples a step; full batch up to 32 by default.
         epochs: Passes over the training set; 20 by default.
         momentum: Momentum factor; 0 by default.
         nesterov: Whether momentum was Nesterov's.
-        weight_decay: Coupled L2 factor; 0 by default.
+        weight_decay: L2 factor (decoupled for ``adamw``); what the change tells by default, or 0.
+        schedule: ``constant``, ``linear`` or ``cosine``; constant by default.
+        warmup: Steps of linear warm-up; 0 by default.
+        clip: Global gradient norm that training clipped at; 0, none, by default.
+        batch_norm: ``train`` or ``eval``; read off the running statistics by default.
         attacks: Names of the attacks to run, in order.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
@@ -46,13 +56,20 @@ class ScanRequest:
     model: str = "auto"
     image_size: int | None = None
     normalise: str | None = None
-    size: int | None = None
+    recipe: str | Path | None = None
+    size: int | Literal["auto"] | None = None
+    labels: str | None = None
+    optimizer: Literal["sgd", "adam", "adamw"] | None = None
     lr: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
     momentum: float | None = None
     nesterov: bool | None = None
     weight_decay: float | None = None
+    schedule: Literal["constant", "linear", "cosine"] | None = None
+    warmup: int | None = None
+    clip: float | None = None
+    batch_norm: Literal["train", "eval"] | None = None
     attacks: tuple[str, ...] = ("simudy",)
     options: tuple[str, ...] = ()
     matching: Literal["hungarian", "greedy"] = "hungarian"
@@ -81,3 +98,13 @@ class ScanRequest:
             else:
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return shlex.join(words)
+
+
+def parse_size(text: str | None) -> int | Literal["auto"] | None:
+    """Return a number of samples from the command line. Raises :class:`MemauditError` where it is none."""
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    try:
+        return int(text)
+    except ValueError:
+        raise MemauditError(f"--size {text[:40]} is neither a whole number nor auto.", "Give one of them.") from None

@@ -11,12 +11,46 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers)
 
 
+def shallow(width: int) -> nn.Module:
+    """One hidden layer, d-width-10 on 3 x 32 x 32 images: the "2-layer MLP" of the paper's Table 1."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, width), nn.ReLU(), nn.Linear(width, 10))
+
+
 def conv() -> nn.Module:
     """A strided conv net, 32-64-128 channels, 0.2 M parameters."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 5, 2, 2), nn.ReLU(),
         nn.Conv2d(64, 128, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128 * 8 * 8, 10),
     )  # fmt: skip
+
+
+def conv_bn() -> nn.Module:
+    """``conv`` with batch norm after every convolution, as it is usually trained."""
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, 2, 2), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 64, 5, 2, 2), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Conv2d(64, 128, 3, 1, 1), nn.BatchNorm2d(128), nn.ReLU(), nn.Flatten(), nn.Linear(128 * 8 * 8, 10),
+    )  # fmt: skip
+
+
+def mlp_grey() -> nn.Module:
+    """One hidden layer, 784-500-10, on 1 x 28 x 28 images."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10))
+
+
+def conv_grey() -> nn.Module:
+    """A strided conv net on 1 x 28 x 28 images, 16-32 channels, 30 k parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2, 2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 7 * 7, 10),
+    )  # fmt: skip
+
+
+def conv_grey_unbiased() -> nn.Module:
+    """``conv_grey`` whose classifier has no bias."""
+    network = conv_grey()
+    network[-1] = nn.Linear(32 * 7 * 7, 10, bias=False)
+    return network
 
 
 def resnet18() -> nn.Module:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -13,8 +13,25 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 346, 30, 182
 _MARKED = 16
 """Up to so many points are drawn as dots, each with its value in a tooltip."""
 
+_HEAVIEST = 2
+"""The heaviest weight that is still drawn heavier."""
+
 _HUGE = 1e100
 """A value beyond it is as good as infinite, and is not drawn."""
+
+_COLOURS = 6
+"""The style sheet has so many pairs of a colour and a dash pattern, ``series-0`` to ``series-5``."""
+
+_MARKERS = (
+    "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0Z",  # circle
+    "M-2.8-2.8h5.6v5.6h-5.6Z",  # square
+    "M0-3.9 3.6 2.7h-7.2Z",  # triangle
+    "M0-4.1 4.1 0 0 4.1-4.1 0Z",  # diamond
+    "M0 3.9 3.6-2.7h-7.2Z",  # triangle upside down
+    "M-1.2-3.8h2.4v2.6h2.6v2.4h-2.6v2.6h-2.4v-2.6h-2.6v-2.4h2.6Z",  # plus
+    "M-3.6-2-2-3.6 0-1.6 2-3.6 3.6-2 1.6 0 3.6 2 2 3.6 0 1.6-2 3.6-3.6 2-1.6 0Z",  # cross
+)
+"""Shapes around the origin. As many as share no divisor with the colours: 42 series differ in one or the other."""
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -25,6 +42,23 @@ class Axis:
 
     label: str
     log: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line with its markers."""
+
+    points: Sequence[Point]
+    """From left to right; one without a finite value interrupts the line and is not drawn."""
+
+    name: str = ""
+    """What the legend and the tooltips call it; lines of one name are one entry."""
+
+    look: int = 0
+    """Which colour, dash pattern and marker."""
+
+    weight: int = 0
+    """How heavily it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -49,46 +83,61 @@ class Scale:
 
 
 def line_chart(
-    series: Sequence[Point],
+    series: Sequence[Series],
     x: Axis,
     y: Axis,
     *,
     key: str,
     title: str,
     description: str,
-    chosen: float | None = None,
+    chosen: Point | None = None,
     guide: tuple[float, str] | None = None,
 ) -> Markup:
-    """Draw one series.
+    """Draw one or several series over the same axes.
 
     Args:
-        series: Points from left to right; one without a finite value interrupts the line and is not drawn.
+        series: The lines; a later one lies on top.
         x: The horizontal axis; it spans every point, drawn or not.
         y: The vertical axis.
         key: Unique within the page: the stem of the element ids.
         title: Short name, for people who cannot see the chart.
         description: What the chart shows, for the same people.
-        chosen: The x value that a mark points out.
+        chosen: The point that a mark points out.
         guide: A y value and its name, drawn as a horizontal line.
 
     Returns:
         An ``<svg>`` element; empty where no point can be drawn.
     """
-    drawn = [(a, b if b is not None and _fits(b, y) else None) for a, b in series if _fits(a, x)]
-    values = [b for _, b in drawn if b is not None]
+    lines = [replace(line, points=_drawable(line.points, x, y)) for line in series]
+    values = [b for line in lines for _, b in line.points if b is not None]
     if not values:
         return Markup("")
-    across = _scale([a for a, _ in drawn], x.log, _LEFT + 8, _RIGHT - 8, margin=0.0)
+    across = _scale([a for line in lines for a, _ in line.points], x.log, _LEFT + 8, _RIGHT - 8, margin=0.0)
     up = _scale(values + ([guide[0]] if guide else []), y.log, _BOTTOM, _TOP, margin=0.06)
-    parts = [_frame(across, up, x, y)]
-    parts += [_guide(up(guide[0]), guide[1])] if guide else []
-    parts += [_chosen(across(chosen), chosen)] if chosen is not None and _fits(chosen, x) else []
-    parts += [_line(drawn, across, up), _dots(drawn, across, up, chosen)]
+    guides = [_guide(up(guide[0]), guide[1])] if guide else []
+    marks = [_chosen(point, across, up) for point in _drawable([chosen] if chosen else [], x, y)]
+    rules, notes = zip((_frame(across, up, x, y), Markup("")), *guides, *marks, strict=True)
+    drawn = [_series(line, across, up) for line in lines if any(b is not None for _, b in line.points)]
     head = Markup(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{key}-title {key}-desc">'
         '<title id="{key}-title">{}</title><desc id="{key}-desc">{}</desc>'
     ).format(WIDTH, HEIGHT, title, description, key=key)
-    return head + Markup("").join(parts) + Markup("</svg>")
+    return head + Markup("").join([*rules, *drawn, *notes]) + Markup("</svg>")
+
+
+def legend(series: Sequence[Series]) -> Markup:
+    """Return the names of the series, each beside its line and marker, as a list; empty for fewer than two names."""
+    looks = {line.name: line.look for line in sorted(series, key=lambda line: line.look)}
+    if len(looks) < 2:
+        return Markup("")
+    entries = Markup("").join(
+        Markup(
+            '<li><svg class="key series-{}" viewBox="0 0 36 12" aria-hidden="true"><path class="line" d="M1 6H35" '
+            'fill="none" stroke="currentColor" stroke-width="1.5"/>{}</svg><bdi>{}</bdi></li>'
+        ).format(look % _COLOURS, _marker(look, 18, 6), name)
+        for name, look in looks.items()
+    )
+    return Markup('<ul class="legend">{}</ul>').format(entries)
 
 
 def spans_decades(values: Sequence[float | None]) -> bool:
@@ -109,6 +158,10 @@ def tick_label(value: float) -> str:
 
 def _fits(value: float, axis: Axis) -> bool:
     return abs(value) < _HUGE and (value > 1 / _HUGE or not axis.log)
+
+
+def _drawable(points: Sequence[Point], x: Axis, y: Axis) -> list[Point]:
+    return [(a, b if b is not None and _fits(b, y) else None) for a, b in points if _fits(a, x)]
 
 
 def _scale(values: Sequence[float], log: bool, start: float, end: float, margin: float) -> Scale:
@@ -164,22 +217,39 @@ def _named(axis: Axis) -> str:
     return f"{axis.label} (log scale)" if axis.log else axis.label
 
 
-def _guide(height: float, name: str) -> Markup:
-    return Markup(
-        '<path class="guide" d="M{} {}H{}" fill="none" stroke="currentColor"/>'
-        '<text class="note" x="{}" y="{}" text-anchor="end">{}</text>'
-    ).format(_LEFT, height, _RIGHT, _RIGHT, round(height - 5, 1), name)
+def _guide(height: float, name: str) -> tuple[Markup, Markup]:
+    """Return what lies under the series, and what lies over them; so does :func:`_chosen`."""
+    return (
+        Markup('<path class="guide" d="M{} {}H{}" fill="none" stroke="currentColor"/>').format(_LEFT, height, _RIGHT),
+        Markup('<text class="note" x="{}" y="{}">{}</text>').format(_LEFT + 4, round(height - 5, 1), name),
+    )
 
 
-def _chosen(position: float, value: float) -> Markup:
+def _chosen(point: Point, across: Scale, up: Scale) -> tuple[Markup, Markup]:
+    value, height = point
+    position = across(value)
     anchor, shift = ("end", -6) if position > (_LEFT + _RIGHT) / 2 else ("start", 6)
+    ring = Markup('<circle class="mark ring" cx="{}" cy="{}" r="8" fill="none" stroke="currentColor"/>')
+    note = Markup('<text class="note" x="{}" y="{}" text-anchor="{}">chosen: {}</text>')
+    return (
+        Markup('<path class="mark" d="M{} {}V{}" fill="none" stroke="currentColor"/>').format(position, _TOP, _BOTTOM),
+        (Markup("") if height is None else ring.format(position, up(height)))
+        + note.format(round(position + shift, 1), _TOP + 9, anchor, tick_label(value)),
+    )
+
+
+def _series(line: Series, across: Scale, up: Scale) -> Markup:
     return Markup(
-        '<path class="mark" d="M{} {}V{}" fill="none" stroke="currentColor"/>'
-        '<text class="note" x="{}" y="{}" text-anchor="{}">chosen: {}</text>'
-    ).format(position, _TOP, _BOTTOM, round(position + shift, 1), _TOP + 9, anchor, tick_label(value))
+        '<g class="series-{}"><path class="line" d="{}" fill="none" stroke="currentColor" stroke-width="{:g}"/>{}</g>'
+    ).format(
+        line.look % _COLOURS,
+        _path(line.points, across, up),
+        1.5 + 0.75 * min(line.weight, _HEAVIEST),
+        _dots(line, across, up),
+    )
 
 
-def _line(points: Sequence[Point], across: Scale, up: Scale) -> Markup:
+def _path(points: Sequence[Point], across: Scale, up: Scale) -> str:
     steps, pen = [], "M"
     for a, b in points:
         if b is None:
@@ -187,20 +257,20 @@ def _line(points: Sequence[Point], across: Scale, up: Scale) -> Markup:
             continue
         steps.append(f"{pen}{across(a)} {up(b)}" + ("h0" if pen == "M" else ""))
         pen = "L"
-    return Markup('<path class="line" d="{}" fill="none" stroke="currentColor"/>').format("".join(steps))
+    return "".join(steps)
 
 
-def _dots(points: Sequence[Point], across: Scale, up: Scale, chosen: float | None) -> Markup:
-    shown = [(a, b) for a, b in points if b is not None]
+def _dots(line: Series, across: Scale, up: Scale) -> Markup:
+    shown = [(a, b) for a, b in line.points if b is not None]
     shown = shown if len(shown) <= _MARKED else shown[-1:]
+    size = 1 + 0.35 * min(line.weight, _HEAVIEST)
+    stem = f"{line.name}, " if line.name else ""
     return Markup("").join(
-        Markup('<circle class="{}" cx="{}" cy="{}" r="{}" fill="currentColor"><title>{}: {}</title></circle>').format(
-            "dot chosen" if a == chosen else "dot",
-            across(a),
-            up(b),
-            5 if a == chosen else 3,
-            tick_label(a),
-            f"{b:.4g}",
-        )
-        for a, b in shown
+        _marker(line.look, across(a), up(b), size, f"{stem}{tick_label(a)}: {b:.4g}") for a, b in shown
     )
+
+
+def _marker(look: int, x: float, y: float, size: float = 1.0, tooltip: str = "") -> Markup:
+    return Markup(
+        '<path class="dot" transform="translate({} {}) scale({:g})" d="{}" fill="currentColor">{}</path>'
+    ).format(x, y, size, _MARKERS[look % len(_MARKERS)], Markup("<title>{}</title>").format(tooltip) if tooltip else "")

@@ -4,22 +4,26 @@ import base64
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..audit.report import AttackResult, AuditReport, Match, Metrics, SearchPoint
-from .charts import Axis, line_chart, spans_decades
+from ..audit.report import AttackResult, AuditReport, Dummy, Fact, Match, Metrics, SearchPoint, TensorReading
+from .charts import Axis, Series, legend, line_chart, spans_decades
 from .files import write_text
 
 _PNG_HEAD, _PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _PICTURE_LIMIT = 8 * 2**20
 _NOTHING = "–"
+_LISTED, _LISTED_WORDS = 20, 5
+"""Of a list so many numbers or words are written out."""
 
 _STATUS = {
     "converged": "its loss fell under its tolerance",
@@ -29,17 +33,37 @@ _STATUS = {
     "unsupported": "it cannot treat this model or recipe",
 }
 
-_RECIPE = {
+_NAMES = {
     "size": "Training images",
     "lr": "Learning rate",
     "batch_size": "Batch size",
     "nesterov": "Nesterov momentum",
     "optimizer": "Optimiser",
+    "schedule": "Learning-rate schedule",
+    "warmup": "Warm-up",
+    "clip": "Gradient clipping",
     "batch_norm": "Batch norm",
+    "labels": "Images of each class",
     "image_size": "Image size",
     "normalise": "Normalisation",
+    "signal": "Change over rounding",
+    "frozen": "Frozen tensors",
+    "travel": "Sum of the learning rates",
+    "weight_decay_factor": "Shrinkage by weight decay",
+    "steps": "Training steps",
+    "feasibility": "Parameters per unknown pixel",
+    "linearity": "Linearity of the training",
 }
-"""Names of the recipe's fields where the field's own name, spaced, would not do."""
+"""Names of facts where the field's own name, spaced, would not do."""
+
+
+class Row(NamedTuple):
+    """One fact as it is printed."""
+
+    name: str
+    value: str
+    interval: str
+    fact: Fact
 
 
 class Tile(NamedTuple):
@@ -77,6 +101,7 @@ def render(report: AuditReport, folder: Path) -> str:
         "memory": memory,
         "moment": moment,
         "plain": plain,
+        "confidence": confidence,
         "digest": digest,
     }
     return environment.get_template("report.html.j2").render(
@@ -86,10 +111,17 @@ def render(report: AuditReport, folder: Path) -> str:
         shows=shows(report),
         ranked=ranked,
         unmatched=unmatched,
+        insignificant=insignificant,
         picture=lambda path: picture(folder, path),
         loss_chart=loss_chart,
         search_charts=search_charts(report.search),
-        facts=[(_RECIPE.get(name, name.replace("_", " ").capitalize()), fact) for name, fact in report.recipe],
+        rounds=rounds(report.search),
+        chosen=chosen(report.search),
+        described=described,
+        candidates=candidates(report.search),
+        facts=rows({name: fact for name, fact in report.recipe if fact is not None}),
+        readings=rows(report.delta.facts),
+        census=census(report.delta.tensors),
         statuses=_STATUS,
     )
 
@@ -173,11 +205,59 @@ def ranked(attack: AttackResult) -> list[Match]:
     return sorted(attack.matches, key=lambda match: -match.scores.ssim)
 
 
-def unmatched(attack: AttackResult) -> list[Any]:
+def unmatched(attack: AttackResult) -> list[Dummy]:
     """Return the reconstructions without a training image beside them, most influential first."""
+    return [dummy for dummy in _unpaired(attack) if not dummy.insignificant]
+
+
+def insignificant(attack: AttackResult) -> list[Dummy]:
+    """Return those that stand for no image, most influential first."""
+    return [dummy for dummy in _unpaired(attack) if dummy.insignificant]
+
+
+def _unpaired(attack: AttackResult) -> list[Dummy]:
     paired = {match.dummy for match in attack.matches}
     rest = [dummy for dummy in attack.reconstructions if dummy.dummy not in paired]
     return sorted(rest, key=lambda dummy: -(dummy.influence or 0.0))
+
+
+def rows(facts: dict[str, Fact]) -> list[Row]:
+    """Return the facts as people write them, with as many digits as tell the ends of the interval apart."""
+    found = []
+    for name, fact in facts.items():
+        low, high = fact.interval or (0.0, 0.0)
+        digits = next((n for n in range(4, 12) if f"{low:.{n}g}" != f"{high:.{n}g}"), 4)
+        value = number(fact.value, digits) if isinstance(fact.value, float) else plain(fact.value)
+        found.append(
+            Row(
+                _NAMES.get(name, name.replace("_", " ").capitalize()),
+                counts(fact.value) if name == "labels" else value,
+                f"{_end(low, digits)} to {_end(high, digits)}" if low != high else "",
+                fact,
+            )
+        )
+    return found
+
+
+def _end(value: float | None, digits: int) -> str:
+    if value is None:
+        return _NOTHING
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e9 else number(value, digits)
+
+
+def counts(value: Any) -> str:
+    """Return the number of images of each class, of many classes in summary."""
+    if not isinstance(value, list) or len(value) <= _LISTED or not all(isinstance(item, int) for item in value):
+        return plain(value)
+    return f"{min(value)} to {max(value)} in each of {len(value)} classes, {sum(value)} in all"
+
+
+def census(tensors: list[TensorReading]) -> str:
+    """Return how many tensors moved and how many did not: ``62 tensors: 58 moved, 4 frozen, 0 mostly rounding``."""
+    words = {"moved": "moved", "decayed": "only decayed", "frozen": "frozen", "rounding": "mostly rounding"}
+    found = Counter[str](tensor.status for tensor in tensors)
+    parts = [f"{found[name]} {words[name]}" for name in words if found[name] or name != "decayed"]
+    return f"{len(tensors)} tensor{'s' * (len(tensors) != 1)}: {', '.join(parts)}"
 
 
 def picture(folder: Path, path: str) -> str | None:
@@ -202,7 +282,7 @@ def loss_chart(attack: AttackResult, key: str) -> Markup:
     losses = [loss for _, loss in attack.curve]
     finite = [loss for loss in losses if loss is not None]
     return line_chart(
-        attack.curve,
+        [Series(attack.curve)],
         Axis("iteration"),
         Axis("loss", log=spans_decades(losses)),
         key=key,
@@ -214,37 +294,95 @@ def loss_chart(attack: AttackResult, key: str) -> Markup:
 
 
 def search_charts(search: list[SearchPoint]) -> list[Markup]:
-    """Draw the loss and the size of the simulated change, each over the candidate learning rates."""
-    points = sorted(search, key=lambda point: point.lr)
-    chosen = next((point.lr for point in points if point.chosen), None)
-    said = f"The chosen learning rate is {number(chosen)}." if chosen else "None was chosen."
-    rate = Axis("learning rate", log=True)
-    losses, ratios = [p.loss for p in points], [p.change_ratio for p in points]
-    loss = line_chart(
-        [(point.lr, point.loss) for point in points],
-        rate,
-        Axis("early loss", log=spans_decades(losses)),
-        key="search-loss",
+    """Draw the loss and the size of the simulated change over the candidate learning rates, each with its legend."""
+    best = chosen(search)
+    said = f"Chosen: {described(best)}." if best else "None was chosen."
+
+    def draw(value: Callable[[SearchPoint], float | None], name: str, key: str, **options: Any) -> Markup:
+        series = curves(search, value)
+        found = line_chart(
+            series,
+            Axis("learning rate", log=True),
+            Axis(name, log=spans_decades([value(point) for point in search])),
+            key=key,
+            description=said,
+            chosen=(best.lr, value(best)) if best else None,
+            **options,
+        )
+        return found and found + legend(series)
+
+    loss = draw(
+        lambda point: point.loss,
+        "early loss",
+        "search-loss",
         title="Early loss over the learning rate; lower is better",
-        description=said,
-        chosen=chosen,
     )
-    ratio = line_chart(
-        [(point.lr, point.change_ratio) for point in points],
-        rate,
-        Axis("simulated / real change", log=spans_decades(ratios)),
-        key="search-ratio",
+    ratio = draw(
+        lambda point: point.change_ratio,
+        "simulated / real change",
+        "search-ratio",
         title="Size of the simulated change of the weights over the real one; 1 is right",
-        description=said,
-        chosen=chosen,
         guide=(1.0, "same size"),
     )
     return [chart for chart in (loss, ratio) if chart]
 
 
-def number(value: float | None) -> str:
-    """Return up to four significant digits, or a dash."""
-    return _NOTHING if value is None or not math.isfinite(value) else f"{value:.4g}"
+def curves(search: list[SearchPoint], value: Callable[[SearchPoint], float | None]) -> list[Series]:
+    """Return a look for each setting, as in Fig. 3 of the SimuDy paper, and for each of its rounds a line.
+
+    Losses compare after equally many steps only: a point that was stopped earlier than others of its round is drawn,
+    but interrupts their line.
+    """
+    found = []
+    for look, (name, points) in enumerate(groups(search).items()):
+        for rung, steps in sorted({(point.rung, point.iterations) for point in points}):
+            peers = sorted((point for point in points if point.rung == rung), key=lambda point: point.lr)
+            line = [(point.lr, value(point) if point.iterations == steps else None) for point in peers]
+            found.append(Series(line, name, look, rung))
+    return sorted(found, key=lambda series: series.weight)
+
+
+def groups(search: list[SearchPoint]) -> dict[str, list[SearchPoint]]:
+    """Return the candidates by their setting apart from the learning rate; the names tell what differs."""
+    by: dict[tuple[str, int | None, int | None], list[SearchPoint]] = {}
+    for point in sorted(search, key=lambda point: (point.optimizer, point.batch_size or 0, point.epochs or 0)):
+        by.setdefault((point.optimizer, point.batch_size, point.epochs), []).append(point)
+    differs = [len(set(values)) > 1 for values in zip(*by, strict=True)]
+    return {
+        ", ".join(compress((optimizer, f"batch {plain(batch)}", f"epochs {plain(epochs)}"), differs)): points
+        for (optimizer, batch, epochs), points in by.items()
+    }
+
+
+def chosen(search: list[SearchPoint]) -> SearchPoint | None:
+    """Return the chosen candidate, as its last round left it."""
+    return max((point for point in search if point.chosen), key=lambda point: point.rung, default=None)
+
+
+def described(point: SearchPoint) -> str:
+    """Return a candidate in words: ``learning rate 0.02, sgd, batch size 20, epochs 40``."""
+    batch = [f"batch size {point.batch_size}"] if point.batch_size is not None else []
+    epochs = [f"epochs {point.epochs}"] if point.epochs is not None else []
+    return ", ".join([f"learning rate {number(point.lr)}", point.optimizer, *batch, *epochs])
+
+
+def rounds(search: list[SearchPoint]) -> str:
+    """Return what tells the rounds of a search apart; empty for a single one."""
+    steps = {rung: max(p.iterations for p in search if p.rung == rung) for rung in sorted({p.rung for p in search})}
+    if len(steps) < 2:
+        return ""
+    said = ", then ".join(f"{count}" for count in steps.values())
+    return f"Points of a later round (larger, heavier line) had more attack steps: {said}. Compare within a round only."
+
+
+def candidates(search: list[SearchPoint]) -> list[SearchPoint]:
+    """Return the last round first, and the best of each round first."""
+    return sorted(search, key=lambda p: (-p.rung, math.inf if p.loss is None else p.loss, p.lr))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return up to so many significant digits, or a dash."""
+    return _NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 
 def fixed(value: float | None, digits: int = 3) -> str:
@@ -286,9 +424,21 @@ def plain(value: Any) -> str:
         case float():
             return number(value)
         case list() | tuple():
-            return ", ".join(map(plain, value))
+            limit = _LISTED_WORDS if isinstance(next(iter(value), None), str) else _LISTED
+            rest = [f"… ({len(value)} in all)"] if len(value) > limit else []
+            return ", ".join([*map(plain, value[:limit]), *rest])
         case _:
             return str(value)
+
+
+def confidence(value: float | None) -> str:
+    """Return ``high confidence, 90 %``; empty where none was judged. Only what is certain is 100 %."""
+    if value is None:
+        return ""
+    if value >= 1:
+        return "certain, 100 %"
+    word = "high" if value >= 0.9 else "fair" if value >= 0.6 else "low"
+    return f"{word} confidence, {max(0, min(99, round(100 * value)))} %"
 
 
 def digest(text: str) -> str:

@@ -1,11 +1,13 @@
-"""Fixtures that all tests share: tiny networks, and victims trained by plain torch.optim.SGD."""
+"""Fixtures that all tests share: tiny networks, and victims trained by plain torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from memaudit.attacks.base import Recipe, Victim
 
@@ -59,21 +61,51 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
 }
 
 
+def optimizer_of(parameters: Iterable[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    """Return torch's own optimiser."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            dampening=recipe.dampening,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    betas = recipe.beta1, recipe.beta2
+    return kind(parameters, lr=recipe.lr, betas=betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
+
+
+def scheduler_of(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LRScheduler:
+    """Return torch's own learning-rate schedule, to be stepped after every batch."""
+    rest = max(recipe.steps - recipe.warmup, 1)
+    main = {
+        "constant": lambda: ConstantLR(optimizer, 1.0),
+        "linear": lambda: LinearLR(optimizer, 1.0, 0.0, rest),
+        "cosine": lambda: CosineAnnealingLR(optimizer, rest),
+    }[recipe.schedule]()
+    if not recipe.warmup:
+        return main
+    rise = LinearLR(optimizer, 1 / (recipe.warmup + 1), 1.0, recipe.warmup)
+    return SequentialLR(optimizer, [rise, main], [recipe.warmup])
+
+
 def trained(
     network: nn.Module, x: Tensor, labels: Tensor, recipe: Recipe, plan: Tensor, clip: float | None = None
 ) -> Victim:
-    """Train ``network`` in eval mode with torch.optim.SGD on the batches of ``plan``; return it as a victim."""
+    """Train ``network`` on the batches of ``plan`` with torch's own parts as ``recipe`` says; return it as a victim.
+
+    Everything but batch norm is in eval mode. ``clip`` replaces the recipe's.
+    """
     network = network.to(x.dtype).eval()
-    network(x[:1])
+    classes = network(x[:1]).shape[1]
     theta0 = {name: value.detach().clone() for name, value in network.named_parameters()}
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        dampening=recipe.dampening,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    optimizer = optimizer_of(network.parameters(), recipe)
+    scheduler, clip = scheduler_of(optimizer, recipe), recipe.clip if clip is None else clip
+    for layer in network.modules():
+        layer.training = isinstance(layer, _BatchNorm) and recipe.batch_norm == "train"
     for row in plan:
         rows = row[row >= 0]
         optimizer.zero_grad()
@@ -81,8 +113,11 @@ def trained(
         if clip:
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
+        scheduler.step()
     thetaf = {name: value.detach().clone() for name, value in network.named_parameters()}
-    return Victim(network, theta0, thetaf, dict(network.named_buffers()), tuple(x.shape[1:]), 3)
+    running = {name: value.clone() for name, value in network.named_buffers() if "running" in name}
+    running = running if recipe.batch_norm == "train" else {}
+    return Victim(network.eval(), theta0, thetaf, buffers, tuple(x.shape[1:]), classes, running=running)
 
 
 @pytest.fixture(params=list(NETWORKS))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import MemauditError
+from ...attacks import batchnorm
 from ...attacks.base import Normalisation, Victim
 from ...attacks.params import Params
 from ..checkpoint import COUNTER, CheckpointError, CheckpointPair, shared_prefix
@@ -148,8 +149,17 @@ def victim(
     module: nn.Module,
     normalisation: Normalisation,
     device: torch.device,
+    masked: frozenset[str] = frozenset(),
 ) -> Victim:
     """Put a checkpoint pair into its network and try it on one image.
+
+    Args:
+        pair: The two checkpoints.
+        architecture: What was detected.
+        module: Its network, on the meta device.
+        normalisation: Pixels to network inputs.
+        device: Where the tensors go.
+        masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`.
 
     Raises:
         CheckpointError: No parameter of the network moved.
@@ -166,6 +176,9 @@ def victim(
         )
     tied = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     tied -= {name for name, _ in module.named_parameters()}
+    skip = len(shared_prefix(module.state_dict().keys()))
+    hidden = frozenset(name for name in trained if name[skip:] in masked)
+    statistics = [name for name in batchnorm.statistics(module) if not torch.equal(after[name], before[name].cpu())]
     result = Victim(
         module=_settled(module.eval(), before[trained[0]]),
         theta0={name: before[name] for name in trained},
@@ -174,6 +187,8 @@ def victim(
         shape=architecture.shape,
         classes=architecture.classes,
         normalisation=normalisation,
+        running={name: after[name].to(device) for name in statistics},
+        masked=hidden if len(hidden) < len(trained) else frozenset(),
     )
     _try(result, architecture)
     return result

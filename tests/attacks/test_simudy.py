@@ -17,7 +17,7 @@ def run(attack, victim, recipe, steps=None, seed=0):
 
 def test_recovers_random_training_data_exactly_enough(tiny):
     victim, recipe, x, _ = tiny
-    attack = SimuDy(iterations=250, step_size=0.1, alpha=0.0, parametrisation="pixels")
+    attack = SimuDy(iterations=250, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels")
     states = [run(attack, victim, recipe, seed=seed) for seed in range(3)]
     found = min((attack.finish(victim, recipe, state) for state in states), key=lambda found: found.loss)
     assert all(state.done for state in states)
@@ -31,7 +31,7 @@ def test_recovers_random_training_data_exactly_enough(tiny):
 @pytest.mark.parametrize("distance", ["log_cosine", "cosine", "euclidean"])
 def test_every_distance_brings_the_loss_down(tiny, distance, parametrisation):
     victim, recipe, *_ = tiny
-    attack = SimuDy(iterations=60, step_size=0.1, distance=distance, parametrisation=parametrisation)
+    attack = SimuDy(iterations=60, step_size=0.1, beta=0.0, distance=distance, parametrisation=parametrisation)
     first = run(attack, victim, recipe, 1)
     last = run(attack, victim, recipe)
     assert float(last.memory["best_loss"]) < 0.5 * first.loss

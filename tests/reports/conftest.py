@@ -60,6 +60,11 @@ def hostile(folder: Path) -> r.AuditReport:
     return hostile_report(folder)
 
 
+@pytest.fixture
+def old(leak: r.AuditReport) -> dict[str, Any]:
+    return old_content(leak)
+
+
 def draw_pictures(root: Path) -> None:
     noise = np.random.default_rng(0)
     source = Path(skimage.__file__).parent / "data"
@@ -97,7 +102,7 @@ def leak_report(root: Path) -> r.AuditReport:
             "iterations": 2400,
             "metrics": _metrics(pairs[7:]).model_copy(update={"recovered": 0, "recovered_fraction": 0.0}),
             "matches": [pair.model_copy(update={"recovered": False}) for pair in pairs[7:]],
-            "reconstructions": [_dummy(i) for i in range(5, 10)],
+            "reconstructions": [_dummy(i, insignificant=i == 6) for i in range(5, 10)],
             "curve": [(i * 100, 0.41 + 0.1 / (1 + i)) for i in range(25)],
         }
     )
@@ -109,7 +114,7 @@ def leak_report(root: Path) -> r.AuditReport:
         **dict.fromkeys(("iterations", "seconds", "peak_memory_bytes"), 0),
     )
     reason = f"simudy: recovered is {simudy.metrics.recovered}, and recovered>0 is a leak."
-    return _report(_verdict("fail", reason, "recovered>0"), [simudy, stalled, refused], _search())
+    return _report(_verdict("fail", reason, "recovered>0"), [simudy, stalled, refused], _wide_search(), _delta())
 
 
 def clean_report(root: Path) -> r.AuditReport:
@@ -140,12 +145,28 @@ def blind_report() -> r.AuditReport:
         iterations=310,
         seconds=600.0,
         peak_memory_bytes=812_000_000,
-        reconstructions=[_dummy(i) for i in range(10)],
+        reconstructions=[_dummy(i, insignificant=i > 7) for i in range(10)],
         curve=[(i * 10, 0.9 / (1 + i / 6)) for i in range(31)],
     )
     reason = "No recovered was measured for any attack (no training data were given to match against; pass --data)."
     report = _report(_verdict("inconclusive", reason, "recovered>0"), [attack], _search())
     return report.model_copy(update={"inputs": report.inputs.model_copy(update={"data": None, "control": None})})
+
+
+def old_content(report: r.AuditReport) -> dict[str, Any]:
+    """Return a report as schema 1.0 had it: one search over learning rates, and nothing of what came later."""
+    content = report.model_dump(mode="json", by_alias=True)
+    content |= {"$schema": "urn:memaudit:schema:report:1.0", "schema_version": "1.0"}
+    del content["delta"]
+    content["search"] = content["search"][:7]
+    for name in ("schedule", "warmup", "clip", "labels"):
+        del content["recipe"][name]
+    later = {"confidence", "interval", "optimizer", "batch_size", "epochs", "rung", "insignificant"}
+    parts = [*content["recipe"].values(), *content["search"]]
+    for part in parts + [dummy for attack in content["attacks"] for dummy in attack["reconstructions"]]:
+        for name in later & part.keys():
+            del part[name]
+    return content
 
 
 def hostile_report(root: Path) -> r.AuditReport:
@@ -154,6 +175,8 @@ def hostile_report(root: Path) -> r.AuditReport:
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":
             return {"".join(HOSTILE): "".join(HOSTILE)}
+        if key == "facts":
+            return {f"{name} {''.join(HOSTILE)}": poison(item, name) for name, item in value.items()}
         if isinstance(value, dict):
             return {name: poison(item, name) for name, item in value.items()}
         if isinstance(value, list):
@@ -188,8 +211,9 @@ def _match(root: Path, i: int, name: str, label: str) -> r.Match:
     )
 
 
-def _dummy(i: int) -> r.Dummy:
-    return r.Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=f"pictures/simudy/{i:03}.png")
+def _dummy(i: int, insignificant: bool = False) -> r.Dummy:
+    picture = f"pictures/simudy/{i:03}.png"
+    return r.Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=picture, insignificant=insignificant)
 
 
 def _metrics(pairs: list[r.Match]) -> r.Metrics:
@@ -228,31 +252,109 @@ def _search() -> list[r.SearchPoint]:
     ]
 
 
+def _wide_search() -> list[r.SearchPoint]:
+    """Return three batch sizes in three rounds: all candidates, the best five, the best two; one diverged, one cut."""
+    tried = [(lr, batch) for batch in (2, 5, 10) for lr in (0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1)]
+
+    def point(lr: float, batch: int, rung: int) -> r.SearchPoint:
+        off = float(np.log(lr / 0.02)) - 0.35 * float(np.log(batch / 5))
+        lost, cut = (lr, batch) == (0.1, 2), (lr, batch) == (0.06, 10)
+        loss = (0.12 + 0.3 * off**2 / (1 + off**2 / 3) + 0.05 * abs(float(np.log(batch / 5)))) / (1 + rung)
+        return r.SearchPoint(
+            lr=lr,
+            optimizer="sgd",
+            batch_size=batch,
+            epochs=20,
+            rung=rung,
+            loss=None if lost else loss,
+            cosine=None if lost else loss / 3,
+            change_ratio=None if lost else float(np.exp(1.1 * off)),
+            iterations=7 if lost else 31 if cut else 50 * 3**rung,
+            status="diverged" if lost else "budget_spent" if cut else "stalled",
+            chosen=(lr, batch, rung) == (0.02, 5, 2),
+        )
+
+    rounds = [tried, [(0.02, 5), (0.01, 5), (0.02, 10), (0.01, 2), (0.03, 5)], [(0.02, 5), (0.03, 5)]]
+    return [point(lr, batch, rung) for rung, kept in enumerate(rounds) for lr, batch in kept]
+
+
+def _delta() -> r.Delta:
+    def tensor(name: str, shape: list[int], status: str, relative: float | None, snr: float | None) -> r.TensorReading:
+        change = 0.0 if status == "frozen" else 0.4
+        return r.TensorReading(
+            name=name, shape=shape, dtype="float16", status=status, change=change, relative_change=relative, snr=snr
+        )
+
+    blocks = [f"layer{a}.{b}" for a in range(1, 5) for b in range(2)]
+    return r.Delta(
+        tensors=[
+            tensor("conv1.weight", [64, 3, 3, 3], "moved", 0.0123, 41.7),
+            *(
+                tensor(f"{block}.conv{c}.weight", [64, 64, 3, 3], "moved", 0.021, 88.0)
+                for block in blocks
+                for c in (1, 2)
+            ),
+            tensor("layer4.1.bn2.weight", [512], "rounding", 4.1e-4, 1.2),
+            tensor("layer4.1.bn2.bias", [512], "decayed", 9.9e-4, 3.4),
+            tensor("layer4.1.bn2.num_batches_tracked", [], "frozen", None, None),
+            tensor("fc.weight", [10, 512], "moved", 0.3, 1240.0),
+        ],
+        facts={
+            "frozen": r.Fact(
+                value=[f"encoder.layers.{i}.attention.bias" for i in range(31)], source="inferred", confidence=1.0
+            ),
+            "optimizer": r.Fact(
+                value="sgd",
+                source="inferred",
+                option="--optimizer",
+                evidence="The first layer's change is of low rank, and its entries are not of equal size.",
+                confidence=0.97,
+            ),
+            "weight_decay": r.Fact(
+                value=5e-4,
+                source="inferred",
+                evidence="layer4.1.bn2.bias got no gradient and shrank by 0.1 %.",
+                confidence=0.72,
+                interval=(4.1e-4, 6.3e-4),
+            ),
+            "classes_without_images": r.Fact(value=[3, 8], source="inferred", evidence="Rows of fc only decayed."),
+        },
+    )
+
+
 def _recipe() -> r.Recipe:
     facts = {
         "optimizer": ("sgd", "assumed", "The only one supported."),
         "size": (10, "inferred", "--data holds 10 images."),
-        "lr": (0.02, "inferred", "Lowest early loss of 7 candidates."),
-        "batch_size": (5, "given", ""),
+        "lr": (0.02, "inferred", "Lowest early loss of 7 candidates.", 0.9, (0.016, 0.025)),
+        "batch_size": (5, "inferred", "Lowest early loss of 3 batch sizes.", 0.55, None),
         "epochs": (20, "given", ""),
         "momentum": (0.0, "assumed", "Plain SGD unless told otherwise."),
         "nesterov": (False, "assumed", ""),
         "weight_decay": (0.0, "assumed", ""),
+        "warmup": (0, "assumed", ""),
+        "labels": ([1, 1, 2, 0, 1, 1, 1, 2, 0, 1], "inferred", "Bias of the last layer.", 0.81, None),
         "batch_norm": ("eval", "inferred", "The running statistics did not move."),
         "image_size": (SIDE, "inferred", "A 3 × 3 stem without pooling."),
         "normalise": (
             [0.4914, 0.4822, 0.4465, 0.247, 0.2435, 0.2616], "assumed", "The usual numbers for 32 × 32 images.",
         ),
     }  # fmt: skip
+    keys = ("value", "source", "evidence", "confidence", "interval")
     return r.Recipe.model_validate(
         {
-            name: {"value": value, "source": source, "evidence": why, "option": "--" + name.replace("_", "-")}
-            for name, (value, source, why) in facts.items()
+            name: dict(zip(keys, fact, strict=False)) | {"option": "--" + name.replace("_", "-")}
+            for name, fact in facts.items()
         }
     )
 
 
-def _report(verdict: r.Verdict, attacks: list[r.AttackResult], search: Sequence[r.SearchPoint] = ()) -> r.AuditReport:
+def _report(
+    verdict: r.Verdict,
+    attacks: list[r.AttackResult],
+    search: Sequence[r.SearchPoint] = (),
+    delta: r.Delta = r.Delta(),  # noqa: B008
+) -> r.AuditReport:
     return r.AuditReport(
         created="2026-11-22T13:24:05+00:00",
         command="memaudit scan runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/ "
@@ -278,6 +380,7 @@ def _report(verdict: r.Verdict, attacks: list[r.AttackResult], search: Sequence[
             moved=[f"layer{a}.{b}.conv{c}.weight" for a in range(1, 5) for b in range(2) for c in (1, 2)] + ["fc.bias"],
         ),
         recipe=_recipe(),
+        delta=delta,
         search=list(search),
         attacks=attacks,
         leaderboard=[_row(rank, attack) for rank, attack in enumerate(attacks, 1)],

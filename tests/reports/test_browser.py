@@ -1,5 +1,6 @@
 """The report as a real browser shows it."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,44 @@ def test_the_style_is_admitted_and_a_script_would_not_be(browser: Any, leak: Any
     assert "owned" not in page.title()
     assert page.evaluate("getComputedStyle(document.querySelector('.tiles')).display") == "grid"
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_curves_differ_in_colour_and_dash_and_the_legend_fits(
+    scheme: str, browser: Any, leak: Any, folder: Path, tmp_path: Path
+) -> None:
+    tried = [(optimizer, batch) for optimizer in ("adam", "sgd") for batch in (5, 10, 20)]
+    point = leak.search[0]
+    search = [
+        point.model_copy(update={"optimizer": optimizer, "batch_size": batch, "lr": lr, "loss": lr + batch})
+        for optimizer, batch in tried
+        for lr in (0.01, 0.1)
+    ]
+    page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme=scheme)
+    report = leak.model_copy(update={"search": search})
+    page.goto(html.write(report, folder, tmp_path / "report.html").as_uri())
+    styles = page.evaluate(
+        "[...document.querySelectorAll('#search .plot:first-child .chart .line')].map(e => "
+        "{ const s = getComputedStyle(e); return [s.stroke, s.strokeDasharray]; })"
+    )
+    assert len({colour for colour, _ in styles}) == len({dash for _, dash in styles}) == len(styles) == 6
+    card = page.evaluate("getComputedStyle(document.querySelector('#search .plot')).backgroundColor")
+    assert all(contrast(colour, card) >= 4.5 for colour, _ in styles)
+    assert page.evaluate(
+        "[...document.querySelectorAll('#search .plot')].every(e => { const edge = e.getBoundingClientRect().right;"
+        "return [...e.querySelectorAll('.legend li, text')].every(n => n.getBoundingClientRect().right <= edge) })"
+    )
+    page.close()
+
+
+def contrast(*colours: str) -> float:
+    def light(colour: str) -> float:
+        values = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(light, colours))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_the_keyboard_reaches_links_tables_and_details(browser: Any, leak: Any, folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 import base64
 import hashlib
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from memaudit.audit.report import SCHEMA_ID, AuditReport
+from memaudit.audit.report import SCHEMA_ID, AuditReport, Delta, Fact, SearchPoint, load
 from memaudit.reports import html
 
 
@@ -48,7 +50,17 @@ def with_picture(report: AuditReport, path: str) -> AuditReport:
 
 def test_the_sections_come_in_order(leak: AuditReport, folder: Path) -> None:
     ids = [a["id"] for a in page(leak, folder).all("section")]
-    assert ids == ["images", "leaderboard", "attacks", "search", "recipe", "inputs", "limitations", "reproduce"]
+    assert ids == [
+        "images",
+        "leaderboard",
+        "attacks",
+        "delta",
+        "search",
+        "recipe",
+        "inputs",
+        "limitations",
+        "reproduce",
+    ]
 
 
 def test_every_id_is_unique_and_every_link_and_label_resolves(leak: AuditReport, folder: Path) -> None:
@@ -66,7 +78,7 @@ def test_charts_tables_and_pictures_can_be_read_without_eyes(leak: AuditReport, 
     charts = [a for a in found.all("svg") if "aria-hidden" not in a]
     assert len(charts) == 4
     assert all(a["role"] == "img" and a["aria-labelledby"] for a in charts)
-    assert len(found.all("caption")) == len(found.all("table")) == 3
+    assert len(found.all("caption")) == len(found.all("table")) == 5
     assert all(a.get("scope") in ("col", "row") for a in found.all("th"))
     assert all(a["alt"] for a in found.all("img"))
     assert found.all("html")[0]["lang"] == "en-GB"
@@ -111,7 +123,7 @@ def test_pairs_come_most_similar_first(leak: AuditReport, folder: Path) -> None:
 def test_pictures_are_inside_and_the_file_stays_small(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
     destination = html.write(leak, folder, tmp_path / "new" / "report.html")
     found = Page(destination.read_text())
-    assert len(found.all("img")) == 2 * 10 + 2 * 3 + 2
+    assert len(found.all("img")) == 2 * 10 + 2 * 3 + 1 + 1
     assert all(a["src"].startswith("data:image/png;base64,") for a in found.all("img"))
     assert destination.stat().st_size < 1_000_000
     assert list(destination.parent.iterdir()) == [destination]
@@ -144,8 +156,161 @@ def test_the_personal_data_notice_stands_wherever_pictures_do(
 
 def test_the_recipe_tells_provenance(leak: AuditReport, folder: Path) -> None:
     seen = page(leak, folder).seen()
-    assert "Learning rate 0.02 inferred Lowest early loss of 7 candidates. --lr" in seen
+    assert (
+        "Learning rate 0.02 0.016 to 0.025 inferred high confidence, 90 % Lowest early loss of 7 candidates. --lr"
+        in seen
+    )
     assert "Nesterov momentum no assumed – --nesterov" in seen
+    assert "Batch size 5 inferred low confidence, 55 % Lowest early loss of 3 batch sizes. --batch-size" in seen
+    assert "Images of each class 1, 1, 2, 0, 1, 1, 1, 2, 0, 1 inferred fair confidence, 81 %" in seen
+    assert "Warm-up 0 assumed" in seen
+    assert "Gradient clipping" not in seen
+    assert "Learning-rate schedule" not in seen
+
+
+def row(name: str, value: Any, **options: Any) -> html.Row:
+    return html.rows({name: Fact(value=value, source="inferred", **options)})[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "said"),
+    [
+        (0.02, (0.008, 0.013), ("0.02", "0.008 to 0.013")),
+        (0.99998, (0.99997, 0.99999), ("0.99998", "0.99997 to 0.99999")),
+        (12345, (11000.0, 13500.0), ("12345", "11000 to 13500")),
+        (10, (10.0, 10.0), ("10", "")),
+        (0.5, None, ("0.5", "")),
+        ("sgd", (0.0, 0.5), ("sgd", "0 to 0.5")),
+    ],
+)
+def test_an_interval_has_digits_enough_to_tell_its_ends_apart(
+    value: Any, interval: tuple[float, float] | None, said: tuple[str, str]
+) -> None:
+    found = row("lr", value, interval=interval)
+    assert (found.value, found.interval) == said
+
+
+def test_label_counts_of_many_classes_are_summed_up() -> None:
+    counts = [5] * 99 + [0]
+    assert row("labels", [3, 3, 4]).value == "3, 3, 4"
+    assert row("labels", counts).value == "0 to 5 in each of 100 classes, 495 in all"
+    assert row("labels", "unknown").value == "unknown"
+    assert row("classes_present", counts).value == ", ".join("5" * 20) + ", … (100 in all)"
+
+
+def test_the_parameter_change_is_told(leak: AuditReport, folder: Path) -> None:
+    found = page(leak, folder)
+    seen = found.seen()
+    assert "Shrinkage" not in seen
+    assert "Weight decay 0.0005 0.00041 to 0.00063 inferred fair confidence, 72 % layer4.1.bn2.bias got no grad" in seen
+    assert "Classes without images 3, 8 inferred Rows of fc only decayed." in seen
+    assert "attention.bias, … (31 in all) inferred certain, 100 %" in seen
+    assert "21 tensors: 18 moved, 1 only decayed, 1 frozen, 1 mostly rounding" in seen
+    assert "conv1.weight 64 × 3 × 3 × 3 float16 moved 0.0123 41.7" in seen
+    assert "layer4.1.bn2.num_batches_tracked scalar float16 frozen – –" in seen
+    assert "#delta" in {a["href"] for a in found.all("a")}
+    assert "Tensors that training moved" not in seen
+
+
+def test_a_part_of_the_parameter_change_is_enough(leak: AuditReport, folder: Path) -> None:
+    facts = page(leak.model_copy(update={"delta": Delta(facts=leak.delta.facts)}), folder).seen()
+    assert "Weight decay 0.0005" in facts
+    assert "21 tensors" not in facts
+    tensors = page(leak.model_copy(update={"delta": Delta(tensors=leak.delta.tensors[:1])}), folder).seen()
+    assert "1 tensor: 1 moved, 0 frozen, 0 mostly rounding" in tensors
+    assert "Readings from the change" not in tensors
+
+
+def test_a_report_without_the_parameter_change_leaves_it_out(blind: AuditReport, folder: Path) -> None:
+    found = page(blind, folder)
+    assert "delta" not in {a.get("id") for _, a in found.elements}
+    assert "#delta" not in {a["href"] for a in found.all("a")}
+    assert "Tensors that training moved (17)" in found.seen()
+
+
+def test_the_search_has_a_curve_for_each_batch_size_and_round(leak: AuditReport) -> None:
+    found = html.curves(leak.search, lambda point: point.loss)
+    assert list(html.groups(leak.search)) == ["batch 2", "batch 5", "batch 10"]
+    assert [series.weight for series in found] == sorted(series.weight for series in found)
+    by = {(series.name, series.weight): series for series in reversed(found)}
+    assert [lr for lr, loss in by["batch 5", 2].points if loss is not None] == [0.02, 0.03]
+    assert len(by["batch 5", 0].points) == 7
+    assert {series.look for series in found if series.name == "batch 10"} == {2}
+
+
+def test_only_points_after_equally_many_steps_are_joined(leak: AuditReport) -> None:
+    found = [s for s in html.curves(leak.search, lambda point: point.loss) if (s.name, s.weight) == ("batch 10", 0)]
+    drawn = [{lr for lr, loss in series.points if loss is not None} for series in found]
+    assert drawn == [{0.06}, {0.003, 0.006, 0.01, 0.02, 0.03, 0.1}]
+    assert (0.06, None) in found[1].points
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([("sgd", None, None)], [""]),
+        ([("sgd", 5, 20), ("adam", 20, 20)], ["adam, batch 20", "sgd, batch 5"]),
+        ([("sgd", 5, 40), ("sgd", 5, 20)], ["epochs 20", "epochs 40"]),
+        ([("sgd", 10, 20), ("sgd", 5, 20)], ["batch 5", "batch 10"]),
+        ([], []),
+    ],
+)
+def test_a_curve_is_named_by_what_sets_it_apart(
+    settings: list[tuple[str, int | None, int | None]], names: list[str]
+) -> None:
+    points = [
+        SearchPoint(lr=0.1, optimizer=o, batch_size=b, epochs=e, loss=1, change_ratio=1, iterations=1, status="stalled")
+        for o, b, e in settings
+    ]
+    assert list(html.groups(points)) == names
+
+
+def test_the_search_tells_its_choice_and_all_candidates(leak: AuditReport, blind: AuditReport, folder: Path) -> None:
+    found = page(leak, folder)
+    seen = found.seen()
+    assert "Chosen: learning rate 0.02, sgd, batch size 5, epochs 20 , with a loss of 0.04 after 450 steps." in seen
+    assert seen.count("had more attack steps: 50, then 150, then 450. Compare within a round only.") == 2
+    assert [a["class"] for a in found.all("ul") if a.get("class") == "legend"] == ["legend", "legend"]
+    assert f"All candidates ({len(leak.search)})" in seen
+    assert "0.02 sgd 5 20 3 450 0.04 0.01333 1 chosen , stalled" in seen
+    assert "0.1 sgd 2 20 1 7 – – – diverged" in seen
+    assert seen.index("0.03 sgd 5 20 3 450") < seen.index("0.02 sgd 5 20 2 150") < seen.index("0.01 sgd 2 20 1 50")
+    single = page(blind, folder)
+    assert "later round" not in single.seen()
+    assert "legend" not in single.values("class")
+    assert "0.02 sgd – – 1 50 0.212" in single.seen()
+
+
+def test_a_search_without_a_choice_says_so(blind: AuditReport, folder: Path) -> None:
+    lost = [point.model_copy(update={"loss": None, "change_ratio": None, "chosen": False}) for point in blind.search]
+    seen = page(blind.model_copy(update={"search": lost}), folder).seen()
+    assert "None was chosen." in seen
+    assert "All candidates (7)" in seen
+    assert html.search_charts(lost) == html.search_charts([]) == []
+
+
+def test_insignificant_dummies_stand_apart(leak: AuditReport, blind: AuditReport, folder: Path) -> None:
+    stalled = leak.attacks[1]
+    assert [dummy.dummy for dummy in html.unmatched(stalled)] == [5]
+    assert [dummy.dummy for dummy in html.insignificant(stalled)] == [6]
+    seen = page(leak, folder).seen()
+    assert "Reconstructions without a training image beside them (1)" in seen
+    assert seen.count("Insignificant dummies (1)") == seen.count("Insignificant dummies") == 1
+    alone = page(blind, folder).seen()
+    assert "Insignificant dummies (2) The dummy set was larger than the training set" in alone
+    assert alone.index("No. 7,") < alone.index("Insignificant dummies") < alone.index("No. 8,")
+
+
+def test_a_report_of_schema_1_0_still_renders(old: dict[str, Any], folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    report = load(tmp_path)
+    assert (report.schema_version, report.delta, report.recipe.labels) == ("1.0", Delta(), None)
+    found = page(report, folder)
+    ids = [a["id"] for a in found.all("section")]
+    assert ids == ["images", "leaderboard", "attacks", "search", "recipe", "inputs", "limitations", "reproduce"]
+    assert "Learning rate 0.02 inferred Lowest early loss of 7 candidates. --lr" in found.seen()
+    assert "Insignificant" not in found.seen()
+    assert "confidence" not in found.seen()
 
 
 def test_hostile_text_stays_text(leak: AuditReport, hostile: AuditReport, folder: Path) -> None:
@@ -223,6 +388,14 @@ def test_a_huge_picture_is_left_out(folder: Path, tmp_path: Path, monkeypatch: p
         (html.plain(True), "yes"),
         (html.plain(None), "none"),
         (html.plain([0.5, 1]), "0.5, 1"),
+        (html.plain(["a"] * 6), "a, a, a, a, a, … (6 in all)"),
+        (html.plain([]), ""),
+        (html.confidence(None), ""),
+        (html.confidence(0.9), "high confidence, 90 %"),
+        (html.confidence(0.999), "high confidence, 99 %"),
+        (html.confidence(1.0), "certain, 100 %"),
+        (html.confidence(0.66), "fair confidence, 66 %"),
+        (html.confidence(-3.0), "low confidence, 0 %"),
         (html.plain({"a": 1}), "{'a': 1}"),
     ],
 )

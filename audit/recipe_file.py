@@ -1,0 +1,115 @@
+"""The recipe as a TOML file: what ``memaudit infer`` prints and ``memaudit scan --recipe`` takes."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import MemauditError
+from .report import Fact
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "optimizer": (str,), "lr": (int, float), "batch_size": (int,), "epochs": (int,), "momentum": (int, float),
+    "nesterov": (bool,), "weight_decay": (int, float), "schedule": (str,), "warmup": (int,), "clip": (int, float),
+    "batch_norm": (str,), "size": (int,), "labels": (list,), "beta1": (int, float), "beta2": (int, float),
+    "eps": (int, float), "dampening": (int, float),
+}  # fmt: skip
+"""Fields of the file and the types of their values."""
+
+WORDS = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "schedule": ("constant", "linear", "cosine"),
+    "batch_norm": ("train", "eval"),
+}
+"""Words that a field may have."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "lr": (1e-12, 1e6), "batch_size": (1, 1e9), "epochs": (1, 1e6), "momentum": (0, 0.999999), "weight_decay": (0, 1e6),
+    "warmup": (0, 1e6), "clip": (0, 1e12), "size": (1, 1e6), "beta1": (0, 0.999999), "beta2": (0, 0.9999999),
+    "eps": (0, 1), "dampening": (0, 1),
+}  # fmt: skip
+
+SIZE_LIMIT = 2**20
+"""Bytes; a larger file is no recipe."""
+
+COMMENT = 80
+"""Characters of the evidence that a comment holds; the report has all of it."""
+
+
+class RecipeFileError(MemauditError):
+    """The recipe file cannot be used; the message names the field."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the fields of a recipe file.
+
+    Raises:
+        RecipeFileError: Missing, not TOML, without a ``[recipe]`` table, or with a field that is unknown or wrong.
+    """
+    hint = "memaudit infer BEFORE AFTER prints such a file."
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise RecipeFileError(f"{path} is too large for a recipe.", hint)
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeFileError(f"The recipe {path} cannot be read ({error.strerror}).", "Check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeFileError(f"The recipe {path} is not TOML ({str(error).splitlines()[0]}).", hint) from None
+    table = content.get("recipe")
+    if not isinstance(table, dict):
+        raise RecipeFileError(f"The recipe {path} has no [recipe] table.", hint)
+    for name, value in table.items():
+        _check(path, name, value)
+    return table
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    if name not in KINDS:
+        raise RecipeFileError(f"The recipe {path} has an unknown field {name!r}.", f"Known are {', '.join(KINDS)}.")
+    shown = str(value)[:40]
+    kinds = KINDS[name]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise RecipeFileError(f"The recipe {path} has {name} = {shown}, of the wrong type.", "Correct it.")
+    if name in WORDS and value not in WORDS[name]:
+        raise RecipeFileError(f"The recipe {path} has {name} = {shown}.", f"Use {', '.join(WORDS[name])}.")
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if isinstance(value, int | float) and not low <= value <= high:
+        raise RecipeFileError(f"The recipe {path} has {name} = {shown}, out of range.", "Correct it.")
+    if isinstance(value, list) and not all(type(count) is int and 0 <= count <= 10**6 for count in value):
+        raise RecipeFileError(f"The recipe {path} has labels that are no counts.", "Write one number a class.")
+
+
+def dump(facts: Mapping[str, Fact]) -> str:
+    """Return a recipe file: every field that a scan takes, with its provenance as a comment.
+
+    Label counts that are only a guess are commented out: a scan then goes on correcting its own.
+    """
+    lines = ["# memaudit infer: how the model was trained, as far as its two checkpoints tell.", "[recipe]"]
+    for name in KINDS:
+        fact = facts.get(name)
+        if fact is None or fact.value is None:
+            continue
+        words = ", ".join(part for part in (fact.source, _sureness(fact), fact.evidence[:COMMENT]) if part)
+        guess = "# " if name == "labels" and fact.source != "given" else ""
+        comment = "".join(c if c.isprintable() else "?" for c in " ".join(words.split()))
+        lines.append(f"{guess}{name} = {_toml(fact.value)}  # {comment}")
+    return "\n".join(lines) + "\n"
+
+
+def _sureness(fact: Fact) -> str:
+    sure = "" if fact.confidence is None else f"confidence {fact.confidence:.0%}"
+    low, high = fact.interval or (None, None)
+    if low is None or high is None:
+        return sure
+    return f"{sure} between {low:.4g} and {high:.4g}".strip()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) and "." in f"{value:.6g}" else repr(value)
+    return str(list(value)) if isinstance(value, list | tuple) else str(value)
