@@ -145,6 +145,8 @@ class SimuDy:
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
         recipe = self._simulated(recipe)
+        if LOG_LR in state.variables:
+            recipe = replace(recipe, lr=recipe.lr * float(state.variables[LOG_LR].exp()))
         x, labels = state.memory["best_x"], state.constants["best_labels"]
         return Reconstruction(
             images=victim.normalisation.to_pixels(x).clamp(0, 1),

@@ -2,10 +2,16 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
-from memaudit.attacks.base import Unsupported
+from memaudit.attacks.adjoints import FullGraph
+from memaudit.attacks.base import Recipe, Unsupported
+from memaudit.attacks.distances import running_error
+from memaudit.attacks.dynamics import batch_plan, influence, simulate
 from memaudit.attacks.images import compose
-from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.simudy import RECOUNTS, SimuDy
+
+from ..conftest import Residual, conv, mlp, trained
 
 
 def run(attack, victim, recipe, steps=None, seed=0):
@@ -31,7 +37,7 @@ def test_recovers_random_training_data_exactly_enough(tiny):
 @pytest.mark.parametrize("distance", ["log_cosine", "cosine", "euclidean"])
 def test_every_distance_brings_the_loss_down(tiny, distance, parametrisation):
     victim, recipe, *_ = tiny
-    attack = SimuDy(iterations=60, step_size=0.1, beta=0.0, distance=distance, parametrisation=parametrisation)
+    attack = SimuDy(iterations=40, step_size=0.1, beta=0.0, distance=distance, parametrisation=parametrisation)
     first = run(attack, victim, recipe, 1)
     last = run(attack, victim, recipe)
     assert float(last.memory["best_loss"]) < 0.5 * first.loss
@@ -77,3 +83,144 @@ def test_one_logit_is_refused(tiny):
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SimuDy(**wrong)
+
+
+def victim_of(module, shape, labels, recipe):
+    n = len(labels)
+    plan = batch_plan(recipe, n, torch.Generator().manual_seed(1))
+    return trained(module, torch.randn(n, *shape), torch.tensor(labels), recipe, plan)
+
+
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_the_learning_rate_is_fitted_with_the_images(factor):
+    recipe = Recipe(2, 0.1, 2, 5)
+    victim = victim_of(conv(), (1, 6, 6), [0, 1], recipe)
+    attack = SimuDy(iterations=60, step_size=0.1, alpha=0.0, beta=0.0, fit_lr=True)
+    wrong = dataclasses.replace(recipe, lr=factor * recipe.lr)
+    state = run(attack, victim, wrong)
+    assert 0.75 < factor * state.terms["lr_factor"] < 1.25
+    assert state.terms["change_ratio"] == pytest.approx(1, abs=0.05)
+    # What is read off the state belongs to the fitted learning rate, not to the wrong one.
+    found = attack.finish(victim, wrong, state)
+    fitted = dataclasses.replace(wrong, lr=wrong.lr * float(state.variables["log_lr"].exp()))
+    plan = state.constants["plan"]
+    assert torch.equal(found.influence, influence(victim, fitted, found.normalised, found.labels, plan))
+
+
+def test_the_fit_starts_from_the_recipe(tiny):
+    victim, recipe, *_ = tiny
+    attack = SimuDy(iterations=1, fit_lr=True)
+    assert float(attack.init(victim, recipe, 0).variables["log_lr"]) == 0
+    assert "log_lr" not in SimuDy().init(victim, recipe, 0).variables
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_loss_of_an_adam_victim_falls(optimizer):
+    recipe = Recipe(4, 0.01, 4, 4, optimizer=optimizer, weight_decay=0.1)
+    victim = victim_of(conv(), (1, 6, 6), [0, 1, 2, 0], recipe)
+    attack = SimuDy(iterations=30, step_size=0.1, alpha=0.0, beta=0.0)
+    first, last = run(attack, victim, recipe, 1), run(attack, victim, recipe)
+    assert float(last.memory["best_loss"]) < 0.5 * first.loss
+
+
+def test_smoothing_falls_to_a_hundredth_and_never_below_the_recipe(tiny):
+    victim, recipe, *_ = tiny
+    attack = SimuDy(iterations=100, smoothing=0.5)
+    state = attack.init(victim, recipe, 0)
+    unit = float(state.memory["unit"])
+    assert attack._smoothed(recipe, state) == recipe
+    adam = dataclasses.replace(recipe, optimizer="adam")
+    seen = [attack._smoothed(adam, dataclasses.replace(state, step=step)).eps for step in range(100)]
+    assert seen[0] == pytest.approx(0.5 * unit)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == pytest.approx(0.005 * unit)
+    large = dataclasses.replace(adam, eps=10.0)
+    assert attack._smoothed(large, state) == large
+    assert SimuDy(smoothing=0.0)._smoothed(adam, state) == adam
+
+
+def test_labels_are_corrected_where_the_guess_is_wrong():
+    recipe = Recipe(9, 0.05, 9, 4)
+    victim = victim_of(mlp(), (3, 2, 2), [0] * 7 + [1] * 2, recipe)
+    attack = SimuDy(iterations=40, step_size=0.1, beta=0.0)
+    state = run(attack, victim, recipe, RECOUNTS[0])
+    assert torch.bincount(state.constants["labels"], minlength=3).tolist() == [3, 3, 3]
+    state = run(attack, victim, recipe, RECOUNTS[-1] + 1)
+    assert torch.bincount(state.constants["labels"], minlength=3).tolist() == [7, 2, 0]
+
+
+def test_given_labels_are_never_changed():
+    recipe = Recipe(9, 0.05, 9, 2)
+    victim = victim_of(mlp(), (3, 2, 2), [0] * 7 + [1] * 2, recipe)
+    told = dataclasses.replace(recipe, labels=(3, 3, 3))  # wrong, but the user says so
+    attack = SimuDy(iterations=40, step_size=0.1, beta=0.0, relabel=1)
+    state = attack.init(victim, told, 0)
+    labels = state.constants["labels"]
+    assert torch.bincount(labels, minlength=3).tolist() == [3, 3, 3]
+    for _ in range(40):
+        state = attack.step(victim, told, state)
+        assert torch.equal(state.constants["labels"], labels)
+    assert torch.equal(attack.finish(victim, told, state).labels, labels)
+
+
+def test_labels_stay_without_relabelling():
+    recipe = Recipe(9, 0.05, 9, 2)
+    victim = victim_of(mlp(), (3, 2, 2), [0] * 7 + [1] * 2, recipe)
+    attack = SimuDy(iterations=20, step_size=0.1, beta=0.0, relabel=0)
+    labels = attack.init(victim, recipe, 0).constants["labels"]
+    assert torch.equal(run(attack, victim, recipe).constants["labels"], labels)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam"}, {"batch_norm": "train"}], ids=["sgd", "adam", "train"])
+def test_same_seed_same_bytes_with_relabelling(options):
+    recipe = Recipe(7, 0.05, 4, 2, **options)
+    module, shape = (Residual(), (1, 6, 6)) if recipe.batch_norm == "train" else (mlp(), (3, 2, 2))
+    victim = victim_of(module, shape, [0, 0, 0, 0, 0, 1, 2], recipe)
+    attack = SimuDy(iterations=24, step_size=0.1, relabel=2, fit_lr=True)
+    first, second = run(attack, victim, recipe, 18), run(attack, victim, recipe, 18)
+    for group in ("variables", "constants", "memory"):
+        left, right = getattr(first, group), getattr(second, group)
+        assert all(torch.equal(value, right[name]) for name, value in left.items())
+    assert first.terms == second.terms
+    if recipe.optimizer == "sgd":  # one move at a time, as under Adam, may find nothing better
+        assert not torch.equal(first.constants["labels"], attack.init(victim, recipe, 0).constants["labels"])
+
+
+def test_the_best_labels_are_those_of_the_best_images():
+    recipe = Recipe(7, 0.05, 7, 2)
+    victim = victim_of(mlp(), (3, 2, 2), [0, 0, 0, 0, 0, 1, 2], recipe)
+    attack = SimuDy(iterations=40, step_size=0.3, beta=0.0, relabel=2)
+    state, seen = attack.init(victim, recipe, 0), []
+    for _ in range(40):
+        labels, clipped = state.constants["labels"], attack.clip_at(state.step - 1) < float("inf")
+        state = attack.step(victim, recipe, state)
+        seen.append((clipped, state.loss, labels))
+    best = min((point for point in seen if not point[0]), key=lambda point: point[1])
+    assert torch.equal(state.constants["best_labels"], best[2])
+
+
+def test_a_simulation_that_diverges_is_told_by_its_loss():
+    """Not by an error, also where class counts are solved for."""
+    recipe = Recipe(4, 0.1, 4, 5)
+    victim = victim_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Linear(8, 3)), (3, 2, 2), [0, 1, 2, 0], recipe)
+    wild = dataclasses.replace(recipe, lr=1e30)
+    state = run(SimuDy(iterations=40), victim, wild, RECOUNTS[-1] + 2)
+    assert not state.loss < 1e6
+
+
+def test_running_statistics_are_matched_too():
+    torch.manual_seed(1)
+    recipe = Recipe(4, 0.1, 4, 4, batch_norm="train", labels=(2, 1, 1))
+    victim = victim_of(Residual(), (1, 6, 6), [0, 1, 2, 0], recipe)
+    errors = []
+    for gamma in (0.0, 1.0):
+        attack = SimuDy(iterations=30, step_size=0.1, alpha=0.0, beta=0.0, gamma=gamma)
+        first, state = run(attack, victim, recipe, 1), run(attack, victim, recipe)
+        found = attack.finish(victim, recipe, state)
+        assert found.loss < 0.5 * first.loss
+        assert bool(found.influence.isfinite().all())
+        with torch.no_grad():
+            plan = state.constants["plan"]
+            final = simulate(victim, recipe, found.normalised, found.labels, plan, adjoint=FullGraph())
+        errors.append(float(running_error(final, victim.running, victim.buffers)))
+    assert errors[1] < 0.7 * errors[0]
