@@ -209,6 +209,7 @@ class Reconstruction:
         labels: (n,) class indices.
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these images come from.
+        twins: (n,) booleans: dummies that only share the image of a more influential one; ``None`` if not looked for.
     """
 
     images: Tensor
@@ -216,6 +217,7 @@ class Reconstruction:
     labels: Tensor
     influence: Tensor
     loss: float
+    twins: Tensor | None = None
 
 
 class Attack(Protocol):

@@ -18,6 +18,7 @@ from .labels import guess, move, recount
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance, norm
 from .priors import box, total_variation
+from .twins import twins
 
 LOG_LR = "log_lr"
 """The variable whose exponential multiplies the recipe's learning rate, where that is fitted."""
@@ -147,13 +148,21 @@ class SimuDy:
         recipe = self._simulated(recipe)
         if LOG_LR in state.variables:
             recipe = replace(recipe, lr=recipe.lr * float(state.variables[LOG_LR].exp()))
-        x, labels = state.memory["best_x"], state.constants["best_labels"]
+        x, labels, plan = state.memory["best_x"], state.constants["best_labels"], state.constants["plan"]
+        weights, loss = influence(victim, recipe, x, labels, plan), float(state.memory["best_loss"])
+
+        def cosine(images: Tensor) -> float:
+            with torch.no_grad():
+                final = simulate(victim, recipe, images, labels, plan, adjoint=ADJOINTS["full"])
+                return float(cosine_distance(victim.change(final), victim.delta))
+
         return Reconstruction(
             images=victim.normalisation.to_pixels(x).clamp(0, 1),
             normalised=x,
             labels=labels,
-            influence=influence(victim, recipe, x, labels, state.constants["plan"]),
-            loss=float(state.memory["best_loss"]),
+            influence=weights,
+            loss=loss,
+            twins=twins(x, labels, weights, cosine) if loss <= MAX_TOLERANCE else None,
         )
 
     @property

@@ -74,7 +74,7 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         )  # fmt: skip
     found = outcome.reconstruction
     pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    idle = insignificant(found.influence)
+    idle = insignificant(found.influence, found.twins)
     matches, metrics = _matches(scene, found, idle, pictures, folder) if outcome.steps else ([], None)
     status: Status = outcome.status
     if status == "stalled" and scene.request.max_iterations is not None:
@@ -93,6 +93,16 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         reconstructions=_dummies(found, idle, pictures),
         curve=_thin(outcome.curve),
     )
+
+
+def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
+    """Return which dummies stand for no image; as many as there are known to be images are never set apart."""
+    idle, rank = insignificant(found.influence), scene.delta.facts.get("size")
+    known = [len(scene.data.images)] if scene.data else []
+    known += [int(rank.value)] if rank else []  # type: ignore[arg-type]
+    strongest = found.influence.cpu().argsort(descending=True)[: max(known, default=0)]
+    idle[strongest] = False
+    return idle
 
 
 def _dummies(found: Reconstruction, idle: Tensor, pictures: Sequence[str]) -> list[Dummy]:
@@ -296,9 +306,9 @@ def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Seq
         said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
     if recipe.lr.source == "assumed":
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
-    if scene.victim.masked:
+    if count := len(scene.victim.masked):
         said.append(
-            f"The change of {len(scene.victim.masked)} tensors is mostly rounding; the attacks left them out of what "
+            f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
             "they compare."
         )
     said += [warning for attack in attacks if (warning := too_small(attack, scene))]
@@ -321,7 +331,7 @@ def too_small(attack: AttackResult, scene: "Scene") -> str:
             f"The dummy set of {attack.name} is too small: {count} images, where the change shows {rank.value} "
             f"training samples. Its images are fusions of several; give --size {rank.value} or more."
         )
-    if attack.status != "stalled" or attack.loss is None or attack.loss < PLATEAU or not _level(attack):
+    if attack.loss is None or attack.loss < PLATEAU or not _level(attack):
         return ""
     return (
         f"The loss of {attack.name} levelled off at {attack.loss:.2g}, above {PLATEAU}: no {count} images explain the "

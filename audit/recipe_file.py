@@ -54,7 +54,7 @@ def load(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeFileError(f"The recipe {path} cannot be read ({error.strerror}).", "Check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of thousands of digits
         raise RecipeFileError(f"The recipe {path} is not TOML ({str(error).splitlines()[0]}).", hint) from None
     table = content.get("recipe")
     if not isinstance(table, dict):
@@ -66,8 +66,8 @@ def load(path: Path) -> dict[str, Any]:
 
 def _check(path: Path, name: str, value: Any) -> None:
     if name not in KINDS:
-        raise RecipeFileError(f"The recipe {path} has an unknown field {name!r}.", f"Known are {', '.join(KINDS)}.")
-    shown = str(value)[:40]
+        raise RecipeFileError(f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(KINDS)}.")
+    shown = _shown(value)
     kinds = KINDS[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise RecipeFileError(f"The recipe {path} has {name} = {shown}, of the wrong type.", "Correct it.")
@@ -78,6 +78,13 @@ def _check(path: Path, name: str, value: Any) -> None:
         raise RecipeFileError(f"The recipe {path} has {name} = {shown}, out of range.", "Correct it.")
     if isinstance(value, list) and not all(type(count) is int and 0 <= count <= 10**6 for count in value):
         raise RecipeFileError(f"The recipe {path} has labels that are no counts.", "Write one number a class.")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:40]
+    except ValueError:  # more digits than Python prints
+        return "a number of thousands of digits"
 
 
 def dump(facts: Mapping[str, Fact]) -> str:
