@@ -200,7 +200,7 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
     labels = labels.to(x.device)
     with torch.no_grad():
         thetas = trajectory(victim, recipe, x, labels, plan)
-        seen = [_batch_statistics(victim, recipe, t, x[row[row >= 0]]) for t, row in zip(thetas, plan, strict=True)]
+        seen = [batch_statistics(victim, recipe, t, x[row[row >= 0]]) for t, row in zip(thetas, plan, strict=True)]
         for row in range(len(x)):
             total = [torch.zeros_like(value) for value in victim.theta0.values()]
             for theta, members, statistics in zip(thetas, plan, seen, strict=True):
@@ -211,7 +211,7 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
     return torch.stack(sums)
 
 
-def _batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) -> dict[str, Tensor]:
+def batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) -> dict[str, Tensor]:
     """Return the running statistics with which eval mode gives what train mode gives on the batch ``x``."""
     if recipe.batch_norm == "eval":
         return {}

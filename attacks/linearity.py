@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.functional import cross_entropy
 
-from . import batchnorm
 from .adjoints import Tensors
 from .base import Recipe, Victim
-from .dynamics import batch_plan, chain, gradient
+from .dynamics import batch_plan, batch_statistics, chain, gradient
 from .params import Params
 
 CHUNK = 2**26
@@ -66,7 +65,7 @@ def linearity(
         gradients, width = _gradients(victim, (thetas[0], {}), x[:1], labels[:1], chunk or _fitting(victim))
         for row in plan[: len(plan) // recipe.epochs]:
             members = row[row >= 0]
-            points = [(theta, _statistics(victim, recipe, theta, x[members.to(x.device)])) for theta in thetas]
+            points = [(theta, batch_statistics(victim, recipe, theta, x[members.to(x.device)])) for theta in thetas]
             for part in members.split(width):
                 rows = part.to(x.device)
                 found[part] = _cosines(gradients, points, x[rows], labels[rows])
@@ -91,15 +90,6 @@ def _epochs(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Ten
         if number % batches == 0:
             thetas.append(state[: len(victim.theta0)])
     return thetas
-
-
-def _statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) -> Params:
-    """Return the running statistics with which eval mode gives what train mode gives on the batch ``x``."""
-    if recipe.batch_norm == "eval":
-        return {}
-    with batchnorm.train_mode(victim.module) as seen:
-        victim.logits(dict(zip(victim.theta0, theta, strict=True)), x)
-    return batchnorm.as_buffers(seen)
 
 
 def _gradients(victim: Victim, point: Point, x: Tensor, labels: Tensor, width: int) -> tuple[Gradients, int]:

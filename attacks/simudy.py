@@ -48,7 +48,7 @@ class SimuDy:
         step_size: Adam step on the normalised images.
         alpha: Weight of the total variation at the start; it falls linearly to zero.
         beta: Weight of the mean squared excess of the images over the range of pixels.
-        gamma: Weight of the running statistics of batch norm in train mode (DeepInversion's term, on observed values).
+        gamma: Weight of the logarithmic error of the running statistics, where batch norm was in train mode.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         clip: Largest gradient norm of a simulated step at the start; doubles seven times over the first half of the
             run and is then lifted; 0 for none.
@@ -72,7 +72,7 @@ class SimuDy:
     step_size: float = 0.4
     alpha: float = 3e-2
     beta: float = 1.0
-    gamma: float = 0.01
+    gamma: float = 0.1
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     clip: float = 20.0
     smoothing: float = 0.5
@@ -133,7 +133,8 @@ class SimuDy:
         objective = DISTANCES[self.distance](change, victim.delta) + weight * variation
         objective = objective + self.beta * box(x, victim.normalisation)
         if recipe.batch_norm == "train" and victim.running:
-            objective = objective + self.gamma * running_error(final, victim.running, victim.buffers)
+            error = running_error(final, victim.running, victim.buffers)
+            objective = objective + self.gamma * torch.log(error + 1e-6)
         wanted = [*variables.values(), choice] if relabels else list(variables.values())
         grads = torch.autograd.grad(objective, wanted)
         with torch.no_grad():

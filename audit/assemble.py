@@ -74,7 +74,7 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
         )  # fmt: skip
     found = outcome.reconstruction
     pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    idle = insignificant(found.influence, found.twins)
+    idle = _idle(scene, found)
     matches, metrics = _matches(scene, found, idle, pictures, folder) if outcome.steps else ([], None)
     status: Status = outcome.status
     if status == "stalled" and scene.request.max_iterations is not None:
@@ -97,11 +97,13 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
 
 def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
     """Return which dummies stand for no image; as many as there are known to be images are never set apart."""
-    idle, rank = insignificant(found.influence), scene.delta.facts.get("size")
+    idle, rank = insignificant(found.influence, found.twins), scene.delta.facts.get("size")
     known = [len(scene.data.images)] if scene.data else []
     known += [int(rank.value)] if rank else []  # type: ignore[arg-type]
-    strongest = found.influence.cpu().argsort(descending=True)[: max(known, default=0)]
-    idle[strongest] = False
+    influence = found.influence.cpu()
+    if found.twins is not None:
+        influence = influence.masked_fill(found.twins.cpu(), -1.0)
+    idle[influence.argsort(descending=True)[: max(known, default=0)]] = False
     return idle
 
 

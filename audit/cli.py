@@ -450,7 +450,7 @@ def _explain(error: Exception) -> int:
             MemauditError(f"{error.strerror}: {error.filename}.", "Check space and permissions, then run again.")
         )
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        hint = "Try --set simudy.adjoint=stepwise, a smaller --size, or a larger machine."
+        hint = "Try fewer --epochs, a smaller --size, for scan --set simudy.adjoint=stepwise, or a larger machine."
         return _fail(MemauditError("The machine ran out of memory.", hint))
     first = str(error).splitlines()[0] if str(error) else ""
     return _fail(

@@ -239,7 +239,7 @@ def search(found: Search, axes: Axes) -> Candidate | None:
     fitted = [found.attempt(head.recipe, 1, fit=axes.fits(head)) for head in promoted]
     second = _preferred(fitted, axes)
     if second is None:
-        return leader
+        return leader if axes.fits(leader) else axes.settled(leader)
     last = found.attempt(second.recipe, 2, fit=axes.fits(second), start=second)
     best = last if last.complete and last.cosine <= CREDIBLE else second
     return best if axes.fits(best) else axes.settled(best)

@@ -27,6 +27,7 @@ from .data.base import DataError, TrainingSet, open_source
 from .events import Event, Listener, silence
 from .families.base import IMAGE_SIZE, Architecture, detect
 from .families.base import victim as make_victim
+from .pipeline import exact_numerics
 from .recipe import RecipeError, check, normalisation, pick_device
 from .request import ScanRequest
 
@@ -245,7 +246,7 @@ def _values(
         listener(Event("linearity", "samples", done, total))
 
     x = victim.normalisation.from_pixels(images.to(victim.like))
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    with exact_numerics():
         values = linearity(victim, recipe, x, labels, generator(seed), tick)
     if not math.isfinite(float(values.sum())):
         raise RecipeError(f"With --lr {recipe.lr:g} this training diverges.", "Give a smaller one.")

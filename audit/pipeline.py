@@ -213,19 +213,21 @@ def learn(
         return Learned(known.recipe, known.facts)
     listener(Event("search", "recipe"))
     job = _job(scene, store, scene.request.seed)
+    tried: tuple[Candidate, ...] = ()
     for attack in attacks:
         state = Search(attack, scene.victim, known.recipe, scene.request.seed, job, allowance, deadline, listener)
         try:
             chosen = search(state, _axes(scene))
         except Unsupported:
             continue
+        tried = tuple(state.tried)
         if chosen is not None:
-            return _learned(scene, chosen, tuple(state.tried))
+            return _learned(scene, chosen, tried)
         break
     listener(Event("warning", f"No learning rate could be found; {ASSUMED_LR} is assumed (--lr)."))
     why = "the search found none in its time"
     lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
-    return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr})
+    return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
 
 
 def _axes(scene: Scene) -> Axes:

@@ -51,6 +51,9 @@ GIVEN = (
 )  # fmt: skip
 """The options that are part of the recipe."""
 
+OF_SGD = frozenset({"momentum", "nesterov", "dampening"})
+"""Fields that a recipe file for SGD has and Adam does not."""
+
 RECIPE_FIELDS = frozenset(field.name for field in dataclasses.fields(Recipe))
 REPORTED = frozenset(Reported.model_fields)
 
@@ -125,7 +128,8 @@ def known(
     What the user says wins over the recipe file, that over training files beside the checkpoint, that over what the
     change of the parameters tells, and that over what is usual.
     """
-    told = {**artefacts, **_filed(request), **_said(request)}
+    said = _said(request)
+    told = {**artefacts, **_filed(request), **said}
     read = delta.facts if delta else {}
     size = _size(request, told, architecture, data, read)
     count = int(size.value)  # type: ignore[arg-type]
@@ -134,6 +138,7 @@ def known(
     usual = dict(USUAL)
     if optimizer.value != "sgd":
         usual["momentum"] = (0.0, "Adam has none")
+        told = {name: fact for name, fact in told.items() if name in said or name not in OF_SGD}
     for name, (value, why) in usual.items():
         facts[name] = told.get(name) or Fact(value=value, source="assumed", option=_option(name), evidence=why)
     facts["weight_decay"] = told.get("weight_decay") or _decay(read) or facts["weight_decay"]

@@ -66,7 +66,9 @@ def load(path: Path) -> dict[str, Any]:
 
 def _check(path: Path, name: str, value: Any) -> None:
     if name not in KINDS:
-        raise RecipeFileError(f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(KINDS)}.")
+        raise RecipeFileError(
+            f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(KINDS)}."
+        )
     shown = _shown(value)
     kinds = KINDS[name]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):

@@ -126,9 +126,9 @@ def score(spec: Spec, state: dict[str, Tensor], x: Tensor, labels: Tensor) -> tu
     return nn.functional.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 
-def make(name: str, folder: Path, seed: int = 0) -> Spec:
-    """Train the victim ``name`` and write its files into ``folder``."""
-    spec = VICTIMS[name]
+def make(name: str, folder: Path, seed: int = 0, spec: Spec | None = None) -> Spec:
+    """Train the victim ``name``, or the one that is given, and write its files into ``folder``."""
+    spec = spec or VICTIMS[name]
     folder.mkdir(parents=True, exist_ok=True)
     pack = np.load(SHARED / spec.pack)
     pixels, labels, names = pack["images"], pack["labels"], pack["names"]
@@ -153,7 +153,7 @@ def make(name: str, folder: Path, seed: int = 0) -> Spec:
 def infer(spec: Spec, folder: Path, size: int | None) -> dict[str, Any]:
     """Ask the console script; return its facts by field, none with an ``error`` if it failed."""
     words = [SCRIPT, "infer", folder / "before.safetensors", folder / "after.safetensors", "--json",
-             "--normalise", PRESETS[spec.pack][0]]  # fmt: skip
+             "--normalise", PRESETS[spec.pack][0], "--out", folder / f"run-{size}"]  # fmt: skip
     if "conv" in spec.build.__name__:
         words += ["--model", f"{networks.__file__}:{spec.build.__name__}"]
     if size:

@@ -234,7 +234,7 @@ def _chosen(point: Point, across: Scale, up: Scale) -> tuple[Markup, Markup]:
     return (
         Markup('<path class="mark" d="M{} {}V{}" fill="none" stroke="currentColor"/>').format(position, _TOP, _BOTTOM),
         (Markup("") if height is None else ring.format(position, up(height)))
-        + note.format(round(position + shift, 1), _TOP + 9, anchor, tick_label(value)),
+        + note.format(round(position + shift, 1), _TOP + 9, anchor, tick_label(float(f"{value:.4g}"))),
     )
 
 

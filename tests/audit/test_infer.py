@@ -1,84 +1,306 @@
 import dataclasses
 import math
+import time
 
 import pytest
 import torch
 
 from memaudit.attacks.adjoints import FullGraph
-from memaudit.attacks.base import Recipe
+from memaudit.attacks.base import Recipe, Unsupported
 from memaudit.attacks.distances import euclidean
 from memaudit.attacks.dynamics import simulate
 from memaudit.attacks.images import compose
 from memaudit.attacks.params import subtract
-from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.simudy import LOG_LR, SimuDy
 from memaudit.audit import infer
 from memaudit.audit.drive import Budget, drive
-from memaudit.audit.infer import Candidate, Search, learning_rate, matching_length, probe_of
-from memaudit.audit.store import Store
+from memaudit.audit.infer import Axes, Candidate, Search, at_edge, search, spread
+from memaudit.audit.pipeline import load
+from memaudit.audit.request import ScanRequest
+from memaudit.audit.store import Store, key
 
-from ..conftest import conv, trained
+from ..conftest import mlp, trained
 
-
-def candidate(lr, ratio, loss=0.1):
-    return Candidate(lr, loss, 0.1, ratio, 50, "converged")
-
-
-def test_interpolates_where_the_lengths_agree():
-    found = matching_length([candidate(0.001, 0.1), candidate(0.01, 0.5), candidate(0.1, 2.0)])
-    assert math.isclose(found, math.sqrt(0.01 * 0.1))
+UNKNOWN = Recipe(size=4, lr=math.nan, batch_size=4, epochs=20)
+SGD = Axes(("sgd",), ((4, 20),))
 
 
-def test_no_candidate_where_nothing_brackets_or_one_is_close():
-    assert matching_length([candidate(0.001, 0.1), candidate(0.01, 0.5)]) is None
-    assert matching_length([candidate(0.001, 0.1), candidate(0.01, 0.99), candidate(0.1, 9.0)]) is None
-    assert matching_length([candidate(0.01, 0.5), candidate(0.1, math.nan, math.inf)]) is None
-
-
-def test_finds_the_learning_rate_of_a_conv_net(tmp_path):
-    recipe = Recipe(size=3, lr=0.2, batch_size=3, epochs=10)
-    x, labels = torch.randn(3, 1, 6, 6), torch.tensor([0, 1, 2])
-    victim = trained(conv(), x, labels, recipe, torch.arange(3).repeat(10, 1))
-    unknown = Recipe(size=3, lr=math.nan, batch_size=3, epochs=10)
-    store, events = Store(tmp_path), []
-    probe = probe_of(SimuDy(step_size=0.1))
-    search = Search(probe, victim, unknown, 0, lambda attack, recipe: store.job(repr(recipe)), listener=events.append)
-    found, trace = learning_rate(search, grid=(0.02, 0.06, 0.2, 0.6))
-    assert 0.1 < found.lr < 0.4
-    assert found.epochs == 10
-    assert [point.lr for point in trace] == sorted(point.lr for point in trace)
-    assert all(point.steps == 50 for point in trace)
-    best = min(trace, key=lambda point: point.loss)
-    assert best.lr == found.lr
-    ratios = [point.change_ratio for point in trace]
-    assert ratios == sorted(ratios)
-    assert events[-1].step <= events[-1].total
+def candidate(recipe, rung, loss=0.1, ratio=1.0, **more):
+    return Candidate(recipe, rung, loss, more.pop("cosine", 0.01), ratio, 1, "stalled", **more)
 
 
 class Faked(Search):
-    """A search whose candidates have the losses and ratios of a table, in place of attacks."""
+    """A search whose candidates come from a rule, in place of attacks: ``job(recipe, rung)`` gives them."""
 
-    def attempt(self, lr, expected):
-        self.tried.append(self.job(lr))
-        self.tried.sort(key=lambda found: found.lr)
+    def attempt(self, recipe, rung, fit=False, start=None):
+        self.fits = [*getattr(self, "fits", []), fit]
+        self.tried.append(self.job(recipe, rung))
+        return self.tried[-1]
 
-
-def searched(table):
-    return learning_rate(Faked(SimuDy(), None, Recipe(1, math.nan, 1, 1), 0, table), infer.GRID)
-
-
-def test_the_grid_is_extended_while_every_change_is_too_short_or_too_long():
-    found, trace = searched(lambda lr: Candidate(lr, abs(math.log(lr / 0.5)), 0.1, lr / 0.5, 50, "converged"))
-    assert math.isclose(trace[-1].lr, 1.0, rel_tol=1e-6)
-    assert math.isclose(found.lr, 0.5, rel_tol=1e-6)
-    found, trace = searched(lambda lr: Candidate(lr, abs(math.log(lr / 2e-4)), 0.1, lr / 2e-4, 50, "converged"))
-    assert trace[0].lr < 2e-4
-    assert math.isclose(found.lr, 2e-4, rel_tol=1e-6)
+    def spent(self):
+        """Return the simulated steps that the attempts so far take."""
+        return sum(self.rungs[c.rung] * self.epochs(c.recipe, c.rung) * c.recipe.batches for c in self.tried)
 
 
-def test_a_search_that_nothing_completed_finds_nothing():
-    found, trace = searched(lambda lr: Candidate(lr, math.inf, math.nan, math.nan, 3, "budget_spent"))
+def nearest(true):
+    """Return a rule by which the candidate nearest to the travel ``true`` has the lowest loss."""
+
+    def rule(recipe, rung):
+        ratio = recipe.travel / true
+        return candidate(recipe, rung, abs(math.log(ratio)), ratio)
+
+    return rule
+
+
+def faked(rule, axes=SGD, recipe=UNKNOWN, iterations=200, **more):
+    state = Faked(SimuDy(iterations=iterations), None, recipe, 0, rule, **more)
+    return search(state, axes), state
+
+
+# The plan
+
+
+@pytest.mark.parametrize("share", [infer.ALLOWANCE / (1 - infer.ALLOWANCE), 0.5])
+@pytest.mark.parametrize(
+    ("size", "epochs", "iterations"), [(4, 20, 200), (4, 20, 2000), (20, 20, 100), (64, 20, 200), (64, 100, 200)]
+)
+@pytest.mark.parametrize("optimizers", [("sgd",), ("sgd", "adam")])
+def test_the_search_stays_within_its_allowance(share, size, epochs, iterations, optimizers):
+    recipe = Recipe(size=size, lr=math.nan, batch_size=min(size, 32), epochs=epochs)
+    shapes = tuple((b, epochs) for b in (min(size, 32), 16, 8) if b <= recipe.batch_size)
+    found, state = faked(nearest(0.31), Axes(optimizers, shapes, travel=0.3), recipe, iterations, allowance=share)
+    assert found is not None
+    if state.rungs[0] > infer.SHORTEST and state.rungs[1] > infer.SHORTEST:
+        assert state.spent() <= share * iterations * recipe.steps
+    assert all(length >= infer.SHORTEST for length in state.rungs)
+
+
+def test_a_short_attack_has_short_probes():
+    _, state = faked(nearest(0.31), iterations=6)
+    assert state.rungs == (5, 5, 5)
+    _, state = faked(nearest(0.31), iterations=2000)
+    assert state.rungs == infer.RUNGS
+    assert state.epochs(UNKNOWN, 2) == infer.EPOCHS[2]
+
+
+def test_a_probe_never_simulates_more_epochs_than_there_were():
+    state = Search(SimuDy(), None, UNKNOWN, 0, None)
+    for rung, most in enumerate(infer.EPOCHS):
+        assert state.epochs(UNKNOWN, rung) == most
+        assert state.epochs(dataclasses.replace(UNKNOWN, epochs=1), rung) == 1
+
+
+# The grid
+
+
+def test_the_grid_is_extended_while_even_its_end_is_too_short_or_too_long():
+    found, state = faked(nearest(20.0))
+    travels = [c.recipe.travel for c in state.tried if c.rung == 0]
+    assert travels[:5] == pytest.approx(infer.TRAVELS)
+    assert travels[5:] == pytest.approx([9.4868, 30.0], rel=1e-4)
+    assert found.recipe.travel == pytest.approx(30.0)
+    found, state = faked(nearest(0.001))
+    travels = [c.recipe.travel for c in state.tried if c.rung == 0]
+    assert min(travels) < 0.0012
+    assert found.recipe.travel == pytest.approx(min(travels))
+
+
+@pytest.mark.parametrize("true", [1e4, 1e-9])
+def test_the_grid_ends_somewhere(true):
+    _, state = faked(nearest(true))
+    travels = [c.recipe.travel for c in state.tried]
+    assert min(travels) >= infer.LIMITS[0] * 0.999
+    assert max(travels) <= infer.LIMITS[1] * 1.001
+
+
+def test_the_grid_of_adam_lies_around_what_the_change_tells_and_that_is_what_counts():
+    axes = Axes(("adam",), ((4, 20),), travel=0.05)
+    found, state = faked(nearest(0.11), axes)
+    grid = [c.recipe.travel for c in state.tried if c.rung == 0]
+    assert grid[:3] == pytest.approx([0.025, 0.05, 0.1])
+    assert found.recipe.travel == pytest.approx(0.05)
+    assert found.recipe.lr == pytest.approx(0.05 / 20)
+    assert not any(state.fits)
+    found, state = faked(nearest(0.11), dataclasses.replace(axes, travel=None))
+    assert found.recipe.travel == pytest.approx(0.1)
+    assert any(state.fits)
+
+
+def test_the_travel_of_adam_counts_where_only_the_coarse_grid_was_complete():
+    def rule(recipe, rung):
+        return nearest(0.11)(recipe, rung) if rung == 0 else candidate(recipe, rung, math.inf)
+
+    found, _ = faked(rule, Axes(("adam",), ((4, 20),), travel=0.05))
+    assert found.recipe.travel == pytest.approx(0.05)
+
+
+def test_both_optimizers_are_tried_where_the_change_does_not_settle_it():
+    def rule(recipe, rung):
+        return candidate(recipe, rung, 0.1 if recipe.optimizer == "adam" else 0.5)
+
+    found, state = faked(rule, Axes(("sgd", "adam"), ((4, 20),), travel=0.05))
+    assert found.recipe.optimizer == "adam"
+    assert {c.recipe.optimizer for c in state.tried if c.rung == 1} == {"sgd", "adam"}
+
+
+# Batch sizes
+
+
+SHAPES = ((32, 20), (16, 20), (8, 20))
+
+
+def test_each_batch_size_is_tried_at_about_the_best_travel():
+    recipe = Recipe(size=40, lr=math.nan, batch_size=32, epochs=20)
+    found, state = faked(nearest(0.31), Axes(("sgd",), SHAPES), recipe)
+    coarse = [c.recipe for c in state.tried if c.rung == 0]
+    assert {r.batch_size for r in coarse} == {32, 16, 8}
+    for size in (16, 8):
+        travels = [r.travel for r in coarse if r.batch_size == size]
+        assert travels == pytest.approx([0.3 / infer.STRIDE, 0.3, 0.3 * infer.STRIDE])
+    assert found.recipe.batch_size == 32
+
+
+def test_another_batch_size_must_be_clearly_better():
+    recipe = Recipe(size=32, lr=math.nan, batch_size=32, epochs=20)
+
+    def rule(factor):
+        return lambda r, rung: candidate(r, rung, 0.1 * (factor if r.batch_size == 8 else 1) + abs(r.travel - 0.3))
+
+    assert faked(rule(0.95), Axes(("sgd",), SHAPES), recipe)[0].recipe.batch_size == 32
+    assert faked(rule(0.5), Axes(("sgd",), SHAPES), recipe)[0].recipe.batch_size == 8
+
+
+def test_a_known_batch_size_is_the_only_one():
+    recipe = Recipe(size=40, lr=math.nan, batch_size=16, epochs=20)
+    _, state = faked(nearest(0.31), Axes(("sgd",), ((16, 20),)), recipe)
+    assert {c.recipe.batch_size for c in state.tried} == {16}
+
+
+def test_weight_decay_follows_from_how_much_the_weights_shrank():
+    found, _ = faked(nearest(0.3), dataclasses.replace(SGD, shrink=0.99))
+    shrunk = (1 - found.recipe.lr * found.recipe.weight_decay) ** found.recipe.steps
+    assert shrunk == pytest.approx(0.99, abs=1e-4)
+    assert faked(nearest(0.3))[0].recipe.weight_decay == 0
+
+
+# What counts
+
+
+def test_nothing_complete_finds_nothing():
+    found, state = faked(lambda recipe, rung: candidate(recipe, rung, math.inf, math.nan))
     assert found is None
-    assert len(trace) == len(infer.GRID)
+    assert len(state.tried) == len(infer.TRAVELS)
+
+
+def test_the_last_round_counts_only_where_it_explains_the_change():
+    def rule(cosine):
+        return lambda r, rung: candidate(
+            dataclasses.replace(r, lr=r.lr * (2 if rung == 2 else 1)), rung, abs(r.travel - 0.3), cosine=cosine
+        )
+
+    found, _ = faked(rule(infer.CREDIBLE / 2))
+    assert (found.rung, found.recipe.travel) == (2, pytest.approx(0.6))
+    found, _ = faked(rule(infer.CREDIBLE * 2))
+    assert (found.rung, found.recipe.travel) == (1, pytest.approx(0.3))
+
+
+def test_edge_and_spread():
+    def at(travel, rung):
+        return candidate(dataclasses.replace(UNKNOWN, lr=travel / 20), rung)
+
+    tried = [at(0.1, 0), at(1.0, 0), at(0.5, 1), at(0.4, 2)]
+    assert not at_edge(tried[-1], tried)
+    assert at_edge(at(1.2, 2), tried)
+    assert at_edge(at(0.09, 2), tried)
+    assert spread(tried[-1], tried) == pytest.approx(1.25)
+    assert spread(at(0.2, 2), tried) == pytest.approx(2.5)
+
+
+# Real probes
+
+
+@pytest.fixture(scope="module")
+def victim(leak):
+    """A network trained by torch on four photographs: learning rate 0.02, 10 epochs, and so a travel of 0.2."""
+    torch.set_num_threads(1)
+    return load(ScanRequest(leak.before, leak.after, normalise="0.5;0.25", size=4)).victim
+
+
+def searching(victim, folder, **more):
+    store = Store(folder)
+    unknown = Recipe(size=4, lr=math.nan, batch_size=4, epochs=10)
+    attack = SimuDy(iterations=100)
+    return Search(attack, victim, unknown, 0, lambda a, r: store.job(key(a, r)), **more)
+
+
+AXES = Axes(("sgd",), ((4, 10),))
+
+
+@pytest.fixture(scope="module")
+def searched(victim, tmp_path_factory):
+    events, folder = [], tmp_path_factory.mktemp("search")
+    state = searching(victim, folder, allowance=1.0, listener=events.append)
+    return search(state, AXES), state, events, folder
+
+
+def test_finds_the_travel(searched):
+    found, _, events, _ = searched
+    assert found.recipe.travel == pytest.approx(0.2, rel=0.25)
+    assert (found.recipe.lr, found.recipe.epochs) == (pytest.approx(0.02, rel=0.25), 10)
+    assert all(event.step <= event.total for event in events)
+    assert [event.step for event in events] == list(range(1, len(events) + 1))
+
+
+def test_candidates_carry_round_labels_and_what_they_took(searched):
+    _, state, *_ = searched
+    assert [c.rung for c in state.tried][-2:] == [1, 2]
+    assert {c.rung for c in state.tried[:-2]} == {0}
+    for c in state.tried:
+        assert len(c.labels) == 4
+        assert sum(c.labels) == 4
+        assert c.steps == state.rungs[c.rung]
+        assert math.isfinite(c.loss)
+        assert LOG_LR not in c.state.variables
+    ratios = [c.change_ratio for c in sorted(state.tried[:5], key=lambda c: c.recipe.lr)]
+    assert ratios == sorted(ratios)
+    assert sum(c.same(state.tried[-1]) for c in state.tried) == 1
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_a_start_ten_times_off_is_fitted_away(victim, tmp_path, factor):
+    state = searching(victim, tmp_path)
+    state.rungs = (30, 30, 30)
+    start = state.at(0.2 * factor, "sgd", (4, 10), 1.0)
+    found = state.attempt(start, 2, fit=True)
+    assert found.recipe.travel == pytest.approx(0.2, rel=0.25)
+    fixed = state.attempt(start, 2)
+    assert fixed.recipe.travel == pytest.approx(start.travel)
+    assert fixed.loss > found.loss
+
+
+def test_the_same_seed_gives_the_same_result_and_saved_states_are_not_run_again(searched, victim, tmp_path):
+    found, state, _, folder = searched
+    elsewhere = searching(victim, tmp_path, allowance=1.0)
+    assert search(elsewhere, AXES) == found
+    assert elsewhere.tried == state.tried
+    events = []
+    again = searching(victim, folder, allowance=1.0, listener=events.append)
+    assert search(again, AXES) == found
+    assert events == []
+
+
+def test_a_deadline_ends_the_search_with_nothing(victim, tmp_path):
+    state = searching(victim, tmp_path, deadline=time.monotonic())
+    assert search(state, AXES) is None
+    assert {(c.status, c.steps, c.complete) for c in state.tried} == {("budget_spent", 0, False)}
+
+
+def test_a_victim_that_the_attack_cannot_treat_is_said(tmp_path):
+    recipe = Recipe(size=1, lr=0.1, batch_size=1, epochs=1)
+    victim = trained(mlp(k=2), torch.randn(1, 3, 2, 2), torch.tensor([0]), recipe, torch.zeros(1, 1, dtype=torch.long))
+    state = searching(dataclasses.replace(victim, classes=1), tmp_path)
+    with pytest.raises(Unsupported):
+        search(state, AXES)
 
 
 def test_the_loss_is_the_relative_squared_error_of_a_complete_schedule(tiny):
@@ -90,7 +312,7 @@ def test_the_loss_is_the_relative_squared_error_of_a_complete_schedule(tiny):
     final = simulate(victim, recipe, variables, before_last.constants["labels"], before_last.constants["plan"],
                      adjoint=FullGraph())  # fmt: skip
     error = euclidean(subtract(final, victim.theta0), victim.delta)
-    assert infer._candidate(0.1, whole).loss == pytest.approx(float(error), rel=1e-6)
-    assert infer._candidate(0.1, dataclasses.replace(whole, status="diverged")).loss == math.inf
+    assert infer._candidate(recipe, 0, whole, 3).loss == pytest.approx(error.item(), rel=1e-6)
+    assert infer._candidate(recipe, 0, dataclasses.replace(whole, status="diverged"), 3).loss == math.inf
     cut = dataclasses.replace(whole, state=before_last, status="budget_spent")
-    assert infer._candidate(0.1, cut).loss == math.inf
+    assert infer._candidate(recipe, 0, cut, 3).loss == math.inf

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -8,13 +9,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from memaudit.attacks.adjoints import FullGraph
+from memaudit.attacks.base import Reconstruction
 from memaudit.attacks.dynamics import batch_plan, simulate
 from memaudit.attacks.params import cosine_distance, subtract
+from memaudit.audit import assemble
 from memaudit.audit.data.base import DataError
 from memaudit.audit.gate import judge, parse
 from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.pipeline import load as load_scene
-from memaudit.audit.report import load
+from memaudit.audit.report import Delta, load
+
+from .conftest import PRIVATE, SIDE, photographs
 
 
 def files(folder):
@@ -252,11 +257,13 @@ BARE = {
     "resnet18": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=2),
     "vgg11_bn": lambda: torchvision.models.vgg11_bn(num_classes=2),
 }
+KNOWN = {"resnet18": {"image_size": 32}, "vgg11_bn": {"lr": 0.01}}
+"""What is given so that the larger networks take seconds."""
 
 
 @pytest.mark.parametrize("name", BARE)
 def test_the_bare_command_runs_to_a_report(name, tmp_path):
-    """Nothing known but the two files: every recognised architecture gets to a report (two steps of each attack)."""
+    """Hardly more known than the two files: every recognised architecture gets to a report."""
     network = BARE[name]()
     save_file(network.state_dict(), tmp_path / "a.safetensors")
     after = {
@@ -266,12 +273,15 @@ def test_the_bare_command_runs_to_a_report(name, tmp_path):
     save_file(after, tmp_path / "b.safetensors")
     request = ScanRequest(
         tmp_path / "a.safetensors", tmp_path / "b.safetensors", max_iterations=1, out=tmp_path / "run",
-        options=("simudy.epochs=1",),
+        options=("simudy.epochs=1",), **KNOWN.get(name, {}),
     )  # fmt: skip
     report = scan(request)
+    assert bool(report.search) == (request.lr is None)
     assert report.recipe.size.value == 4
     assert report.recipe.size.source == "assumed"
-    assert report.architecture.shape == {"mlp": (1, 28, 28), "tabular": (1, 1, 10)}.get(name, (3, 64, 64))
+    assert report.architecture.shape == {"mlp": (1, 28, 28), "tabular": (1, 1, 10)}.get(
+        name, (3, 32, 32) if name == "resnet18" else (3, 64, 64)
+    )
     assert report.attacks[0].loss is not None
     assert report.verdict.status == "inconclusive"
     assert (tmp_path / "run" / "report.html").stat().st_size > 5000
@@ -295,3 +305,144 @@ def test_a_colour_conv_net_scanned_twice_gives_the_same_report(tmp_path):
         model=f"{tmp_path / 'own.py'}:build", normalise="0.5;0.25", max_iterations=12, out=tmp_path / "run",
     )  # fmt: skip
     assert scan(request).attacks == scan(request).attacks
+
+
+def trained(folder, network, optimizer, steps=10, train=False, dtype=torch.float32):
+    """Train ``network`` on the four photographs with plain torch, save it before and after; return scan's arguments."""
+    x, labels = torch.from_numpy(photographs(PRIVATE)).permute(0, 3, 1, 2) / 255 * 4 - 2, torch.arange(4)
+    save_file(network.state_dict(), folder / "a.safetensors")
+    updates = optimizer(network.parameters())
+    network.train(train)
+    for _ in range(steps):
+        updates.zero_grad()
+        nn.functional.cross_entropy(network(x), labels).backward()
+        updates.step()
+    after = {k: v.to(dtype) if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    save_file(after, folder / "b.safetensors")
+    np.savez(folder / "data.npz", images=photographs(PRIVATE), labels=labels.numpy())
+    return {"before": folder / "a.safetensors", "after": folder / "b.safetensors", "data": folder / "data.npz",
+            "normalise": "0.5;0.25", "options": ("simudy.iterations=60",), "out": folder / "run"}  # fmt: skip
+
+
+def small():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 64), nn.ReLU(), nn.Linear(64, 4))
+
+
+def test_labels_that_are_given_are_used_and_stay(leak, options, tmp_path):
+    request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, labels="data", out=tmp_path, **options)
+    report = scan(request)
+    assert (report.recipe.labels.value, report.recipe.labels.source) == ([1, 1, 1, 1], "given")
+    assert sorted(dummy.label for dummy in report.attacks[0].reconstructions) == [0, 1, 2, 3]
+    wrong = scan(dataclasses.replace(request, labels="0:3,2:1"))
+    assert sorted(dummy.label for dummy in wrong.attacks[0].reconstructions) == [0, 0, 0, 2]
+    assert wrong.attacks[0].loss > report.attacks[0].loss
+    assert "--labels 0:3,2:1" in wrong.command
+
+
+def test_idle_dummies_of_too_large_a_set_are_set_apart(leak, options, tmp_path):
+    request = ScanRequest(
+        leak.before, leak.after, data=leak.data, lr=0.02, size=6, labels="0:1,1:2,2:1,3:2", out=tmp_path, **options
+    )
+    attack = scan(request).attacks[0]
+    idle = {dummy.dummy for dummy in attack.reconstructions if dummy.insignificant}
+    kept = {dummy.dummy for dummy in attack.reconstructions} - idle
+    assert len(idle) == 2
+    assert {match.dummy for match in attack.matches} == kept
+    assert attack.metrics.recovered == 4
+    weight = {dummy.dummy: dummy.influence for dummy in attack.reconstructions}
+    assert max(weight[i] for i in idle) < min(weight[i] for i in kept)
+    for match in attack.matches:
+        assert match.reconstruction == attack.reconstructions[match.dummy].picture
+
+
+def test_as_many_dummies_as_there_are_images_are_never_set_apart(leak, options, tmp_path):
+    """An image with a small influence is an image: it must not drop out of the comparison."""
+    request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, max_iterations=2, out=tmp_path, **options)
+    scene = load_scene(request)
+
+    def idle(*values, scene=scene, twins=None):
+        count = len(values)
+        found = Reconstruction(torch.zeros(count, 3, 12, 12), torch.zeros(count, 3, 12, 12),
+                               torch.zeros(count, dtype=torch.long), torch.tensor(values), 0.0,
+                               None if twins is None else torch.tensor(twins))  # fmt: skip
+        return assemble._idle(scene, found).tolist()
+
+    assert not any(idle(90.0, 80.0, 70.0, 10.0))
+    assert not any(idle(90.0, 80.0, 70.0, 10.0, scene=dataclasses.replace(scene, data=None)))
+    assert idle(90.0, 80.0, 70.0, 10.0, 9.0) == [False, False, False, False, True]
+    assert idle(90.0, 80.0, 70.0, 60.0, 9.0, 8.0) == [False] * 4 + [True] * 2
+    assert idle(90.0, 80.0, 70.0, 60.0, 59.0, twins=[False, True, False, False, False]) == [False, True, *[False] * 3]
+    unknown = dataclasses.replace(scene, data=None, delta=Delta())
+    assert idle(90.0, 80.0, 70.0, 10.0, scene=unknown) == [False, False, False, True]
+
+
+def test_fewer_dummies_than_the_change_shows_images_are_too_few(leak, options, tmp_path):
+    report = scan(ScanRequest(leak.before, leak.after, lr=0.02, size=2, out=tmp_path / "run", **options))
+    assert report.delta.facts["size"].value == 4
+    said = [text for text in report.limitations if "too small" in text]
+    assert len(said) == 1
+    assert "2 images" in said[0]
+    assert "--size 4" in said[0]
+    report = scan(ScanRequest(leak.before, leak.after, lr=0.02, size="auto", out=tmp_path / "auto", **options))
+    assert (report.recipe.size.value, report.recipe.size.source) == (4, "inferred")
+    assert not any("too small" in text for text in report.limitations)
+
+
+def test_batch_norm_that_was_in_train_mode_is_scanned_so(tmp_path):
+    def build():
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(200, 4)
+        )  # fmt: skip
+
+    words = trained(tmp_path, build(), lambda p: torch.optim.SGD(p, 0.02), train=True)
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), "
+        "nn.ReLU(), nn.Flatten(), nn.Linear(200, 4))\n"
+    )
+    request = ScanRequest(**words, model=f"{tmp_path / 'own.py'}:build", image_size=12, lr=0.02)
+    scene = load_scene(request)
+    assert (scene.known.recipe.batch_norm, scene.known.recipe.epochs) == ("train", 10)
+    assert len(scene.victim.running) == 2
+    report = scan(request)
+    fact = report.recipe.batch_norm
+    assert (fact.value, fact.source) == ("train", "inferred")
+    assert "running statistics" in fact.evidence
+    assert report.recipe.epochs.source == "inferred"
+    assert report.attacks[0].loss < 0.05
+    other = scan(dataclasses.replace(request, batch_norm="eval", out=tmp_path / "eval"))
+    assert (other.recipe.batch_norm.value, other.recipe.batch_norm.source) == ("eval", "given")
+    assert other.attacks[0].loss > report.attacks[0].loss
+
+
+def test_what_bf16_rounded_away_is_left_out_and_named(tmp_path):
+    words = trained(tmp_path, small(), lambda p: torch.optim.SGD(p, 8e-4), dtype=torch.bfloat16)
+    request = ScanRequest(**words, lr=8e-4, epochs=10)
+    scene = load_scene(request)
+    assert "3.bias" in scene.victim.masked
+    assert "3.bias" not in scene.victim.delta
+    assert scene.victim.masked < scene.victim.theta0.keys()
+    report = scan(request)
+    rounding = {row.name for row in report.delta.tensors if row.status == "rounding"}
+    assert rounding == scene.victim.masked
+    assert {row.dtype for row in report.delta.tensors} == {"bfloat16"}
+    said = [text for text in report.limitations if "rounding" in text]
+    assert len(said) == 1
+    assert f"{len(rounding)} tensor" in said[0]
+    assert report.inputs.after.dtypes == ["bfloat16"]
+
+
+def test_an_adamw_pair_is_recognised_and_simulated_as_adam(tmp_path):
+    words = trained(tmp_path, small(), lambda p: torch.optim.AdamW(p, 2e-3, weight_decay=0.01))
+    report = scan(ScanRequest(**words, epochs=10))
+    recipe = report.recipe
+    assert (recipe.optimizer.value, recipe.optimizer.source) == ("adam", "inferred")
+    assert recipe.momentum.evidence == "Adam has none"
+    low, high = recipe.lr.interval
+    assert low < 2e-3 < high
+    assert recipe.lr.value == pytest.approx(2e-3, rel=0.3)
+    assert {point.optimizer for point in report.search} == {"adam"}
+    assert sum(point.chosen for point in report.search) == 1
+    assert report.attacks[0].metrics.ssim_mean > 0.4
+    given = scan(ScanRequest(**{**words, "out": tmp_path / "sgd"}, epochs=10, optimizer="sgd", lr=0.02))
+    assert given.recipe.optimizer.source == "given"
+    assert given.attacks[0].loss > report.attacks[0].loss

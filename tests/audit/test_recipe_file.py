@@ -59,7 +59,16 @@ def test_guessed_labels_are_commented_out_and_given_ones_are_not(path):
 
 @pytest.mark.parametrize(
     "evidence",
-    ["one\ntwo = 3", "a\r\nlr = 9", "\x00\x1b[31mred\x07", "\u2028size = 7", "\x85size = 7", '"""', "é\ud800", "x" * 999],
+    [
+        "one\ntwo = 3",
+        "a\r\nlr = 9",
+        "\x00\x1b[31mred\x07",
+        "\u2028size = 7",
+        "\x85size = 7",
+        '"""',
+        "é\ud800",
+        "x" * 999,
+    ],
 )
 def test_any_evidence_stays_one_comment(path, evidence):
     fact = Fact.model_construct(value=0.1, source="inferred", evidence=evidence, confidence=None, interval=None)

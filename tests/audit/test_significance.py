@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 
-from memaudit.audit.significance import insignificant
+from memaudit.audit.significance import APART, GAP, insignificant
 
 
-def flags(*values):
-    return insignificant(torch.tensor(values)).tolist()
+def flags(*values, twins=None):
+    return insignificant(torch.tensor(values), None if twins is None else torch.tensor(twins)).tolist()
 
 
 def test_the_papers_two_groups_are_told_apart():
@@ -20,7 +20,7 @@ def test_the_papers_two_groups_are_told_apart():
 
 def test_equal_influences_are_all_significant():
     assert not any(flags(*[1.0] * 8))
-    assert not any(flags(1.0, 1.1, 1.2, 1.35, 1.5, 1.6))
+    assert not any(flags(1.0, 1.1, 1.2, 1.3, 1.45, 1.6))
 
 
 def test_an_even_spread_has_no_gap_though_its_ends_lie_far_apart():
@@ -28,8 +28,15 @@ def test_an_even_spread_has_no_gap_though_its_ends_lie_far_apart():
 
 
 def test_a_gap_between_groups_that_are_near_each_other_does_not_count():
-    assert not any(flags(1.0, 1.0, 1.3, 1.3, 1.3))
-    assert flags(0.7, 0.7, 1.3, 1.3, 1.3) == [True, True, False, False, False]
+    near, far = (GAP + APART) / 2, 1.01 * APART
+    assert not any(flags(1.0, 1.0, near, near, near))
+    assert flags(1.0, 1.0, far, far, far) == [True, True, False, False, False]
+
+
+def test_twins_are_set_apart_and_have_no_part_in_the_gap():
+    assert flags(1.0, 1.0, 1.1, 1.2, twins=[False, True, False, False]) == [False, True, False, False]
+    assert flags(1.0, 0.1, 1.1, 1.2, twins=[False, True, False, False]) == [False, True, False, False]
+    assert flags(0.1, 1.0, 1.1, 1.2, twins=[False, True, False, False]) == [True, True, False, False]
 
 
 def test_at_most_half_are_set_apart():
