@@ -163,7 +163,7 @@ class SimuDy:
             labels=labels,
             influence=weights,
             loss=loss,
-            twins=twins(x, labels, weights, cosine) if loss <= MAX_TOLERANCE else None,
+            twins=twins(x, labels, weights, cosine) if loss <= self.tolerance else None,
         )
 
     @property

@@ -4,17 +4,23 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-SLACK, FLOOR = 1.5, 2e-3
-"""Two dummies are twins if merging them leaves the loss below this many times its value, plus this much."""
+SHARE = 0.1
+"""Merging twins raises the loss by at most this share of what merging two unlike dummies does."""
+
+REFERENCES = 8
+"""Unlike pairs that are merged for comparison."""
+
+Loss = Callable[[Tensor], float]
 
 
-def twins(x: Tensor, labels: Tensor, influence: Tensor, loss: Callable[[Tensor], float]) -> Tensor:
+def twins(x: Tensor, labels: Tensor, influence: Tensor, loss: Loss) -> Tensor:
     """Return (n,) booleans: the dummies that a more influential one of their class makes superfluous.
 
     Training sees two halves of one image as that image. So each dummy and its most alike stronger one of the same
-    class are both replaced by their mean, weighted by influence: where the change is explained as well as before,
-    they stood for one image. Two different images do not survive that.
+    class are both replaced by their mean, weighted by influence: where the change is then explained nearly as well as
+    before, they stood for one image. Merging unlike dummies shows what the loss of an image costs.
 
     Args:
         x: (n, c, h, w) images.
@@ -22,17 +28,32 @@ def twins(x: Tensor, labels: Tensor, influence: Tensor, loss: Callable[[Tensor],
         influence: (n,) their influences.
         loss: Attacker-visible loss of a set of images with these labels.
     """
-    weights, limit = influence.detach().cpu(), SLACK * loss(x) + FLOOR
-    centred = (x - x.mean((1, 2, 3), keepdim=True)).flatten(1)
-    alike = torch.nn.functional.normalize(centred, dim=1) @ torch.nn.functional.normalize(centred, dim=1).T
-    found = torch.zeros(len(x), dtype=torch.bool)
-    for dummy in weights.argsort().tolist():
+    found, weights = torch.zeros(len(x), dtype=torch.bool), influence.detach().cpu()
+    alike = _alike(x)
+    pairs = []
+    for dummy in range(len(x)):
         stronger = (labels == labels[dummy]) & (weights > weights[dummy])
-        if not bool(stronger.any()):
-            continue
-        twin = int(alike[dummy].cpu().masked_fill(~stronger, -2.0).argmax())
-        share = float(weights[dummy] / (weights[dummy] + weights[twin]))
-        merged = x.clone()
-        merged[[dummy, twin]] = share * x[dummy] + (1 - share) * x[twin]
-        found[dummy] = loss(merged) <= limit
+        if bool(stronger.any()):
+            pairs.append((dummy, int(alike[dummy].masked_fill(~stronger, -2.0).argmax())))
+    if not pairs or len(x) < 3:
+        return found
+    base, stride = loss(x), -(-len(x) // REFERENCES)
+    unlike = [(dummy, int(alike[dummy].argmin())) for dummy in range(0, len(x), stride)]
+    costs = torch.tensor([loss(_merged(x, weights, *pair)) - base for pair in unlike])
+    limit = base + SHARE * float(costs.median().clamp(min=0))
+    for pair in pairs:
+        found[pair[0]] = loss(_merged(x, weights, *pair)) <= limit
     return found
+
+
+def _alike(x: Tensor) -> Tensor:
+    """Return (n, n) correlations of images, on the CPU."""
+    centred = normalize((x - x.mean((1, 2, 3), keepdim=True)).flatten(1), dim=1)
+    return (centred @ centred.T).cpu()
+
+
+def _merged(x: Tensor, weights: Tensor, a: int, b: int) -> Tensor:
+    share = float(weights[a] / (weights[a] + weights[b]).clamp(min=1e-30))
+    merged = x.clone()
+    merged[a] = merged[b] = share * x[a] + (1 - share) * x[b]
+    return merged

@@ -96,14 +96,19 @@ def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reaso
 
 
 def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
-    """Return which dummies stand for no image; as many as there are known to be images are never set apart."""
+    """Return which dummies stand for no image, where the attack explains the change at all.
+
+    None where the size is known; as many as the change shows samples are never set apart.
+    """
+    none = torch.zeros(len(found.influence), dtype=torch.bool)
+    if found.loss > PLATEAU or (scene.request.size is None and scene.known.facts["size"].source == "given"):
+        return none
     idle, rank = insignificant(found.influence, found.twins), scene.delta.facts.get("size")
-    known = [len(scene.data.images)] if scene.data else []
-    known += [int(rank.value)] if rank else []  # type: ignore[arg-type]
     influence = found.influence.cpu()
     if found.twins is not None:
         influence = influence.masked_fill(found.twins.cpu(), -1.0)
-    idle[influence.argsort(descending=True)[: max(known, default=0)]] = False
+    if rank is not None:
+        idle[influence.argsort(descending=True)[: int(rank.value)]] = False  # type: ignore[arg-type]
     return idle
 
 

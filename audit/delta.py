@@ -23,6 +23,9 @@ from .signal import FLOOR, Signal
 TRAVELLED = (0.9, 2.2)
 """Sum of the learning rates over the 99.9th percentile of Adam's changes, for nine of ten of 250 Adam victims."""
 
+COUNTED = 1e9
+"""A counter that rose by more is no counter."""
+
 STEADY, REACHED = 1e-5, 0.91
 """This share of Adam's numbers, driven most steadily, goes at least so much of the sum of learning rates."""
 
@@ -137,11 +140,12 @@ def _travel(found: Readings) -> Fact | None:
         f"the largest {STEADY:g} of the changes over {REACHED:g}: Adam moves no number much further than the sum of "
         "its learning rates, and a few steadily driven ones nearly as far"
     )
+    value = max(_steadiest(found) / REACHED, largest)
     return Fact(
-        value=max(_steadiest(found) / REACHED, largest),
+        value=value,
         source="inferred",
         confidence=round(0.9 / (1 + math.exp(-found.odds)), 3),
-        interval=(TRAVELLED[0] * largest, TRAVELLED[1] * largest),
+        interval=(TRAVELLED[0] * largest, max(TRAVELLED[1] * largest, value)),
         evidence=words,
     )
 
@@ -170,11 +174,11 @@ def _weight_decay(found: Readings) -> Fact | None:
 
 def _steps(pair: CheckpointPair) -> Fact | None:
     counts = [
-        int(pair.after.tensors[name].double().sum() - value.double().sum())
+        float(pair.after.tensors[name].double().sum() - value.double().sum())
         for name, value in pair.before.tensors.items()
         if name.endswith(COUNTER) and value.numel() == 1
     ]
-    rising = Counter(count for count in counts if count > 0)
+    rising = Counter(int(count) for count in counts if 1 <= count <= COUNTED)
     if not rising:
         return None
     value, votes = rising.most_common(1)[0]

@@ -13,6 +13,7 @@ The paper compares cosine losses over learning rates, for one batch size at a ti
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -135,7 +136,7 @@ class Search:
         victim: What it attacks.
         recipe: What is known; its learning rate is ignored.
         seed: Seeds every candidate alike.
-        job: Gives the place where a candidate's state is saved.
+        job: Gives the place of a candidate's state from its attack, its recipe and what else tells it apart.
         allowance: Share of the attack's own simulated steps that all probes together may take.
         deadline: :func:`time.monotonic` value at which to stop trying.
         listener: Hears one event a step.
@@ -149,7 +150,7 @@ class Search:
     victim: Victim
     recipe: Recipe
     seed: int
-    job: Callable[[Attack, Recipe], Job]
+    job: Callable[..., Job]
     allowance: float = ALLOWANCE / (1 - ALLOWANCE)
     deadline: float = math.inf
     listener: Listener = silence
@@ -192,7 +193,7 @@ class Search:
             self.victim,
             short,
             self.seed,
-            job=self.job(probe, short),
+            job=self.job(probe, short, f"round {rung}", repr(start)),
             budget=Budget(deadline=self.deadline),
             listener=told,
             stage="search",
@@ -205,6 +206,9 @@ class Search:
 
     def _probe(self, steps: int, fit: bool) -> Attack:
         probe = dataclasses.replace(self.attack, iterations=steps)
+        if "warmup" in self.attack.__dataclass_fields__:
+            warmup = min(getattr(self.attack, "warmup"), steps // 2)  # noqa: B009 - not every attack has one
+            probe = dataclasses.replace(probe, warmup=warmup)
         if fit and "fit_lr" in self.attack.__dataclass_fields__:
             return dataclasses.replace(probe, fit_lr=True)
         return probe
@@ -233,8 +237,12 @@ def search(found: Search, axes: Axes) -> Candidate | None:
     if leader is None:
         return None
     for shape in axes.shapes[1:]:
-        for factor in (1 / STRIDE, 1.0, STRIDE):
+        if time.monotonic() >= found.deadline:
+            break
+        for factor in (1 / STRIDE, 1.0, STRIDE) if axes.fits(leader) else (1.0,):
             found.attempt(found.at(leader.recipe.travel * factor, leader.recipe.optimizer, shape, axes.shrink), 0)
+    if not axes.fits(leader):  # the rounds that follow fit the learning rate, which is known
+        return axes.settled(_preferred(found.tried, axes) or leader)
     promoted = _promoted(found.tried, axes)
     fitted = [found.attempt(head.recipe, 1, fit=axes.fits(head)) for head in promoted]
     second = _preferred(fitted, axes)

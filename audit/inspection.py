@@ -138,8 +138,9 @@ def _value(fact: dict[str, Any]) -> str:
         shown = ", ".join(str(part) for part in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
     else:
         shown = f"{value:.8g}" if isinstance(value, float) else str(value)
-    if fact["interval"] and fact["interval"][0] < fact["interval"][1]:
-        shown += "\n{:.7g} to {:.7g}".format(*fact["interval"])
+    low, high = fact["interval"] or (None, None)
+    if low is not None and high is not None and low < high:
+        shown += f"\n{low:.7g} to {high:.7g}"
     return escape(shown)
 
 

@@ -36,7 +36,7 @@ from .match import check_held_out
 from .options import GROUP as ATTACKS
 from .options import build
 from .outputs import Output, check_outputs, write_outputs
-from .recipe import ASSUMED_LR, Known, check, known, normalisation, pick_device, shapes, shrink
+from .recipe import ASSUMED_LR, Known, check, decay_of, known, normalisation, pick_device, shapes, shrink
 from .report import AuditReport, Delta, Fact
 from .request import ScanRequest
 from .store import Job, Store, key
@@ -167,15 +167,16 @@ def _deadline(request: ScanRequest, started: float, share: float = 1.0) -> float
     return started + share * request.max_time if request.max_time else math.inf
 
 
-def _job(scene: Scene, store: Store, seed: int) -> Callable[[Attack, Recipe], Job]:
+def _job(scene: Scene, store: Store, seed: int) -> Callable[..., Job]:
     """Return where the state of an attack on a recipe belongs: keyed by everything that its result depends on."""
     victim = scene.victim
     scale = (victim.normalisation.mean, victim.normalisation.std)
     network = [_digests(scene), behaviour(victim), victim.shape, scale]
     machine = [__version__, torch.__version__, str(victim.like.device), torch.get_num_threads()]
 
-    def job(attack: Attack, recipe: Recipe) -> Job:
-        return store.job(key(network, machine, plugins.origin(ATTACKS, attack.name), job_parts(attack, recipe, seed)))
+    def job(attack: Attack, recipe: Recipe, *more: str) -> Job:
+        parts = job_parts(attack, recipe, seed)
+        return store.job(key(network, machine, plugins.origin(ATTACKS, attack.name), parts, *more))
 
     return job
 
@@ -210,7 +211,7 @@ def learn(
     """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim."""
     known = scene.known
     if not math.isnan(known.recipe.lr):
-        return Learned(known.recipe, known.facts)
+        return _decayed(scene, known)
     listener(Event("search", "recipe"))
     job = _job(scene, store, scene.request.seed)
     tried: tuple[Candidate, ...] = ()
@@ -230,6 +231,16 @@ def learn(
     return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
 
 
+def _decayed(scene: Scene, known: Known) -> Learned:
+    """Return what is known, with the weight decay that the change and a known learning rate tell together."""
+    factor = shrink(scene.delta, known.facts)
+    if factor >= 1:
+        return Learned(known.recipe, known.facts)
+    fact = decay_of(factor, known.recipe.travel)
+    recipe = dataclasses.replace(known.recipe, weight_decay=float(fact.value))  # type: ignore[arg-type]
+    return Learned(recipe, {**known.facts, "weight_decay": fact})
+
+
 def _axes(scene: Scene) -> Axes:
     facts, recipe, read = scene.known.facts, scene.known.recipe, scene.delta.facts
     fact = facts["optimizer"]
@@ -237,7 +248,7 @@ def _axes(scene: Scene) -> Axes:
     if fact.source != "given" and (fact.confidence or 0.0) < SURE:
         optimizers = (*optimizers, "adam" if recipe.optimizer == "sgd" else "sgd")
     travel = float(read["travel"].value) if "travel" in read else None  # type: ignore[arg-type]
-    return Axes(optimizers, shapes(facts, recipe, scene.steps), travel, shrink(scene.delta, recipe))
+    return Axes(optimizers, shapes(facts, recipe, scene.steps), travel, shrink(scene.delta, facts))
 
 
 def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> Learned:
@@ -265,6 +276,9 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
             interval=(recipe.lr / factor, recipe.lr * factor), evidence=why,
         )  # fmt: skip
     _adopt(facts, scene.known.recipe, recipe)
+    factor = shrink(scene.delta, facts)
+    if factor < 1:
+        facts["weight_decay"] = decay_of(factor, recipe.travel)
     if chosen.labels and "labels" not in facts:
         facts["labels"] = Fact(
             value=list(chosen.labels), source="inferred", option="--labels",
@@ -275,12 +289,10 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
 
 def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
     """Write into ``facts`` what the search changed beside the learning rate."""
-    for name in ("optimizer", "batch_size", "epochs", "weight_decay"):
+    for name in ("optimizer", "batch_size", "epochs"):
         value = getattr(after, name)
-        if value != getattr(before, name):
+        if value != getattr(before, name) and facts[name].source != "given":
             why = "explained the change better than the others that were tried"
-            if name == "weight_decay":
-                why = "the weights shrank so much over training"
             option = facts[name].option
             facts[name] = Fact(value=value, source="inferred", option=option, confidence=0.5, evidence=why)
 

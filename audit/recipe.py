@@ -30,10 +30,12 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 ASSUMED_LR = 0.01
 ASSUMED_EPOCHS = 20
 ASSUMED_FULL_BATCH = 32
+MOST_STEPS = 100_000
+"""More are refused: an attack simulates all of them hundreds of times."""
 
 
-BATCH_SIZES = (32, 16, 8)
-"""Batch sizes that a search tries beside the full batch."""
+BATCH_SIZES, MOST_SHAPES = (32, 16, 8), 3
+"""Batch sizes that a search tries beside the first one and the full batch, and how many of all these."""
 
 USUAL: dict[str, tuple[float | str, str]] = {
     "momentum": (0.0, "plain SGD; a parameter change hardly tells momentum from a larger learning rate"),
@@ -133,7 +135,7 @@ def known(
     read = delta.facts if delta else {}
     size = _size(request, told, architecture, data, read)
     count = int(size.value)  # type: ignore[arg-type]
-    optimizer = told.get("optimizer") or _optimizer(read)
+    optimizer = told.get("optimizer") or _optimizer(read, told)
     facts = {"optimizer": optimizer, "size": size, **_shape(told, count, read)}
     usual = dict(USUAL)
     if optimizer.value != "sgd":
@@ -156,9 +158,19 @@ def known(
     values |= {"lr": values.get("lr", math.nan), "labels": tuple(values["labels"]) if labels else None}
     reported = {name: fact for name, fact in facts.items() if name in REPORTED}
     recipe = Recipe(**values)
-    if recipe.nesterov and not recipe.momentum:
-        raise RecipeError("Nesterov momentum was given, but no momentum.", "Give --momentum as well, for example 0.9.")
+    if recipe.nesterov and (not recipe.momentum or recipe.dampening):
+        raise RecipeError("--nesterov needs a momentum, and no dampening.", "Give --momentum as well, for example 0.9.")
+    if recipe.steps > MOST_STEPS:
+        raise RecipeError(
+            f"This recipe has {recipe.steps:,} steps ({epochs_said(reported)}), more than can be simulated.",
+            f"Give --epochs and --batch-size of at most {MOST_STEPS:,} steps.",
+        )
     return Known(recipe, reported)
+
+
+def epochs_said(facts: Mapping[str, Fact]) -> str:
+    """Return where the number of epochs comes from, in words."""
+    return f"{facts['epochs'].value} epochs, {facts['epochs'].source}"
 
 
 def _said(request: ScanRequest) -> dict[str, Fact]:
@@ -191,8 +203,9 @@ def check(request: ScanRequest) -> None:
         check_range(_option(name), name, value, low, high)
     if request.matching not in ("hungarian", "greedy"):
         raise RecipeError(f"--matching {request.matching} is not known.", "Use hungarian or greedy.")
-    if request.nesterov and not request.momentum:
-        raise RecipeError("--nesterov needs a momentum.", "Give --momentum as well, for example 0.9.")
+    for name, words in recipe_file.WORDS.items():
+        if getattr(request, name) not in (None, *words):
+            raise RecipeError(f"{_option(name)} {getattr(request, name)} is not known.", f"Use {', '.join(words)}.")
     if request.momentum and request.optimizer not in (None, "sgd"):
         raise RecipeError(f"--momentum is SGD's; --optimizer is {request.optimizer}.", "Leave --momentum out.")
 
@@ -205,10 +218,25 @@ def check_range(where: str, name: str, value: Any, low: float, high: float | Non
         raise RecipeError(f"{where} {str(value)[:40]} is out of range.", f"Give a number of {bound}.")
 
 
-def _optimizer(read: Mapping[str, Fact]) -> Fact:
-    if "optimizer" in read:
-        return read["optimizer"].model_copy(update={"option": "--optimizer"})
-    return Fact(value="sgd", source="assumed", option="--optimizer", evidence="the change does not tell")
+def _optimizer(read: Mapping[str, Fact], told: Mapping[str, Fact]) -> Fact:
+    if "momentum" in told and told["momentum"].value:
+        return Fact(value="sgd", source="given", option="--optimizer", evidence="a momentum was given")
+    if "optimizer" not in read:
+        return Fact(value="sgd", source="assumed", option="--optimizer", evidence="the change does not tell")
+    fact = read["optimizer"].model_copy(update={"option": "--optimizer"})
+    if fact.value == "adam" and _shrunk(read):
+        why = f"{fact.evidence}; weights without a gradient all shrank by one factor, as AdamW's decay does"
+        return fact.model_copy(update={"value": "adamw", "evidence": why})
+    return fact
+
+
+def _shrunk(read: Mapping[str, Fact]) -> float | None:
+    """Return the factor by which decay shrank the weights, where the change shows that there was any."""
+    factor = read.get("weight_decay_factor")
+    high = factor.interval[1] if factor and factor.interval else None
+    if factor is None or high is None or high >= 1 or not 0 < float(factor.value) < 1:  # type: ignore[arg-type]
+        return None
+    return float(factor.value)  # type: ignore[arg-type]
 
 
 def _decay(read: Mapping[str, Fact]) -> Fact | None:
@@ -221,12 +249,17 @@ def _decay(read: Mapping[str, Fact]) -> Fact | None:
     )
 
 
-def shrink(delta: Delta | None, recipe: Recipe) -> float:
-    """Return the factor by which decay shrank the weights where the change tells it and the user did not; else 1."""
-    factor = delta.facts.get("weight_decay_factor") if delta else None
-    if recipe.weight_decay or factor is None or factor.interval is None or factor.interval[1] is None:
-        return 1.0
-    return float(factor.value) if factor.interval[1] < 1 else 1.0  # type: ignore[arg-type]
+def shrink(delta: Delta, facts: Mapping[str, Fact]) -> float:
+    """Return the factor by which decay shrank the weights where the change tells it and nobody gave a decay; else 1."""
+    return (_shrunk(delta.facts) or 1.0) if facts["weight_decay"].source == "assumed" else 1.0
+
+
+def decay_of(factor: float, travel: float) -> Fact:
+    """Return the weight decay that shrinks the weights by ``factor`` over a training of this travel."""
+    why = f"the weights shrank by the factor {factor:.8g} over training"
+    return Fact(
+        value=-math.log(factor) / travel, source="inferred", option="--weight-decay", confidence=0.5, evidence=why
+    )
 
 
 def _size(
@@ -286,9 +319,11 @@ def shapes(facts: Mapping[str, Fact], recipe: Recipe, steps: int | None) -> tupl
     first = (recipe.batch_size, recipe.epochs)
     if facts["batch_size"].source == "given":
         return (first,)
-    smaller = [size for size in BATCH_SIZES if size < min(recipe.batch_size, recipe.size)]
+    others = [size for size in (recipe.size, *BATCH_SIZES) if size <= recipe.size and size != recipe.batch_size]
+    if recipe.batch_norm == "train":
+        others = [size for size in others if recipe.size % size != 1]  # a batch of one has no statistics
     found = [first]
-    for size in smaller:
+    for size in others[:MOST_SHAPES]:
         batches = -(-recipe.size // size)
         if steps is None or facts["epochs"].source == "given":
             found.append((size, recipe.epochs))

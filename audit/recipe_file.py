@@ -92,7 +92,8 @@ def _shown(value: Any) -> str:
 def dump(facts: Mapping[str, Fact]) -> str:
     """Return a recipe file: every field that a scan takes, with its provenance as a comment.
 
-    Label counts that are only a guess are commented out: a scan then goes on correcting its own.
+    What is assumed, and label counts that were not given, are commented out: a scan then does what it would do
+    without the file. A field that is not commented out counts as given.
     """
     lines = ["# memaudit infer: how the model was trained, as far as its two checkpoints tell.", "[recipe]"]
     for name in KINDS:
@@ -100,7 +101,7 @@ def dump(facts: Mapping[str, Fact]) -> str:
         if fact is None or fact.value is None:
             continue
         words = ", ".join(part for part in (fact.source, _sureness(fact), fact.evidence[:COMMENT]) if part)
-        guess = "# " if name == "labels" and fact.source != "given" else ""
+        guess = "# " if fact.source == "assumed" or (name == "labels" and fact.source != "given") else ""
         comment = "".join(c if c.isprintable() else "?" for c in " ".join(words.split()))
         lines.append(f"{guess}{name} = {_toml(fact.value)}  # {comment}")
     return "\n".join(lines) + "\n"

@@ -226,7 +226,8 @@ def rows(facts: dict[str, Fact]) -> list[Row]:
     found = []
     for name, fact in facts.items():
         low, high = fact.interval or (0.0, 0.0)
-        digits = next((n for n in range(4, 12) if f"{low:.{n}g}" != f"{high:.{n}g}"), 4)
+        both = low is not None and high is not None
+        digits = next((n for n in range(4, 12) if both and f"{low:.{n}g}" != f"{high:.{n}g}"), 4)
         value = number(fact.value, digits) if isinstance(fact.value, float) else plain(fact.value)
         found.append(
             Row(
