@@ -235,15 +235,13 @@ def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[st
     left = len(first.reconstructions) - idle
     why = f"{idle} of {len(first.reconstructions)} dummies of {first.name} have a clearly smaller influence"
     found = Fact(value=left, source="inferred", option="--size", confidence=0.7, evidence=why)
-    return {**facts, "size": found}
+    return {name: fact for name, fact in facts.items() if name != "labels"} | {"size": found}
 
 
 def search_points(learned: "Learned") -> list[SearchPoint]:
     """Return every candidate of the search."""
-    return [
-        _search_point(candidate, learned.chosen is not None and candidate.same(learned.chosen))
-        for candidate in learned.trace
-    ]
+    chosen = -1 if learned.chosen is None else learned.chosen.number
+    return [_search_point(candidate, candidate.number == chosen) for candidate in learned.trace]
 
 
 def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:

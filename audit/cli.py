@@ -257,7 +257,8 @@ def infer(
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
-    print_inference(make_console(), found)
+    if not quiet:
+        print_inference(make_console(), found)
     typer.echo(found.to_toml(), nl=False)
 
 

@@ -64,6 +64,7 @@ class Candidate:
     Attributes:
         recipe: The whole training; its learning rate is the fitted one where it was fitted.
         rung: Round of the search, from 0.
+        number: Its place in the order in which they were tried.
         loss: Relative squared error of the simulated change at the end of its schedule; infinite if it diverged or
             the budget ended it before.
         cosine: Cosine distance of the two changes then, the paper's early loss.
@@ -76,6 +77,7 @@ class Candidate:
 
     recipe: Recipe
     rung: int
+    number: int
     loss: float
     cosine: float
     change_ratio: float
@@ -88,11 +90,6 @@ class Candidate:
     def family(self) -> tuple[str, int, int]:
         """What a curve of the search has in common: all but the learning rate."""
         return self.recipe.optimizer, self.recipe.batch_size, self.recipe.epochs
-
-    def same(self, other: "Candidate") -> bool:
-        """Return whether both are one attempt, though the learning rate may have been settled since."""
-        alike = (self.rung, self.family) == (other.rung, other.family)
-        return alike and (self.rung > 0 or math.isclose(self.recipe.lr, other.recipe.lr))
 
     @property
     def complete(self) -> bool:
@@ -200,7 +197,7 @@ class Search:
             finish=False,
             start=start.state if start else None,
         )
-        found = _candidate(recipe, rung, outcome, self.victim.classes)
+        found = _candidate(recipe, rung, len(self.tried), outcome, self.victim.classes)
         self.tried.append(found)
         return found
 
@@ -322,7 +319,7 @@ def _unit(recipe: Recipe) -> float:
     return dataclasses.replace(recipe, lr=1.0).travel
 
 
-def _candidate(recipe: Recipe, rung: int, outcome: Outcome, classes: int) -> Candidate:
+def _candidate(recipe: Recipe, rung: int, number: int, outcome: Outcome, classes: int) -> Candidate:
     terms = outcome.state.terms
     cosine, ratio = terms.get("cosine", math.nan), terms.get("change_ratio", math.nan)
     loss = (ratio - 1) ** 2 + 2 * ratio * cosine
@@ -331,6 +328,7 @@ def _candidate(recipe: Recipe, rung: int, outcome: Outcome, classes: int) -> Can
     return Candidate(
         recipe=fitted if usable else recipe,
         rung=rung,
+        number=number,
         loss=loss if usable else math.inf,
         cosine=cosine,
         change_ratio=ratio,

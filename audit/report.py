@@ -106,6 +106,10 @@ class Recipe(Model):
     schedule: Fact | None = None
     warmup: Fact | None = None
     clip: Fact | None = None
+    dampening: Fact | None = None
+    beta1: Fact | None = None
+    beta2: Fact | None = None
+    eps: Fact | None = None
     batch_norm: Fact
     labels: Fact | None = Field(None, description="Number of samples of each class.")
     image_size: Fact

@@ -134,13 +134,21 @@ def test_the_travel_of_adam_counts_where_only_the_coarse_grid_was_complete():
     assert found.recipe.travel == pytest.approx(0.05)
 
 
-def test_both_optimizers_are_tried_where_the_change_does_not_settle_it():
+@pytest.mark.parametrize("better", ["sgd", "adam"])
+def test_both_optimizers_are_tried_where_the_change_does_not_settle_it(better):
     def rule(recipe, rung):
-        return candidate(recipe, rung, 0.1 if recipe.optimizer == "adam" else 0.5)
+        return candidate(recipe, rung, 0.1 if recipe.optimizer == better else 0.5)
 
     found, state = faked(rule, Axes(("sgd", "adam"), ((4, 20),), travel=0.05))
-    assert found.recipe.optimizer == "adam"
-    assert {c.recipe.optimizer for c in state.tried if c.rung == 1} == {"sgd", "adam"}
+    assert found.recipe.optimizer == better
+    assert {c.recipe.optimizer for c in state.tried if c.rung == 0} == {"sgd", "adam"}
+
+
+def test_a_deadline_ends_the_search_before_other_batch_sizes():
+    recipe = Recipe(size=40, lr=math.nan, batch_size=32, epochs=20)
+    found, state = faked(nearest(0.31), Axes(("sgd",), SHAPES), recipe, deadline=time.monotonic())
+    assert {c.recipe.batch_size for c in state.tried} == {32}
+    assert found is not None
 
 
 # Batch sizes
@@ -230,7 +238,7 @@ def searching(victim, folder, **more):
     store = Store(folder)
     unknown = Recipe(size=4, lr=math.nan, batch_size=4, epochs=10)
     attack = SimuDy(iterations=100)
-    return Search(attack, victim, unknown, 0, lambda a, r: store.job(key(a, r)), **more)
+    return Search(attack, victim, unknown, 0, lambda *parts: store.job(key(*parts)), **more)
 
 
 AXES = Axes(("sgd",), ((4, 10),))

@@ -59,11 +59,13 @@ def test_stdout_is_a_recipe_file_and_the_table_is_on_stderr(printed):
     assert done.returncode == 0, done.stderr
     assert done.stdout == path.read_text()
     table = tomllib.loads(done.stdout)["recipe"]
-    assert FIELDS - {"labels"} <= table.keys()
+    assert table.keys() == {"optimizer", "lr", "nesterov", "weight_decay", "batch_norm", "size"}
+    assert all(f"\n{name} = " in done.stdout or f"\n# {name} = " in done.stdout for name in FIELDS)
     assert table == load(path)
     assert (table["optimizer"], table["size"]) == ("sgd", 4)
-    assert table["lr"] * table["epochs"] == pytest.approx(0.2, rel=0.3)
-    assert "# labels = [1, 1, 1, 1]" in done.stdout
+    assert table["lr"] * 20 == pytest.approx(0.2, rel=0.3)
+    assert "\n# epochs = 20  # assumed, as in the SimuDy paper" in done.stdout
+    assert "\n# labels = [1, 1, 1, 1]" in done.stdout
     assert "How the model was trained" in done.stderr
     assert "evidence" in done.stderr
     assert "\x1b" not in done.stderr + done.stdout

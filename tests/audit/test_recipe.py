@@ -9,7 +9,7 @@ from memaudit.attacks.base import Recipe
 from memaudit.audit.artefacts import read_artefacts
 from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.families.base import Architecture
-from memaudit.audit.recipe import RecipeError, check, known, normalisation, pick_device, shapes, shrink
+from memaudit.audit.recipe import RecipeError, check, decay_of, known, normalisation, pick_device, shapes, shrink
 from memaudit.audit.recipe_file import RecipeFileError
 from memaudit.audit.report import Delta, Fact
 from memaudit.audit.request import ScanRequest, parse_size
@@ -198,7 +198,7 @@ def test_steps_tie_epochs_and_batch_size_together():
 
 def test_shapes_to_search(filed):
     found = facts(size=64, epochs=10)
-    assert shapes(found.facts, found.recipe, None) == ((32, 10), (16, 10), (8, 10))
+    assert shapes(found.facts, found.recipe, None) == ((32, 10), (64, 10), (16, 10), (8, 10))
     found = facts(size=20)
     assert shapes(found.facts, found.recipe, None) == ((20, 20), (16, 20), (8, 20))
     found = facts(size=4)
@@ -220,10 +220,35 @@ def test_no_weight_decay_is_inferred_and_how_much_there_was_is_left_to_the_searc
     assert facts(read=none).facts["weight_decay"].source == "inferred"
     found = facts(read=some)
     assert (found.facts["weight_decay"].source, found.recipe.weight_decay) == ("assumed", 0.0)
-    assert shrink(Delta(facts=some), found.recipe) == 0.98
-    assert shrink(Delta(facts=none), found.recipe) == 1.0
-    assert shrink(None, found.recipe) == 1.0
-    assert shrink(Delta(facts=some), facts(weight_decay=0.1).recipe) == 1.0
+    assert shrink(Delta(facts=some), found.facts) == 0.98
+    assert shrink(Delta(facts=none), facts(read=none).facts) == 1.0
+    assert shrink(Delta(), facts().facts) == 1.0
+    assert shrink(Delta(facts=some), facts(weight_decay=0.1).facts) == 1.0
+    assert shrink(Delta(facts=some), facts(weight_decay=0.0).facts) == 1.0
+    fact = decay_of(0.98, 0.5)
+    assert fact.value == pytest.approx(0.0404, rel=1e-2)
+    assert (fact.source, fact.confidence) == ("inferred", 0.5)
+
+
+def test_decay_of_weights_without_a_gradient_tells_adamw_from_adam():
+    some = {"weight_decay_factor": inferred(0.98, interval=(0.97, 0.99)), "optimizer": inferred("adam")}
+    assert facts(read=some).recipe.optimizer == "adamw"
+    assert facts(read={"optimizer": inferred("adam")}).recipe.optimizer == "adam"
+    assert facts(read=some, optimizer="adam").recipe.optimizer == "adam"
+    assert facts(read={**some, "optimizer": inferred("sgd")}).recipe.optimizer == "sgd"
+
+
+def test_a_momentum_that_was_given_means_sgd():
+    found = facts(read={"optimizer": inferred("adam")}, momentum=0.9)
+    assert (found.recipe.optimizer, found.recipe.momentum) == ("sgd", 0.9)
+    assert found.facts["optimizer"].evidence == "a momentum was given"
+
+
+def test_a_training_too_long_to_simulate_is_refused():
+    with pytest.raises(RecipeError, match="100,001 steps"):
+        facts(size=1, epochs=100_001)
+    with pytest.raises(RecipeError, match="inferred"):
+        facts(size=4, read={"steps": inferred(10**8)})
 
 
 def test_labels_of_the_data_and_counts():

@@ -79,6 +79,12 @@ def test_any_evidence_stays_one_comment(path, evidence):
     assert "\x1b" not in path.read_text()
 
 
+def test_what_is_assumed_is_commented_out(path):
+    path.write_text(dump({"epochs": Fact(value=20, source="assumed", evidence="as usual"), **given(size=4)}))
+    assert load(path) == {"size": 4}
+    assert "# epochs = 20  # assumed, as usual" in path.read_text()
+
+
 def test_what_a_scan_does_not_take_or_nobody_knows_is_left_out():
     facts = {**given(image_size=32, normalise="half"), "lr": Fact(value=None, source="assumed")}
     assert tomllib.loads(dump(facts)) == {"recipe": {}}
