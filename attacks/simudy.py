@@ -72,7 +72,7 @@ class SimuDy:
     step_size: float = 0.4
     alpha: float = 3e-2
     beta: float = 1.0
-    gamma: float = 0.1
+    gamma: float = 0.02
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     clip: float = 20.0
     smoothing: float = 0.5

@@ -31,7 +31,7 @@ VICTIMS = {
     "conv": Spec(networks.conv, COLOUR, ONE_EACH, 20, 0.01),
     "mlp, AdamW": Spec(networks.mlp, COLOUR, ONE_EACH, 10, 1e-3, 0, "adamw", weight_decay=0.01),
     "conv, batch norm": Spec(networks.conv_bn, COLOUR, ONE_EACH, 10, 0.01, train_mode=True),
-    "mlp, 60 images": Spec(networks.mlp, COLOUR, (6,) * 10, 10, 7e-3, 20),
+    "mlp, 60 images": Spec(networks.mlp, COLOUR, (6,) * 10, 5, 7e-3, 20),
 }
 
 Row = tuple[str, str, int, list[str]]
@@ -45,12 +45,12 @@ GROUPS: dict[str, list[Row]] = {
         ("conv", "inferred", 0, []),
         ("mlp, AdamW", "given", 0,
          ["--optimizer", "adamw", "--lr", "1e-3", "--weight-decay", "0.01", "--epochs", "10"]),
-        ("mlp, AdamW", "inferred", 0, []),
+        ("mlp, AdamW", "inferred, 100 iterations", 0, ["--max-iterations", "100"]),
     ],
     "norm": [
         ("conv, batch norm", f"gamma {gamma:g}", seed,
          ["--lr", "0.01", "--epochs", "10", "--set", f"simudy.gamma={gamma:g}"])
-        for seed in range(3) for gamma in (0.0, 0.1)
+        for seed in range(3) for gamma in (0.0, 0.02)
     ],
     "size": [
         (victim, f"size {size}", 0, ["--lr", "0.01", "--epochs", "20", "--max-iterations", "120", "--size", str(size)])
@@ -58,7 +58,7 @@ GROUPS: dict[str, list[Row]] = {
     ],
     "batch": [
         ("mlp, 60 images", f"batch {size}", 0,
-         ["--batch-size", str(size), "--epochs", "10", "--max-iterations", "100"])
+         ["--batch-size", str(size), "--epochs", "5", "--max-iterations", "100"])
         for size in (20, 12, 32)
     ],
 }  # fmt: skip

@@ -427,7 +427,7 @@ def test_batch_norm_that_was_in_train_mode_is_scanned_so(tmp_path):
     assert report.attacks[0].loss < 0.05
     other = scan(dataclasses.replace(request, batch_norm="eval", out=tmp_path / "eval"))
     assert (other.recipe.batch_norm.value, other.recipe.batch_norm.source) == ("eval", "given")
-    assert other.attacks[0].loss != report.attacks[0].loss
+    assert other.attacks[0].loss > report.attacks[0].loss
 
 
 def test_what_bf16_rounded_away_is_left_out_and_named(tmp_path):
