@@ -161,7 +161,7 @@ class Search:
         steps = [dataclasses.replace(self.recipe, batch_size=b, epochs=1).steps for b, _ in axes.shapes]
         tries = len(TRAVELS) * len(axes.optimizers)
         cheap = RUNGS[0] * EPOCHS[0] * (tries * steps[0] + 3 * sum(steps[1:]))
-        cheap += RUNGS[1] * EPOCHS[1] * len(axes.optimizers) * steps[0]
+        cheap += RUNGS[1] * EPOCHS[1] * (len(axes.optimizers) * steps[0] + max(steps[1:], default=0))
         limit = self.allowance * self.attack.iterations * self.recipe.steps
         self.steps = max(int((limit - cheap) / RUNGS[2]), EPOCHS[1] * steps[0])
         share = min(limit / (cheap + RUNGS[2] * self.steps), 1.0)
