@@ -58,7 +58,7 @@ def test_runs_to_the_end_of_the_schedule(scene):
 
 
 def test_converged_and_stalled_differ_by_the_tolerance(scene):
-    attack = SimuDy(iterations=80, step_size=0.1, alpha=0.0, parametrisation="pixels", tolerance=0.1)
+    attack = SimuDy(iterations=80, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels", tolerance=0.1)
     assert drive(attack, *scene).status == "converged"
     assert drive(dataclasses.replace(attack, tolerance=0.0), *scene).status == "stalled"
 

@@ -159,7 +159,7 @@ def old_content(report: r.AuditReport) -> dict[str, Any]:
     content |= {"$schema": "urn:memaudit:schema:report:1.0", "schema_version": "1.0"}
     del content["delta"]
     content["search"] = content["search"][:7]
-    for name in ("schedule", "warmup", "clip", "labels"):
+    for name in ("schedule", "warmup", "clip", "labels", "dampening", "beta1", "beta2", "eps"):
         del content["recipe"][name]
     later = {"confidence", "interval", "optimizer", "batch_size", "epochs", "rung", "insignificant"}
     parts = [*content["recipe"].values(), *content["search"]]
