@@ -62,7 +62,7 @@ class Victim:
         running: Batch-norm running statistics after training, by name; empty where none moved.
         masked: Names of ``theta0`` whose change is mostly rounding noise: simulated, but not compared.
         shape: (c, h, w) of one input image.
-        classes: Number of logits k.
+        classes: Number of logits k; one for a binary classifier with the logistic loss.
         normalisation: Pixels to network inputs.
     """
 
@@ -86,10 +86,18 @@ class Victim:
         """Any parameter: its device and dtype are those of all tensors of this victim."""
         return next(iter(self.theta0.values()))
 
+    @property
+    def categories(self) -> int:
+        """How many values a label takes: k, and two where there is one logit."""
+        return max(self.classes, 2)
+
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        """Return logits (b, k) of normalised images ``x`` (b, c, h, w) under trainable parameters ``params``."""
+        """Return logits (b, k) of normalised images ``x`` (b, c, h, w) under trainable parameters ``params``.
+
+        Also of a network that squeezes its only logit away.
+        """
         result: Tensor = functional_call(self.module, {**self.buffers, **params}, (x,))
-        return result
+        return result.reshape(len(x), 1) if result.ndim < 2 else result
 
     def change(self, final: Params) -> dict[str, Tensor]:
         """Return ``final - theta0`` for every parameter that is compared; ``final`` may hold more."""
@@ -117,7 +125,7 @@ class Recipe:
         warmup: Steps over which the learning rate first rises linearly.
         clip: Largest global gradient norm of a step; 0 for none.
         batch_norm: ``eval`` if batch norm used its running statistics in training, ``train`` if those of each batch.
-        labels: How many samples each class has (k numbers, sum ``size``); ``None`` if unknown.
+        labels: How many samples each class has (k numbers, two for a single logit; sum ``size``); ``None`` if unknown.
     """
 
     size: int

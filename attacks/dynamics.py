@@ -5,11 +5,11 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from . import batchnorm
 from .adjoints import Adjoint, Step, Tensors
 from .base import Recipe, Unsupported, Victim
+from .losses import training_loss
 from .params import Params
 from .updates import slots, update
 
@@ -52,7 +52,7 @@ def simulate(
         victim: The network and its starting point.
         recipe: The optimiser, its schedule, and the mode of batch norm.
         x: (n, c, h, w) normalised images.
-        labels: (n,) class indices or (n, k) class probabilities, on any device.
+        labels: (n,) class indices or (n, k) class probabilities, on any device; k is 2 for a single logit.
         plan: (S, b) which dummies each step uses, -1 for none; kept on the CPU so that no step waits for the device.
         adjoint: How the chain is differentiated.
         clip: Largest global norm of a step's gradient; the attack's regulariser, beside the recipe's own.
@@ -131,7 +131,7 @@ def gradient(
         leaves = _leaves(theta)
         logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
         return torch.autograd.grad(
-            cross_entropy(logits, labels), leaves, create_graph=create_graph, materialize_grads=True
+            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True
         )
 
 
@@ -149,7 +149,7 @@ def _train_gradient(
                 f"Batch norm in train mode cannot take a batch of {len(x)} ({error}).", "Give another --batch-size."
             ) from None
         grads = torch.autograd.grad(
-            cross_entropy(logits, labels), leaves, create_graph=create_graph, materialize_grads=True,
+            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True,
             retain_graph=create_graph,
         )  # fmt: skip
     if not create_graph:

@@ -17,15 +17,15 @@ def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:
     class is in the data. Without a recognisable head it goes to random classes.
     """
     size = recipe.size
-    order = torch.randperm(victim.classes, generator=generator)
+    order = torch.randperm(victim.categories, generator=generator)
     change = head_change(victim, victim.delta)
     if recipe.labels is not None:
-        labels = torch.repeat_interleave(torch.arange(victim.classes), torch.tensor(recipe.labels))
-    elif change is not None and size < victim.classes and bool((change > 0).any()):
+        labels = torch.repeat_interleave(torch.arange(victim.categories), torch.tensor(recipe.labels))
+    elif change is not None and size < victim.categories and bool((change > 0).any()):
         labels = expand(proportional(change.clamp(min=0), size))
     else:
         ranked = order if change is None else change.argsort(descending=True, stable=True)
-        labels = ranked.repeat(-(-size // victim.classes))[:size]
+        labels = ranked.repeat(-(-size // victim.categories))[:size]
     return labels[torch.randperm(size, generator=generator)]
 
 
@@ -33,10 +33,11 @@ def head_change(victim: Victim, change: Params) -> Tensor | None:
     """Return (k,) how much a parameter change raised each class's logit bias; ``None`` without a recognisable head.
 
     Read off the last parameter with one entry a class; where that is a weight (k, features), its row sums serve,
-    as features after a ReLU are not negative.
+    as features after a ReLU are not negative. A single logit counts for class 1 and against class 0.
     """
     head = _head(victim, change)
-    return head.sum(1) if head is not None and head.dim() == 2 else head
+    head = head.sum(1) if head is not None and head.dim() == 2 else head
+    return torch.cat([-head, head]) if head is not None and len(head) == 1 else head
 
 
 def _head(victim: Victim, change: Params) -> Tensor | None:
@@ -59,10 +60,11 @@ def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> T
         labels: (n,) class indices that the simulation used.
         change: The simulated change.
     """
-    real, simulated = _head(victim, victim.delta), _head(victim, change)
-    if real is None or simulated is None or real.dim() != 1:
+    head = _head(victim, victim.delta)
+    real, simulated = head_change(victim, victim.delta), head_change(victim, change)
+    if head is None or real is None or simulated is None or head.dim() != 1:
         return labels
-    counts = torch.bincount(labels, minlength=victim.classes)
+    counts = torch.bincount(labels, minlength=victim.categories)
     wanted = (counts + len(labels) * (real - simulated).double() / recipe.travel).clamp(min=0)
     if not 0 < float(wanted.sum()) < math.inf:  # the simulation diverged
         return labels

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
-from torch.nn.functional import cross_entropy
 
 from .adjoints import Tensors
 from .base import Recipe, Victim
 from .dynamics import batch_plan, batch_statistics, chain, gradient
+from .losses import training_loss
 from .params import Params
 
 CHUNK = 2**26
@@ -99,7 +99,7 @@ def _gradients(victim: Victim, point: Point, x: Tensor, labels: Tensor, width: i
     """
 
     def loss(params: Params, statistics: Params, x: Tensor, label: Tensor) -> Tensor:
-        return cross_entropy(victim.logits({**statistics, **params}, x[None]), label[None])
+        return training_loss(victim.logits({**statistics, **params}, x[None]), label[None])
 
     batched = vmap(grad(loss), in_dims=(None, None, 0, 0))
 

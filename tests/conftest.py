@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from memaudit.attacks.base import Recipe, Victim
+from memaudit.attacks.losses import training_loss
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -109,7 +110,7 @@ def trained(
     for row in plan:
         rows = row[row >= 0]
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(x[rows]), labels[rows]).backward()
+        training_loss(network(x[rows]), labels[rows]).backward()
         if clip:
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()

@@ -1,0 +1,278 @@
+"""SimuDy in the row space of the first layer's change: n by n unknowns, and exact where units are never active."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .adjoints import ADJOINTS
+from .base import Recipe, Reconstruction, State, Victim, generator
+from .certificate import AGREEMENT, agreement, certified
+from .descent import Evaluation, begin, best, descend, reconstruction
+from .distances import log_cosine
+from .dynamics import batch_plan, simulate
+from .features import invert
+from .labels import guess
+from .losses import training_loss
+from .optim import Adam, warmup_cosine
+from .params import cosine_distance, norm
+from .priors import box, total_variation
+from .reduced import Reduced, projected, reduced
+from .subspace import Layer, first_layer, subspace
+
+MIXTURES = 64
+"""Further guesses at the missing inputs, once most are known exactly."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Simulation of training (Tian et al., ICLR 2025, Algorithm 1) on data restricted to the span of the first layer.
+
+    Under SGD the change of the first linear layer that the data enter is a combination of the inputs (Dimitrov et al.,
+    2024, theorem 3.1, extended to parameter changes: design notes, sections 11 and 11b). So the inputs are
+    ``W diag(s) R`` with the right singular vectors R (r, d) and the singular values s of that change, and W (n, r) is
+    all that is unknown: the image prior acts on pixels, the simulation runs on the network behind that layer. The
+    bias of the layer gives one exact linear equation an input. Now and then the exact directions that the approximate
+    inputs lead to are certified and held (:mod:`memaudit.attacks.certificate`); when all are, the inputs are exact
+    whatever the labels and batches were, and the attack is over.
+
+    Attributes:
+        iterations: Length of the schedule, in updates of W.
+        step_size: Adam step on W.
+        alpha: Weight of the total variation of the images at the start; it falls linearly to zero.
+        beta: Weight of the mean squared excess of the images over the range of pixels.
+        epochs: Simulated epochs; 0 for as many as the recipe has.
+        certify: Every so many updates exact directions are looked for; 0 for never.
+        init_scale: Standard deviation of the Gaussian noise that W starts from.
+        warmup: Updates over which the step size rises.
+        adjoint: ``full`` or ``stepwise``: how the simulation is differentiated.
+        inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
+        tolerance: The attack counts as converged when its loss (the cosine distance, or the residual of the
+            certificate where every direction is certified) is at most this.
+    """
+
+    name: ClassVar[str] = "span"
+    iterations: int = 200
+    step_size: float = 0.2
+    alpha: float = 1e-2
+    beta: float = 0.1
+    epochs: int = 0
+    certify: int = 25
+    init_scale: float = 0.5
+    warmup: int = 5
+    adjoint: str = "full"
+    inversion: int = 300
+    tolerance: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "epochs", "certify", "warmup", "inversion", "tolerance"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
+        for name in ("iterations", "step_size", "init_scale"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+        if self.adjoint not in ADJOINTS:
+            raise ValueError(f"adjoint must be one of {', '.join(ADJOINTS)}")
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Read the row space, draw W, labels and batches. Raises :class:`.Unsupported` where there is no row space."""
+        found = subspace(victim, recipe)
+        recipe = self._recipe(recipe, found.count)
+        gen, size, rank = generator(seed), recipe.size, len(found.rows)
+        labels, plan = guess(victim, recipe, gen), batch_plan(recipe, size, gen)
+        start = self.init_scale * torch.randn(size, rank, generator=gen)
+        constants = {"labels": labels, "plan": plan, "owners": torch.zeros(0, dtype=torch.long)}
+        before, after = projected(victim, found.layer, found.rows)
+        basis = (found.change @ found.rows.T) / found.values
+        scale = found.values / found.values.norm() * math.sqrt(found.rows.shape[1])
+        offset = basis.new_zeros(0)
+        if found.bias_change is not None:
+            # D 1 = the change of the bias, and U diag(values) = D W diag(scale): hence W offset = 1.
+            offset = torch.linalg.lstsq(basis, found.bias_change[:, None]).solution[:, 0] * (scale / found.values)
+        state = begin({"w": start.to(victim.like)}, constants, self._adam)
+        known = {
+            "rows": found.rows.to(victim.like), "scale": scale.to(victim.like), "basis": basis, "offset": offset,
+            "before": before, "after": after, "exact": basis.new_zeros(rank, 0),
+        }  # fmt: skip
+        return replace(state, memory={**state.memory, **known})
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """One update of W; now and then exact directions are looked for first."""
+        layer = first_layer(victim)
+        recipe = self._recipe(recipe, len(state.constants["labels"]))
+        if self.certify and state.step and state.step % self.certify == 0:
+            state = _held(victim, layer, state)
+            if state.done:
+                return state
+        known, labels, plan = state.memory, state.constants["labels"], state.constants["plan"]
+        network = reduced(victim, layer, known["before"], known["after"])
+        weight = self.alpha * (1 - state.step / self.iterations)
+
+        def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
+            coordinates = _coordinates(variables["w"], state)
+            final = simulate(network, recipe, coordinates, labels, plan, adjoint=ADJOINTS[self.adjoint])
+            change = network.change(final)
+            objective = log_cosine(change, network.delta)
+            if not layer.features:
+                x = _images(victim, coordinates, known)
+                objective = objective + weight * total_variation(x) + self.beta * box(x, victim.normalisation)
+            cosine = cosine_distance(change, network.delta).detach()
+            ratio = norm(change).detach() / norm(network.delta)
+            terms = {"cosine": float(cosine), "change_ratio": float(ratio), "exact": float(known["exact"].shape[1])}
+            return Evaluation(objective, cosine, coordinates, terms)
+
+        factor = warmup_cosine(state.step, self.iterations, self.warmup)
+        following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor)
+        return _held(victim, layer, following) if following.done and self.certify else following
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the images of the best iterate, through the frozen part of the network where there is one."""
+        coordinates, loss = best(state)
+        labels, known, layer = state.constants["labels"], state.memory, first_layer(victim)
+        influence = _influence(coordinates, known)
+        if not layer.features:
+            return reconstruction(victim, _images(victim, coordinates, known), labels, influence, loss)
+        x = invert(victim, layer, coordinates @ known["rows"], generator(0), self.inversion)
+        return reconstruction(victim, x, labels, influence, loss)
+
+    @property
+    def _adam(self) -> Adam:
+        return Adam(self.step_size)
+
+    def _recipe(self, recipe: Recipe, count: int) -> Recipe:
+        """Return the recipe with as many samples as the change shows, whatever was guessed."""
+        recipe = replace(recipe, epochs=self.epochs) if self.epochs else recipe
+        return replace(recipe, size=count, labels=None) if count and count != recipe.size else recipe
+
+
+def _coordinates(w: Tensor, state: State) -> Tensor:
+    """Return the coordinates (n, r) of ``w`` made to fulfil what is known exactly.
+
+    Input j has no component along the exact direction of another one, and ``W offset = 1``.
+    """
+    exact, offset = (state.memory[name].to(w) for name in ("exact", "offset"))
+    inverse = torch.linalg.pinv(exact)
+    strange = torch.ones(len(w), exact.shape[1]).to(w)
+    strange[state.constants["owners"], torch.arange(exact.shape[1])] = 0
+    w = w - ((w @ exact) * strange) @ inverse
+    if len(offset):
+        free = offset - inverse.T @ (exact.T @ offset)
+        reach = free @ offset
+        if float(reach) > 1e-6 * float(offset @ offset):
+            w = w + (1 - w @ offset)[:, None] * free / reach
+    return w * state.memory["scale"]
+
+
+def _images(victim: Victim, coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+    return (coordinates @ known["rows"]).view(len(coordinates), *victim.shape)
+
+
+def _held(victim: Victim, layer: Layer, state: State) -> State:
+    """Return the state that holds the exact directions its inputs lead to; done when that is all of them."""
+    known = state.memory
+    with torch.no_grad():
+        w = _coordinates(state.variables["w"], state).double() / known["scale"]
+        points = torch.cat([w, _mixtures(w, state)])
+        found = certified(known["basis"], _highest(victim, layer, points * known["scale"], known))
+        if found.q.shape[1] < known["exact"].shape[1]:
+            return state
+        w, owners = _settled(w, points, found.owners)
+        labels = state.constants["labels"].clone()
+        exact = found.q * (w[owners] * found.q.T).sum(1).sign()
+    labels[owners] = _labels(reduced(victim, layer, known["before"], known["after"]), w, owners, exact, known)
+    constants = {**state.constants, "owners": owners, "labels": labels}
+    memory = {**known, "exact": exact}
+    state = replace(state, variables={"w": w.to(state.variables["w"])}, constants=constants, memory=memory)
+    if exact.shape[1] < len(known["scale"]) or len(w) != len(known["scale"]) or not len(known["offset"]):
+        w = _coordinates(state.variables["w"], state) / known["scale"]
+        return replace(state, variables={"w": w})
+    return _solved(victim, layer, state, found.residual)
+
+
+def _released(state: State) -> State:
+    """Return the state that holds no direction: together they contradict themselves."""
+    constants = {**state.constants, "owners": state.constants["owners"][:0]}
+    return replace(state, constants=constants, memory={**state.memory, "exact": state.memory["exact"][:, :0]})
+
+
+def _mixtures(w: Tensor, state: State) -> Tensor:
+    """Return random mixtures of the inputs that own no exact direction yet, where those are few: further guesses.
+
+    Affine ones: they lie where the missing inputs must lie, in the complement of all exact directions and where the
+    equation of the bias holds.
+    """
+    owners = state.constants["owners"]
+    free = [row for row in range(len(w)) if row not in set(owners.tolist())]
+    if 2 * len(free) > len(w) or len(free) < 2:
+        return w[:0]
+    draws = torch.randn(MIXTURES, len(free), generator=generator(state.step)).to(w)
+    return (draws + (1 - draws.sum(1, keepdim=True)) / len(free)) @ w[free]
+
+
+def _settled(w: Tensor, points: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``w`` (n, r) in which inputs without a direction become the mixtures that found one, and the owners."""
+    own = set(owners.tolist())
+    free = iter([row for row in range(len(w)) if row not in own])
+    w, settled = w.clone(), owners.clone()
+    for place, owner in enumerate(owners.tolist()):
+        if owner >= len(w):
+            settled[place] = next(free)
+            w[settled[place]] = points[owner]
+    return w, settled
+
+
+def _solved(victim: Victim, layer: Layer, state: State, residual: float) -> State:
+    """Return the state whose inputs follow from a complete set of exact directions, if they agree with it.
+
+    D = U Q diag(a) with D 1 = the change of the bias, and W is the inverse of Q diag(a).
+    """
+    known, q, owners = state.memory, state.memory["exact"], state.constants["owners"]
+    w = torch.empty_like(q)
+    w[owners] = torch.linalg.inv(q * torch.linalg.solve(q, known["offset"]))
+    solution = w * known["scale"]
+    active = _highest(victim, layer, solution[owners], known)
+    if agreement(known["basis"], q, active) < AGREEMENT:
+        return _released(state)
+    x = solution.to(state.variables["w"])
+    memory = {**known, "best.x": x, "best.loss": x.new_tensor(residual)}
+    terms = {**state.terms, "exact": float(len(w))}
+    return replace(state, variables={"w": w.to(x)}, memory=memory, loss=residual, terms=terms, done=True)
+
+
+def _labels(network: Reduced, w: Tensor, owners: Tensor, exact: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+    """Return (k,) labels of the owners of exact directions, by the class whose gradient their signals look like.
+
+    The signals of input i are the sum of -lr times its loss gradients at the layer's units over training. Through the
+    layer's weight they compare with the gradient of the loss by the input, for each class.
+    """
+    coordinates = (w * known["scale"])[owners].to(known["scale"]).requires_grad_()
+    signals = (exact.T @ known["basis"].T @ known["before"]).to(coordinates)
+    alike = []
+    for label in range(network.categories):
+        loss = training_loss(network.logits(network.theta0, coordinates), torch.full((len(owners),), label))
+        gradient = torch.autograd.grad(loss, coordinates)[0]
+        alike.append(-torch.cosine_similarity(signals, gradient, dim=1))
+    return torch.stack(alike).argmax(0).cpu()
+
+
+def _highest(victim: Victim, layer: Layer, coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+    """Return (n, width) each unit's higher pre-activation of those before and after training."""
+    name = layer.name("bias")
+    sides = ((known["before"], victim.theta0), (known["after"], victim.thetaf))
+    signals = []
+    for weight, side in sides:
+        bias = side.get(name, victim.buffers.get(name)) if layer.bias else None
+        signal = coordinates @ weight.T
+        signals.append(signal if bias is None else signal + bias.double())
+    return torch.maximum(*signals)
+
+
+def _influence(coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+    """Return (n,) norms of each input's share in the change of the layer, the sum of its gradients there."""
+    signals = known["basis"] @ torch.linalg.pinv((coordinates / known["scale"]).double())
+    lengths = torch.linalg.vector_norm(coordinates.double(), dim=1)
+    found: Tensor = torch.linalg.vector_norm(signals, dim=0) * lengths
+    return found.to(coordinates)
