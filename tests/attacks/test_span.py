@@ -14,7 +14,7 @@ from memaudit.attacks.span import Span
 from memaudit.attacks.subspace import first_layer
 from tests.conftest import trained
 
-RECIPE = Recipe(size=6, lr=0.05, batch_size=6, epochs=6)
+RECIPE = Recipe(size=6, lr=0.02, batch_size=6, epochs=6)
 
 
 def net(k: int = 3, bias: bool = True, d: int = 108) -> nn.Module:
@@ -52,7 +52,7 @@ def error(found: torch.Tensor, x: torch.Tensor) -> float:
 CASES = {
     "full batch": RECIPE,
     "batches, order unknown": dataclasses.replace(RECIPE, batch_size=2),
-    "momentum and decay": dataclasses.replace(RECIPE, momentum=0.9, weight_decay=5e-3, lr=0.01),
+    "momentum and decay": dataclasses.replace(RECIPE, momentum=0.9, weight_decay=5e-3, lr=0.004),
 }
 
 
