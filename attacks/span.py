@@ -1,6 +1,5 @@
 """SimuDy in the row space of the first layer's change: n by n unknowns, and exact where units are never active."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -14,7 +13,7 @@ from .certificate import AGREEMENT, agreement, certified
 from .descent import Evaluation, begin, best, descend, reconstruction
 from .distances import log_cosine
 from .dynamics import batch_plan, simulate
-from .features import invert
+from .features import features_of, invert
 from .labels import guess
 from .losses import training_loss
 from .optim import Adam, warmup_cosine
@@ -43,7 +42,8 @@ class Span:
         iterations: Length of the schedule, in updates of W.
         step_size: Adam step on W.
         alpha: Weight of the total variation of the images at the start; it falls linearly to zero.
-        beta: Weight of the mean squared excess of the images over the range of pixels.
+        beta: Weight of the mean squared excess of the images over the range of pixels, or of the negative share of
+            features that a ReLU made.
         epochs: Simulated epochs; 0 for as many as the recipe has.
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
@@ -85,9 +85,11 @@ class Span:
         labels, plan = guess(victim, recipe, gen), batch_plan(recipe, size, gen)
         start = self.init_scale * torch.randn(size, rank, generator=gen)
         constants = {"labels": labels, "plan": plan, "owners": torch.zeros(0, dtype=torch.long)}
+        usual = _inputs(victim, found.layer)
+        constants["positive"] = torch.tensor(bool((usual >= 0).all()))
         before, after = projected(victim, found.layer, found.rows)
         basis = (found.change @ found.rows.T) / found.values
-        scale = found.values / found.values.norm() * math.sqrt(found.rows.shape[1])
+        scale = found.values / found.values.norm() * torch.linalg.vector_norm(usual, dim=1).mean()
         offset = basis.new_zeros(0)
         if found.bias_change is not None:
             # D 1 = the change of the bias, and U diag(values) = D W diag(scale): hence W offset = 1.
@@ -116,7 +118,9 @@ class Span:
             final = simulate(network, recipe, coordinates, labels, plan, adjoint=ADJOINTS[self.adjoint])
             change = network.change(final)
             objective = log_cosine(change, network.delta)
-            if not layer.features:
+            if layer.features:
+                objective = objective + self.beta * _negative(coordinates @ known["rows"], state)
+            else:
                 x = _images(victim, coordinates, known)
                 objective = objective + weight * total_variation(x) + self.beta * box(x, victim.normalisation)
             cosine = cosine_distance(change, network.delta).detach()
@@ -146,6 +150,20 @@ class Span:
         """Return the recipe with as many samples as the change shows, whatever was guessed."""
         recipe = replace(recipe, epochs=self.epochs) if self.epochs else recipe
         return replace(recipe, size=count, labels=None) if count and count != recipe.size else recipe
+
+
+def _negative(features: Tensor, state: State) -> Tensor:
+    """Return the negative share of features that are never negative (after a ReLU), else zero (a scalar)."""
+    if not bool(state.constants["positive"]):
+        return features.new_zeros(())
+    return features.clamp(max=0).square().mean() / features.square().mean()
+
+
+def _inputs(victim: Victim, layer: Layer) -> Tensor:
+    """Return what the layer sees of eight images of white noise: how long its inputs are, and whether ever negative."""
+    noise = torch.randn(8, *victim.shape, generator=generator(0)).to(victim.like)
+    with torch.no_grad():
+        return features_of(victim, layer, noise).double()
 
 
 def _coordinates(w: Tensor, state: State) -> Tensor:
@@ -180,8 +198,8 @@ def _held(victim: Victim, layer: Layer, state: State) -> State:
         if found.q.shape[1] < known["exact"].shape[1]:
             return state
         w, owners = _settled(w, points, found.owners)
-        labels = state.constants["labels"].clone()
-        exact = found.q * (w[owners] * found.q.T).sum(1).sign()
+        labels, q = state.constants["labels"].clone(), found.q[:, : len(owners)]
+        exact = q * (w[owners] * q.T).sum(1).sign()
     labels[owners] = _labels(reduced(victim, layer, known["before"], known["after"]), w, owners, exact, known)
     constants = {**state.constants, "owners": owners, "labels": labels}
     memory = {**known, "exact": exact}
@@ -213,15 +231,21 @@ def _mixtures(w: Tensor, state: State) -> Tensor:
 
 
 def _settled(w: Tensor, points: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``w`` (n, r) in which inputs without a direction become the mixtures that found one, and the owners."""
+    """Return ``w`` (n, r) in which inputs without a direction become the mixtures that found one, and the owners.
+
+    At most n of them: mixtures may find more directions than there are inputs left, the surest of which come first.
+    """
     own = set(owners.tolist())
-    free = iter([row for row in range(len(w)) if row not in own])
-    w, settled = w.clone(), owners.clone()
-    for place, owner in enumerate(owners.tolist()):
+    free = [row for row in range(len(w)) if row not in own]
+    w, settled = w.clone(), []
+    for owner in owners.tolist():
         if owner >= len(w):
-            settled[place] = next(free)
-            w[settled[place]] = points[owner]
-    return w, settled
+            if not free:
+                break
+            w[free[0]] = points[owner]
+            owner = free.pop(0)
+        settled.append(owner)
+    return w, torch.tensor(settled, dtype=torch.long)
 
 
 def _solved(victim: Victim, layer: Layer, state: State, residual: float) -> State:
