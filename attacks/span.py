@@ -45,6 +45,7 @@ class Span:
         beta: Weight of the mean squared excess of the images over the range of pixels, or of the negative share of
             features that a ReLU made.
         epochs: Simulated epochs; 0 for as many as the recipe has.
+        coarse: Most simulated epochs in the first half of the schedule, at the same travel; 0 for no limit.
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
@@ -60,6 +61,7 @@ class Span:
     alpha: float = 1e-2
     beta: float = 0.1
     epochs: int = 0
+    coarse: int = 5
     certify: int = 25
     init_scale: float = 0.5
     warmup: int = 5
@@ -68,7 +70,7 @@ class Span:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "epochs", "certify", "warmup", "inversion", "tolerance"):
+        for name in ("alpha", "beta", "epochs", "coarse", "certify", "warmup", "inversion", "tolerance"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         for name in ("iterations", "step_size", "init_scale"):
@@ -105,11 +107,14 @@ class Span:
         """One update of W; now and then exact directions are looked for first."""
         layer = first_layer(victim)
         recipe = self._recipe(recipe, len(state.constants["labels"]))
+        coarse = self.coarse and state.step < self.iterations // 2 and self.coarse < recipe.epochs
+        recipe = _coarser(recipe, self.coarse) if coarse else recipe
         if self.certify and state.step and state.step % self.certify == 0:
             state = _held(victim, layer, state)
             if state.done:
                 return state
         known, labels, plan = state.memory, state.constants["labels"], state.constants["plan"]
+        plan = plan[: recipe.steps]
         network = reduced(victim, layer, known["before"], known["after"])
         weight = self.alpha * (1 - state.step / self.iterations)
 
@@ -129,7 +134,7 @@ class Span:
             return Evaluation(objective, cosine, coordinates, terms)
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor)
+        following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=not coarse)
         return _held(victim, layer, following) if following.done and self.certify else following
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
@@ -150,6 +155,12 @@ class Span:
         """Return the recipe with as many samples as the change shows, whatever was guessed."""
         recipe = replace(recipe, epochs=self.epochs) if self.epochs else recipe
         return replace(recipe, size=count, labels=None) if count and count != recipe.size else recipe
+
+
+def _coarser(recipe: Recipe, epochs: int) -> Recipe:
+    """Return a training of fewer epochs that travels as far."""
+    short = replace(recipe, epochs=epochs, warmup=min(recipe.warmup, epochs - 1))
+    return replace(short, lr=recipe.lr * recipe.travel / short.travel)
 
 
 def _negative(features: Tensor, state: State) -> Tensor:

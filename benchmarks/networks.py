@@ -11,6 +11,13 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Flatten(), *layers)
 
 
+def mlp_binary() -> nn.Module:
+    """The paper's binary MLP: d-1000-1000-1, one logit."""
+    network = mlp()
+    network[-1] = nn.Linear(1000, 1)
+    return network
+
+
 def shallow(width: int) -> nn.Module:
     """One hidden layer, d-width-10 on 3 x 32 x 32 images: the "2-layer MLP" of the paper's Table 1."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3072, width), nn.ReLU(), nn.Linear(width, 10))
@@ -21,6 +28,14 @@ def conv() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 64, 5, 2, 2), nn.ReLU(),
         nn.Conv2d(64, 128, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128 * 8 * 8, 10),
+    )  # fmt: skip
+
+
+def conv_wide() -> nn.Module:
+    """A strided conv net, 64-128-256 channels, and two linear layers, 1.4 M parameters."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(128, 256, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 256), nn.ReLU(), nn.Linear(256, 10),
     )  # fmt: skip
 
 
@@ -70,3 +85,29 @@ def fresh_head(network: nn.Module, name: str) -> nn.Module:
     with torch.no_grad():
         head.reset_parameters()
     return network
+
+
+def lenet() -> nn.Module:
+    """The network of DLG (Zhu et al., 2019): sigmoids, strides for pooling, all parameters uniform in -0.5 to 0.5."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 5, 2, 2), nn.Sigmoid(), nn.Conv2d(12, 12, 5, 2, 2), nn.Sigmoid(),
+        nn.Conv2d(12, 12, 5, 1, 2), nn.Sigmoid(), nn.Flatten(), nn.Linear(768, 10),
+    )  # fmt: skip
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    return network
+
+
+def convnet(width: int = 16, activation: type[nn.Module] = nn.ReLU) -> nn.Module:
+    """The eight-layer ConvNet of Geiping et al. (2020), a quarter as wide: batch norm, ReLU, two poolings."""
+    widths = [width * factor for factor in (1, 2, 2, 4, 4, 4, 4, 4)]
+    layers: list[nn.Module] = []
+    for number, (before, after) in enumerate(zip([3, *widths], widths, strict=False)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), activation()]
+        layers += [nn.MaxPool2d(3)] if number in (5, 7) else []
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(9 * widths[-1], 10))
+
+
+def convnet_sigmoid() -> nn.Module:
+    """``convnet`` with sigmoids, as Zhang et al. (2023) replace the activations of their victims."""
+    return convnet(activation=nn.Sigmoid)
