@@ -1,0 +1,173 @@
+"""SPEAR on a parameter change: exact training inputs of a first linear layer before ReLUs, without any simulation."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator
+from .certificate import AGREEMENT, ZERO, agreement, certified
+from .descent import reconstruction
+from .features import invert
+from .labels import guess
+from .reduced import projected
+from .subspace import Layer, first_layer, subspace
+
+STARTS = 128
+"""Proposals a step."""
+
+ROUNDS = 40
+"""Rounds of reweighted least squares that make a proposal sparse."""
+
+INDEPENDENT = 0.02
+"""A direction counts as new if at least this much of it lies outside the span of those already chosen."""
+
+
+@dataclass(frozen=True)
+class Spear:
+    """SPEAR (Dimitrov et al., NeurIPS 2024, sections 3 and 4), on the change of the parameters over a whole training.
+
+    The change of a first linear layer before ReLUs is ``D X`` with D (width, n) the summed signals, sparse because a
+    unit that is inactive for a sample has none from it. In an orthonormal basis U of its columns every column of D is
+    ``U q``; sparse ones are looked for from random rows of U by iteratively reweighted least squares (in place of the
+    paper's random subsets of rows, whose number grows as 2^n), refined on their zeros, and the sparsest independent n
+    are taken. They are right if the units with a signal are those that are active for the inputs that follow; else
+    the search goes on. Works for any number of steps and batches of SGD, with momentum and weight decay.
+
+    Attributes:
+        iterations: Most batches of proposals.
+        largest: Most training samples; with each one more, sparse directions are harder to find.
+        inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
+        tolerance: The attack counts as converged when its loss is at most this: 0 when a complete set of directions
+            agrees with the units that are active, else the share of those not found.
+    """
+
+    name: ClassVar[str] = "spear"
+    iterations: int = 40
+    largest: int = 24
+    inversion: int = 300
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.iterations <= 0 or self.largest <= 0:
+            raise ValueError("iterations and largest must be positive")
+        if self.inversion < 0 or self.tolerance < 0:
+            raise ValueError("inversion and tolerance must not be negative")
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Read the row space of the data. Raises :class:`.Unsupported` where it is not exact, or n is too large."""
+        found = subspace(victim, recipe)
+        if not found.count:
+            raise Unsupported(
+                "the weights are rounded so coarsely that the number of training samples does not show exactly.",
+                "span needs no exact rank.",
+            )
+        if found.count > self.largest:
+            raise Unsupported(
+                f"the change shows {found.count} training samples, more than the {self.largest} that sparse directions "
+                "are looked for.",
+                "span takes more; spear.largest raises the limit.",
+            )
+        if found.bias_change is None:
+            raise Unsupported(
+                f"{found.layer.path} has no trained bias, which is what tells how strong each sample is.",
+                "span finds the strength by simulation.",
+            )
+        basis = (found.change @ found.rows.T) / found.values
+        before, after = projected(victim, found.layer, found.rows)
+        offset = torch.linalg.lstsq(basis, found.bias_change[:, None]).solution[:, 0]
+        memory = {
+            "rows": found.rows, "values": found.values, "basis": basis, "before": before, "after": after,
+            "offset": offset,
+        }  # fmt: skip
+        recipe = recipe if found.count == recipe.size else replace(recipe, size=found.count, labels=None)
+        constants = {"seed": torch.tensor(seed), "labels": guess(victim, recipe, generator(seed))}
+        return State(0, {"q": basis.new_zeros(len(found.values), 0)}, constants, memory)
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """One batch of proposals, added to the sparsest independent directions so far."""
+        basis, seed = state.memory["basis"], int(state.constants["seed"])
+        gen = generator(seed * 100_003 + state.step)
+        with torch.no_grad():
+            q = _chosen(basis, torch.cat([state.variables["q"], _proposals(basis, gen)], 1))
+            if q.shape[1]:
+                guided = certified(basis, _highest(victim, state, _inputs(state, q))).q
+                q = _chosen(basis, torch.cat([q, guided], 1))
+            count, wanted = q.shape[1], basis.shape[1]
+            right = count == wanted and agreement(basis, q, _highest(victim, state, _inputs(state, q))) >= AGREEMENT
+        loss = 0.0 if right else max(1 - count / wanted, 1 / wanted)
+        step = state.step + 1
+        terms = {"directions": float(count)}
+        return State(step, {"q": q}, state.constants, state.memory, loss, terms, right or step >= self.iterations)
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the inputs of a complete set of directions; without one, those of the directions found."""
+        layer, q = first_layer(victim), state.variables["q"]
+        inputs = _inputs(state, q).to(victim.like)
+        signals = state.memory["basis"] @ q
+        influence = torch.linalg.vector_norm(signals, dim=0).to(inputs) * torch.linalg.vector_norm(inputs, dim=1)
+        if layer.features:
+            x = invert(victim, layer, inputs, generator(0), self.inversion)
+        else:
+            x = inputs.view(len(inputs), *victim.shape)
+        return reconstruction(victim, x, state.constants["labels"][: len(x)], influence, state.loss)
+
+
+def _proposals(basis: Tensor, gen: torch.Generator) -> Tensor:
+    """Return (r, p) sparse directions from random starts: unit vectors q with many zeros in ``basis q``.
+
+    Minimises the sum of ``|u q|^p`` over the rows u with p = 1/2 by reweighted least squares (Chartrand and Yin, 2008),
+    with the smoothing shrunk in every round; each round is one step of inverse iteration.
+    """
+    width, rank = basis.shape
+    live = basis[torch.linalg.vector_norm(basis, dim=1) > 1e-6 * float(basis.norm()) / math.sqrt(width)]
+    rows = torch.randint(len(live), (STARTS,), generator=gen).to(live.device)
+    q = normalize(live[rows] + 0.3 * live[rows.flip(0)], dim=1)
+    ridge = 1e-9 * torch.eye(rank).to(live)
+    smoothing = (q @ live.T).abs().median(1, keepdim=True).values
+    for _ in range(ROUNDS):
+        weights = ((q @ live.T).square() + smoothing.square()).pow(-0.75)
+        weights = weights / weights.mean(1, keepdim=True)
+        gram = torch.einsum("pw,wi,wj->pij", weights, live, live) + ridge
+        q = normalize(torch.linalg.solve(gram, q[:, :, None])[:, :, 0], dim=1)
+        smoothing = smoothing * 0.8
+    return q.T
+
+
+def _chosen(basis: Tensor, q: Tensor) -> Tensor:
+    """Return (r, k <= r) the sparsest independent directions, each the null vector of the rows that it makes zero."""
+    signals = (basis @ q).abs()
+    zeros = signals < ZERO * signals.amax(0)
+    counts = zeros.sum(0)
+    enough = counts > 1.1 * basis.shape[1]
+    kept: list[Tensor] = []
+    span = basis.new_zeros(basis.shape[1], 0)
+    for place in counts.argsort(descending=True, stable=True).tolist():
+        if not enough[place] or len(kept) == basis.shape[1]:
+            continue
+        rest = q[:, place] - span @ (span.T @ q[:, place])
+        if float(torch.linalg.vector_norm(rest)) < INDEPENDENT:
+            continue
+        rows = basis[zeros[:, place]]
+        kept.append(torch.linalg.eigh(rows.T @ rows).eigenvectors[:, 0])
+        span = torch.linalg.qr(torch.stack(kept, 1)).Q
+    return torch.stack(kept, 1) if kept else q[:, :0]
+
+
+def _inputs(state: State, q: Tensor) -> Tensor:
+    """Return (k, d) inputs: ``D = U Q diag(a)`` with ``D 1`` the change of the bias, and the inputs its inverse."""
+    known = state.memory
+    amounts = torch.linalg.lstsq(q, known["offset"][:, None]).solution[:, 0]
+    inputs: Tensor = (torch.linalg.pinv(q * amounts) * known["values"]) @ known["rows"]
+    return inputs
+
+
+def _highest(victim: Victim, state: State, inputs: Tensor) -> Tensor:
+    """Return (k, width) each unit's higher pre-activation of those before and after training."""
+    layer: Layer = first_layer(victim)
+    name, coordinates = layer.name("bias"), inputs @ state.memory["rows"].T
+    sides = ((state.memory["before"], victim.theta0), (state.memory["after"], victim.thetaf))
+    return torch.maximum(*[coordinates @ weight.T + side[name].double() for weight, side in sides])

@@ -1,0 +1,68 @@
+"""SPEAR on parameter changes: exact inputs, or a loud refusal."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from memaudit.attacks.base import Unsupported
+from memaudit.attacks.spear import Spear
+from tests.attacks.test_span import RECIPE, error, net, victim_of
+
+CASES = {
+    "full batch": RECIPE,
+    "batches": dataclasses.replace(RECIPE, batch_size=2),
+    "momentum and decay": dataclasses.replace(RECIPE, momentum=0.9, weight_decay=5e-3, lr=0.004),
+    "one step": dataclasses.replace(RECIPE, epochs=1),
+}
+
+
+def run(victim, recipe, **options):
+    attack = Spear(**options)
+    state = attack.init(victim, recipe, 0)
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+    return attack.finish(victim, recipe, state), state
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_inputs_are_exact(name):
+    victim, x = victim_of(CASES[name], net())
+    found, state = run(victim, CASES[name])
+    assert found.loss == 0
+    assert state.terms["directions"] == 6
+    assert error(found.images, x) < 1e-3
+    assert bool((found.influence > 0).all())
+
+
+def test_the_number_of_samples_is_read_off():
+    victim, x = victim_of(RECIPE, net())
+    found, _ = run(victim, dataclasses.replace(RECIPE, size=3, batch_size=3))
+    assert error(found.images, x) < 1e-3
+
+
+def test_a_random_low_rank_change_yields_nothing():
+    victim, _ = victim_of(RECIPE, net())
+    gen = torch.Generator().manual_seed(1)
+    noise = torch.randn(300, 6, generator=gen) @ torch.randn(6, 108, generator=gen) * 1e-2
+    fake = {**victim.thetaf, "1.weight": victim.theta0["1.weight"] + noise}
+    found, _ = run(dataclasses.replace(victim, thetaf=fake), RECIPE, iterations=3)
+    assert found.loss > 0
+    assert torch.isfinite(found.images).all()
+
+
+def test_adam_too_many_samples_and_no_bias_are_refused():
+    victim, _ = victim_of(RECIPE, net())
+    with pytest.raises(Unsupported, match="full rank"):
+        Spear().init(victim, dataclasses.replace(RECIPE, optimizer="adamw"), 0)
+    with pytest.raises(Unsupported, match="shows 6 training samples, more than the 5"):
+        Spear(largest=5).init(victim, RECIPE, 0)
+    victim, _ = victim_of(RECIPE, net(bias=False))
+    with pytest.raises(Unsupported, match="no trained bias"):
+        Spear().init(victim, RECIPE, 0)
+
+
+@pytest.mark.parametrize("option", ["iterations", "largest"])
+def test_options_are_checked(option):
+    with pytest.raises(ValueError, match="positive"):
+        Spear(**{option: 0})
