@@ -25,7 +25,7 @@ def smooth_backward(alpha: float) -> Activation:
 
     def activation(x: Tensor) -> Tensor:
         smooth = softplus(x, beta=alpha, threshold=30.0)
-        return torch.relu(x).detach() + smooth - smooth.detach()
+        return torch.relu(x).detach() + (smooth - smooth.detach())
 
     return activation
 

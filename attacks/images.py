@@ -6,11 +6,17 @@ in feature visualisation; Olah et al., 2017): a sum over scales, and colours alo
 that natural images have (Ohta et al., 1980).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from .base import Normalisation
+from .generator import generate, generator_variables
+
+PLAIN = Normalisation()
+"""Network inputs that are pixels as they are."""
 
 SMALLEST = 4
 """Height and width in pixels below which no coarser scale is added."""
@@ -22,12 +28,12 @@ OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
 """Those axes in RGB, not normalised."""
 
 
-def pixel_variables(noise: Tensor) -> dict[str, Tensor]:
+def pixel_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
     """Return images (n, c, h, w) as their own and only variable."""
     return {"x": noise}
 
 
-def pyramid_variables(noise: Tensor) -> dict[str, Tensor]:
+def pyramid_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
     """Return one variable a scale for images (n, c, h, w): the finest is ``noise``, the others are zero."""
     n, c, h, w = noise.shape
     variables = {"scale1": noise}
@@ -39,12 +45,14 @@ def pyramid_variables(noise: Tensor) -> dict[str, Tensor]:
 
 
 def compose(variables: Mapping[str, Tensor]) -> Tensor:
-    """Return the images (n, c, h, w) that variables of either kind stand for; linear and differentiable.
+    """Return the images (n, c, h, w) that variables of any kind stand for; differentiable, linear but for a generator.
 
     Variables of other names are left alone.
     """
     if "x" in variables:
         return variables["x"]
+    if "generator.z" in variables:
+        return generate(variables)
     finest = variables["scale1"]
     total = finest
     for name, value in variables.items():
@@ -63,5 +71,9 @@ def _colours(like: Tensor) -> Tensor:
     return colours
 
 
-PARAMETRISATIONS = {"pyramid": pyramid_variables, "pixels": pixel_variables}
-"""How the first variables are made from noise, by the name that an attack's ``parametrisation`` option takes."""
+PARAMETRISATIONS: dict[str, Callable[[Tensor, Normalisation], dict[str, Tensor]]] = {
+    "pyramid": pyramid_variables,
+    "pixels": pixel_variables,
+    "generator": generator_variables,
+}
+"""How the first variables are made from noise and the normalisation, by the name of an attack's ``parametrisation``."""

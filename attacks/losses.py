@@ -18,6 +18,13 @@ def training_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits[:, 0], positive.to(logits))
 
 
+def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (b,) losses whose mean is :func:`training_loss`; ``labels`` are (b,) class indices."""
+    if logits.shape[1] > 1:
+        return cross_entropy(logits, labels, reduction="none")
+    return binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits), reduction="none")
+
+
 def signs(labels: Tensor, like: Tensor) -> Tensor:
     """Return (n,) numbers -1 and 1 for binary labels 0 and 1, with the dtype and device of ``like``."""
     return 2 * labels.to(like) - 1

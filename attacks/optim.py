@@ -104,6 +104,34 @@ class Momentum:
         return moved, moments
 
 
+@dataclass(frozen=True)
+class Split:
+    """One optimiser a variable.
+
+    Attributes:
+        rules: By the name of the variable.
+    """
+
+    rules: Mapping[str, Rule]
+
+    def start(self, variables: Named) -> dict[str, Tensor]:
+        """As :meth:`Rule.start`."""
+        parts = [self.rules[name].start({name: x}) for name, x in variables.items()]
+        return {name: moment for part in parts for name, moment in part.items()}
+
+    def update(
+        self, variables: Named, grads: Named, memory: Named, step: int, factor: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As :meth:`Rule.update`."""
+        moved: dict[str, Tensor] = {}
+        moments: dict[str, Tensor] = {}
+        for name, x in variables.items():
+            after, moment = self.rules[name].update({name: x}, grads, memory, step, factor)
+            moved |= after
+            moments |= moment
+        return moved, moments
+
+
 def warmup_cosine(step: int, total: int, warmup: int) -> float:
     """Return the schedule value in [0, 1]: a linear rise over ``warmup`` steps times one half cosine over ``total``."""
     return min(1.0, (step + 1) / max(warmup, 1)) * 0.5 * (1 + math.cos(math.pi * min(step / max(total, 1), 1.0)))

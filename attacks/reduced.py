@@ -38,7 +38,7 @@ class Reduced(Victim):
 
 
 def projected(victim: Victim, layer: Layer, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the layer's weight (width, r), float64, before and after training in the coordinates of ``rows`` (r, d)."""
+    """Return the layer's weight (width, r), float64, before and after training, for inputs in ``rows`` (r, d)."""
     name = layer.name("weight")
     before, after = (side[name].double() @ rows.T.double() for side in (victim.theta0, victim.thetaf))
     return before, after

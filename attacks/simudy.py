@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .adjoints import ADJOINTS, choose
-from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator
 from .distances import DISTANCES, euclidean, running_error
 from .dynamics import batch_plan, chain, gradient, influence, simulate
 from .images import PARAMETRISATIONS, compose
@@ -59,7 +59,8 @@ class SimuDy:
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
             long as the real one.
-        parametrisation: ``pyramid`` (scales and opponent colours) or ``pixels``; see :mod:`memaudit.attacks.images`.
+        parametrisation: ``pyramid`` (scales and opponent colours), ``pixels`` or ``generator``; see
+            :mod:`memaudit.attacks.images`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
         adjoint: ``full``, ``stepwise``, or ``auto`` (full where its predicted memory is within half of the device's).
@@ -70,7 +71,7 @@ class SimuDy:
     name: ClassVar[str] = "simudy"
     iterations: int = 200
     step_size: float = 0.4
-    alpha: float = 3e-2
+    alpha: float = 0.1
     beta: float = 1.0
     gamma: float = 0.02
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
@@ -79,7 +80,7 @@ class SimuDy:
     epochs: int = 0
     relabel: int = 4
     fit_lr: bool = False
-    parametrisation: Literal["pyramid", "pixels"] = "pyramid"
+    parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
     init_scale: float = 0.1
     warmup: int = 5
     adjoint: Literal["auto", "full", "stepwise"] = "auto"
@@ -96,16 +97,11 @@ class SimuDy:
             raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images, labels and batches (Algorithm 1, lines 1-3). Raises :class:`Unsupported` for one logit."""
-        if victim.classes < 2:
-            raise Unsupported(
-                "simudy needs a classifier with at least two logits; this network has one.",
-                "Binary classifiers with a single logit are not supported yet.",
-            )
+        """Draw images, labels and batches (Algorithm 1, lines 1-3)."""
         recipe = self._simulated(recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
-        variables = PARAMETRISATIONS[self.parametrisation](noise)
+        variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
         x = compose(variables)
         labels = guess(victim, recipe, gen)
         plan = batch_plan(recipe, recipe.size, gen)
@@ -123,7 +119,7 @@ class SimuDy:
         recipe = self._smoothed(self._simulated(recipe), state)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = compose(variables)
-        choice = one_hot(state.constants["labels"], victim.classes).to(x)
+        choice = one_hot(state.constants["labels"], victim.categories).to(x)
         relabels = recipe.labels is None and self._relabels(state.step)
         choice.requires_grad_(relabels)
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))

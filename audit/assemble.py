@@ -3,24 +3,29 @@
 import dataclasses
 import platform
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from .. import __version__
-from ..attacks.base import Attack, Reconstruction
+from ..attacks.base import Reconstruction
 from . import match as matching
 from .checkpoint import Checkpoint
+from .consensus import CHANCE, CONFIDENT, MARGIN, Consensus, consensus
 from .data.base import TrainingSet
-from .drive import Outcome
+from .drive import Outcome, Run
 from .evidence import save_picture
 from .gate import Gate, judge
 from .infer import Candidate, at_edge
+from .leaderboard import ORDER, leaderboard, per_image, ranking, recovered_by_any
 from .report import (
+    Agreement,
     Architecture,
     AttackResult,
     AuditReport,
@@ -29,9 +34,9 @@ from .report import (
     Fact,
     Images,
     Inputs,
-    LeaderboardRow,
     Match,
     Metrics,
+    PlanStep,
     Recipe,
     Scores,
     SearchPoint,
@@ -64,35 +69,117 @@ REASONS = {
 }
 
 
-def attack_result(scene: "Scene", attack: Attack, outcome: Outcome | None, reason: str, folder: Path) -> AttackResult:
-    """Match one attack's reconstructions with the training set, save the pictures, and describe the outcome."""
-    options = dataclasses.asdict(attack)
-    if outcome is None or outcome.reconstruction is None:
-        return AttackResult(
-            name=attack.name, status="unsupported", reason=reason, options=options, loss=None, iterations=0,
-            seconds=0.0, peak_memory_bytes=0,
-        )  # fmt: skip
-    found = outcome.reconstruction
-    pictures = [save_picture(image, folder, f"{attack.name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    idle = _idle(scene, found)
-    matches, metrics = _matches(scene, found, idle, pictures, folder) if outcome.steps else ([], None)
-    status: Status = outcome.status
-    if status == "stalled" and scene.request.max_iterations is not None:
-        status = "budget_spent"
+def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
+    """Match reconstructions with the training set, save the pictures, and describe what came out.
+
+    Args:
+        scene: What is known of the victim; its images are what reconstructions are compared with.
+        runs: Of every attack one for each seed.
+        folder: The run folder.
+
+    Returns:
+        One result for each run, attack by attack, and after several seeds of an attack that which they agree on. An
+        attack that refuses the victim gives one result, whatever the number of seeds.
+    """
+    by: dict[str, list[Run]] = {}
+    for run in runs:
+        by.setdefault(run.attack.name, []).append(run)
+    return [result for same in by.values() for result in _results(scene, same, folder)]
+
+
+def _results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
+    """Describe the runs of one attack."""
+    results = [_run_result(scene, run, run.outcome, folder) for run in runs if run.outcome]
+    seeds, images = agreeing(runs)
+    if len(images) > 1:
+        results.append(_consensus_result(scene, results, seeds, consensus(images), folder))
+    return results or [_refused(runs[0])]
+
+
+def agreeing(runs: Sequence[Run]) -> tuple[list[int], list[Reconstruction]]:
+    """Return seeds and reconstructions for a consensus: what converged where several did, else all but diverged."""
+    tried = [(run.outcome.status, run.seed, run.outcome.reconstruction) for run in runs if run.outcome]
+    usable = [(status, seed, found) for status, seed, found in tried if found and status != "diverged"]
+    converged = [(status, seed, found) for status, seed, found in usable if status == "converged"]
+    chosen = converged if len(converged) > 1 else usable
+    return [seed for _, seed, _ in chosen], [found for *_, found in chosen]
+
+
+def _refused(run: Run) -> AttackResult:
     return AttackResult(
-        name=attack.name,
+        name=run.attack.name, seed=run.seed, status="unsupported", reason=run.reason,
+        options=dataclasses.asdict(run.attack), loss=None, iterations=0, seconds=0.0, peak_memory_bytes=0,
+    )  # fmt: skip
+
+
+def _run_result(scene: "Scene", run: Run, outcome: Outcome, folder: Path) -> AttackResult:
+    found, status = outcome.reconstruction, _status(scene, outcome)
+    result = AttackResult(
+        name=run.attack.name,
+        seed=run.seed,
         status=status,
         reason=REASONS[status],
-        options=options,
-        loss=found.loss,
+        options=dataclasses.asdict(run.attack),
+        loss=None,
         iterations=outcome.steps,
         seconds=outcome.seconds,
         peak_memory_bytes=outcome.peak_bytes,
-        metrics=metrics,
-        matches=matches,
-        reconstructions=_dummies(found, idle, pictures),
         curve=_thin(outcome.curve),
     )
+    if found is None:
+        return result
+    return result.model_copy(update=_evidence(scene, found, folder, f"{run.attack.name}/seed-{run.seed}"))
+
+
+def _status(scene: "Scene", outcome: Outcome) -> Status:
+    spent = outcome.status == "stalled" and scene.request.max_iterations is not None
+    return "budget_spent" if spent else outcome.status
+
+
+def _consensus_result(
+    scene: "Scene", results: Sequence[AttackResult], seeds: Sequence[int], found: Consensus, folder: Path
+) -> AttackResult:
+    """Describe a consensus: it took the time of all seeds, and ended no better than the worst of those in it."""
+    name, members = results[0].name, [result for result in results if result.seed in seeds]
+    evidence = _evidence(scene, found.reconstruction, folder, f"{name}/consensus", found.confidence)
+    return AttackResult(
+        name=name,
+        kind="consensus",
+        status=max((member.status for member in members), key=ORDER.__getitem__),
+        options={},
+        iterations=sum(result.iterations for result in results),
+        seconds=sum(result.seconds for result in results),
+        peak_memory_bytes=max(result.peak_memory_bytes for result in results),
+        agreement=_agreement(found, seeds, evidence["reconstructions"]),
+        **evidence,
+    )
+
+
+def _agreement(found: Consensus, seeds: Sequence[int], dummies: Sequence[Dummy]) -> Agreement:
+    kept = torch.tensor([not dummy.insignificant for dummy in dummies])
+    criterion = f"a mean SSIM between the seeds of at least {CONFIDENT}"
+    if found.chance is not None:
+        criterion += f", {MARGIN} above {CHANCE:.0%} of what images of two seeds give that do not belong together"
+    return Agreement(
+        seeds=list(seeds),
+        reference=seeds[found.reference],
+        criterion=criterion,
+        confidence_mean=float(found.confidence[kept].mean()),
+        confidence_max=float(found.confidence[kept].max()),
+        confident=int(found.confident[kept].sum()),
+        chance=found.chance,
+    )
+
+
+def _evidence(
+    scene: "Scene", found: Reconstruction, folder: Path, name: str, confidence: Tensor | None = None
+) -> dict[str, Any]:
+    """Return those fields of a result that come from its images."""
+    pictures = [save_picture(image, folder, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
+    idle = _idle(scene, found)
+    matches, metrics = _matches(scene, found, idle, pictures, folder)
+    dummies = _dummies(found, idle, pictures, confidence)
+    return {"loss": found.loss, "metrics": metrics, "matches": matches, "reconstructions": dummies}
 
 
 def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
@@ -112,11 +199,14 @@ def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
     return idle
 
 
-def _dummies(found: Reconstruction, idle: Tensor, pictures: Sequence[str]) -> list[Dummy]:
-    rows = zip(found.labels.tolist(), found.influence.tolist(), pictures, idle.tolist(), strict=True)
+def _dummies(
+    found: Reconstruction, idle: Tensor, pictures: Sequence[str], confidence: Tensor | None = None
+) -> list[Dummy]:
+    sure = [None] * len(pictures) if confidence is None else confidence.tolist()
+    rows = zip(found.labels.tolist(), found.influence.tolist(), pictures, idle.tolist(), sure, strict=True)
     return [
-        Dummy(dummy=i, label=int(y), influence=c, picture=p, insignificant=small)
-        for i, (y, c, p, small) in enumerate(rows)
+        Dummy(dummy=i, label=int(y), influence=c, picture=p, insignificant=small, confidence=trust)
+        for i, (y, c, p, small, trust) in enumerate(rows)
     ]
 
 
@@ -157,23 +247,39 @@ def _class_name(data: TrainingSet, label: int) -> str:
 
 def _metrics(matches: Sequence[Match], count: int, null: Any, method: str) -> Metrics:
     ssim = [match.scores.ssim for match in matches]
+    paper = [match.scores.ssim_paper for match in matches]
     recovered = sum(match.recovered for match in matches)
     criterion = f"SSIM of at least {matching.RECOVERED_SSIM}"
+    control: dict[str, Any] = {}
     if null is not None:
         criterion += f" and above {matching.NULL_QUANTILE:.0%} of {len(null)} matches with held-out images"
+        control = {
+            "control_pairs": len(null),
+            "control_recovered": int((null >= matching.RECOVERED_SSIM).sum()),
+            "control_ssim_mean": float(null.mean()),
+            "control_ssim_max": float(null.max()),
+        }
     return Metrics(
         images=count,
+        pairs=len(matches),
         matching=method,
         criterion=criterion,
         ssim_mean=statistics.fmean(ssim),
         ssim_max=max(ssim),
-        ssim_paper_mean=statistics.fmean(match.scores.ssim_paper for match in matches),
+        ssim_paper_mean=statistics.fmean(paper),
+        ssim_paper_max=max(paper),
         psnr_mean=statistics.fmean(match.scores.psnr for match in matches),
         recovered=recovered,
         recovered_fraction=recovered / count,
-        control_ssim_mean=None if null is None else float(null.mean()),
-        control_ssim_max=None if null is None else float(null.max()),
+        recovered_interval=interval(recovered, count),
+        **control,
     )
+
+
+def interval(found: int, count: int) -> tuple[float, float]:
+    """Return the Clopper-Pearson 95 % interval of a share."""
+    ends = binomtest(found, count).proportion_ci(0.95, "exact")
+    return float(ends.low), float(ends.high)
 
 
 def _thin(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
@@ -182,43 +288,31 @@ def _thin(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
     return [*kept, curve[-1]] if curve and kept[-1] != curve[-1] else kept  # type: ignore[return-value]
 
 
-def leaderboard(attacks: Sequence[AttackResult]) -> list[LeaderboardRow]:
-    """Rank attacks by mean SSIM (best first); those without one by loss, behind."""
-
-    def rank(attack: AttackResult) -> tuple[float, float]:
-        ssim = attack.metrics.ssim_mean if attack.metrics else float("-inf")
-        return -ssim, float("inf") if attack.loss is None else attack.loss
-
-    return [
-        LeaderboardRow(
-            rank=place,
-            attack=attack.name,
-            status=attack.status,
-            ssim_mean=attack.metrics.ssim_mean if attack.metrics else None,
-            ssim_max=attack.metrics.ssim_max if attack.metrics else None,
-            recovered=attack.metrics.recovered if attack.metrics else None,
-            loss=attack.loss,
-            seconds=attack.seconds,
-        )
-        for place, attack in enumerate(sorted(attacks, key=rank), 1)
-    ]
-
-
-def report(scene: "Scene", learned: "Learned", attacks: Sequence[AttackResult], gates: Sequence[Gate]) -> AuditReport:
+def report(
+    scene: "Scene",
+    learned: "Learned",
+    attacks: Sequence[AttackResult],
+    gates: Sequence[Gate],
+    plan: Sequence[PlanStep] = (),
+) -> AuditReport:
     """Put the parts together and judge them."""
     recipe = Recipe(**_settled(learned.facts, attacks))
     return AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=scene.request.command(),
         seed=scene.request.seed,
-        verdict=judge(attacks, gates),
+        verdict=judge(attacks, gates, plan),
         inputs=_inputs(scene),
         architecture=_architecture(scene),
         recipe=recipe,
         delta=scene.delta,
         search=search_points(learned),
+        plan=list(plan),
         attacks=list(attacks),
+        ranking=ranking(attacks),
         leaderboard=leaderboard(attacks),
+        per_image=per_image(attacks),
+        recovered_by_any=recovered_by_any(attacks),
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
@@ -296,17 +390,7 @@ def _architecture(scene: "Scene") -> Architecture:
 def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Sequence[AttackResult]) -> list[str]:
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
-    if scene.data is None:
-        said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
-    elif scene.control is not None and len(scene.control.images) < len(scene.data.images):
-        said.append("There are fewer held-out images than training images, so similarity by chance is underestimated.")
-    elif scene.control is None:
-        said.append(
-            "No held-out images were given (--control), so similarity by chance was not measured and 'recovered' means "
-            f"SSIM of at least {matching.RECOVERED_SSIM} alone."
-        )
-    if any(found is not None and found.resized for found in (scene.data, scene.control)):
-        said.append("Some images were resized to the network's input size before they were compared.")
+    said += _compared(scene, attacks)
     if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
         said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
     if recipe.lr.source == "assumed":
@@ -316,15 +400,54 @@ def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Seq
             f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
             "they compare."
         )
-    said += [warning for attack in attacks if (warning := too_small(attack, scene))]
+    tried = [attack for attack in attacks if attack.kind == "run" and attack.loss is not None]
+    closest = min(tried, key=lambda attack: attack.loss or 0.0, default=None)
+    if closest is not None and (warning := too_small(closest, scene)):
+        said.append(warning)
     said += [
         f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
         for fact in scene.architecture.assumed
         if fact in ASSUMED
     ]
-    for attack in attacks:
-        if attack.reason:
-            said.append(f"Attack {attack.name} ended as {attack.status}: {attack.reason}.".replace("..", "."))
+    return said + _endings(attacks)
+
+
+def _compared(scene: "Scene", attacks: Sequence[AttackResult]) -> list[str]:
+    """Say what the comparison with training and held-out images cannot tell."""
+    data, control, said = scene.data, scene.control, []
+    if data is None:
+        said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
+    elif control is None:
+        said.append(
+            "No held-out images were given (--control), so similarity by chance was not measured and 'recovered' means "
+            f"SSIM of at least {matching.RECOVERED_SSIM} alone."
+        )
+    elif len(control.images) < len(data.images):
+        said.append("There are fewer held-out images than training images, so similarity by chance is underestimated.")
+    measured = [attack.metrics for attack in attacks if attack.metrics]
+    if len(measured) > 1 and control is not None:
+        said.append(
+            f"Each of {len(measured)} results was held against chance by itself: an image that only one of them "
+            "recovers is weaker evidence than one that several do."
+        )
+    if alarms := max((found.control_recovered or 0 for found in measured), default=0):
+        said.append(
+            f"Negative control: up to {alarms} held-out images reach SSIM {matching.RECOVERED_SSIM} too, so that "
+            "similarity alone is no proof here; see the p-values."
+        )
+    if any(found is not None and found.resized for found in (data, control)):
+        said.append("Some images were resized to the network's input size before they were compared.")
+    return said
+
+
+def _endings(attacks: Sequence[AttackResult]) -> list[str]:
+    """Say which attacks did not converge and why, those with several seeds once for each way to end."""
+    runs = Counter(attack.name for attack in attacks if attack.kind == "run")
+    ends = Counter((attack.name, attack.status, attack.reason) for attack in attacks if attack.reason)
+    said = []
+    for (name, status, reason), count in ends.items():
+        seeds = f" with {count} of {runs[name]} seeds" if runs[name] > 1 else ""
+        said.append(f"Attack {name} ended as {status}{seeds}: {reason}.".replace("..", "."))
     return said
 
 

@@ -91,7 +91,17 @@ BatchNorm = Annotated[
 ]
 Attacks = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Attack to run, repeatable; see memaudit plugins. [default: simudy]"),
+    typer.Option(
+        metavar="NAME|all",
+        help="Attack to run, repeatable, or all that apply; see memaudit plugins. "
+        "[default: chosen from what the change shows]",
+    ),
+]
+Searcher = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Attack whose first steps compare candidates; see memaudit plugins. [default: simudy]"
+    ),
 ]
 Set = Annotated[
     list[str] | None,
@@ -157,6 +167,9 @@ def scan(
         Literal["hungarian", "greedy"], typer.Option(help="Pair by hungarian, or greedy as the SimuDy authors do.")
     ] = "hungarian",
     seed: Seed = 0,
+    restarts: Annotated[
+        int, typer.Option(metavar="R", help="Run each attack with R seeds, and compare what they find.")
+    ] = 1,
     max_time: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
     ] = None,
@@ -182,9 +195,10 @@ def scan(
         before=before, after=after, data=data, control=control, model=model, image_size=image_size,
         normalise=normalise, recipe=recipe, size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr,
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
-        schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ["simudy"]),
-        options=tuple(set_ or ()), matching=matching, seed=seed, max_time=max_time, max_iterations=max_iterations,
-        device=device, out=out, outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()),
+        schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
+        options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
+        max_iterations=max_iterations, device=device, out=out, outputs=parse_outputs(output or ()),
+        fail_if=tuple(fail_if or ()),
     )  # fmt: skip
     from .pipeline import scan as run
 
@@ -221,7 +235,7 @@ def infer(
     warmup: Warmup = None,
     clip: Clip = None,
     batch_norm: BatchNorm = None,
-    attack: Attacks = None,
+    attack: Searcher = None,
     set_: Set = None,
     seed: Seed = 0,
     max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the search.")] = None,
@@ -247,7 +261,7 @@ def infer(
         before=before, after=after, data=data, model=model, image_size=image_size, normalise=normalise, recipe=recipe,
         size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr, batch_size=batch_size, epochs=epochs,
         momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule, warmup=warmup, clip=clip,
-        batch_norm=batch_norm, attacks=tuple(attack or ["simudy"]), options=tuple(set_ or ()), seed=seed,
+        batch_norm=batch_norm, attacks=tuple(attack or ()), options=tuple(set_ or ()), seed=seed,
         max_time=max_time, device=device, out=out,
     )  # fmt: skip
     with Screen(make_console(), -1 if quiet else verbose) as screen:
@@ -371,7 +385,7 @@ def gate(
     found = load(report)
     attacks = [*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)]
     texts = fail_if or [result.expression for result in found.verdict.gates]
-    verdict = judge(found.attacks, [parse(text, attacks) for text in texts])
+    verdict = judge(found.attacks, [parse(text, attacks) for text in texts], found.plan)
     console = make_console()
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")

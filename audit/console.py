@@ -3,10 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,9 +15,10 @@ from rich.table import Table
 
 from .. import MemauditError
 from .events import Event
+from .report import titles
 
 if TYPE_CHECKING:
-    from .report import AuditReport
+    from .report import AuditReport, LeaderboardRow
 
 PLAIN_WIDTH = 160
 """Columns where there is no terminal: names in tables are not cut short."""
@@ -25,10 +26,15 @@ PLAIN_WIDTH = 160
 PLAIN_SECONDS = 10.0
 """Without a terminal, one line of progress is printed in this many seconds."""
 
+MOST_ROWS = 15
+"""Rows of the leaderboard that are printed; the report has them all."""
+
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 TITLES = {
     "load": "Reading",
     "search": "Searching",
+    "plan": "Timing",
+    "skip": "Left out",
     "attack": "Attacking",
     "finish": "Measuring",
     "match": "Matching",
@@ -80,6 +86,10 @@ class Screen:
         """Draw one event."""
         if event.stage == "warning":
             self.console.print(f"[yellow]warning:[/] {escape(event.message)}")
+        elif event.plan:
+            self._stop()
+            if self.verbosity >= 0:
+                print_plan(self.console, event.plan)
         elif event.step:
             self._advance(event)
         elif event.stage == "done":
@@ -136,6 +146,44 @@ def _shown(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name in ("loss", "change_ratio")}
 
 
+def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:
+    """Print what will run and what will not, as :class:`memaudit.audit.report.PlanStep` dumps it."""
+    running, limited = [step for step in plan if step["runs"]], any(step["share"] is not None for step in plan)
+    total = sum(step["seconds"] or 0.0 for step in running)
+    title = f"Plan: {len(running)} of {len(plan)} attacks, up to {duration(total)}" if running else "Plan: nothing runs"
+    table = Table(title=title, title_justify="left")
+    table.add_column("attack", no_wrap=True)
+    table.add_column("runs")
+    for column in ("time", "memory", *(["share"] if limited else [])):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("why")
+    for step in [*running, *(step for step in plan if not step["runs"])]:
+        why = step["reason"] + (f"; starts from {step['start_from']}" if step["start_from"] else "")
+        numbers = [duration(step["seconds"]), size(step["peak_memory_bytes"])]
+        numbers += [duration(step["share"])] if limited else []
+        row = (step["attack"], "yes" if step["runs"] else "no", *numbers, why)
+        table.add_row(*map(escape, row), style="" if step["runs"] else "dim")
+    console.print(table, soft_wrap=False)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in the unit that suits it."""
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return "< 1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def size(number: int | None) -> str:
+    """Return a count of bytes in the unit that suits it."""
+    if number is None:
+        return "-"
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
 def print_error(console: Console, error: MemauditError) -> None:
     """Print an error as one sentence and its hint."""
     hint = f" {escape(error.hint)}" if error.hint else ""
@@ -143,18 +191,38 @@ def print_error(console: Console, error: MemauditError) -> None:
 
 
 def print_summary(console: Console, report: "AuditReport") -> None:
-    """Print the leaderboard and the verdict."""
-    table = Table(title=f"{escape(report.architecture.name)}, learning rate {_fact(report)}", title_justify="left")
-    for column in ("attack", "status", "mean SSIM", "best SSIM", "recovered", "loss", "seconds"):
-        table.add_column(column, justify="left" if column in ("attack", "status") else "right")
-    for row in report.leaderboard:
-        metrics = next((attack.metrics for attack in report.attacks if attack.name == row.attack), None)
-        total = f" of {metrics.images}" if metrics else ""
-        numbers = (_number(row.ssim_mean), _number(row.ssim_max), f"{_number(row.recovered)}{total}", _number(row.loss))
-        table.add_row(escape(row.attack), row.status, *numbers, f"{row.seconds:.0f}")
-    console.print(table)
+    """Print the leaderboard, its rule and the verdict."""
+    title = f"{escape(report.architecture.name)}, learning rate {_fact(report)}"
+    table = Table(title=title, title_justify="left")
+    shown = [
+        column for column in COLUMNS if console.width >= column.width and any(map(column.text, report.leaderboard))
+    ]
+    table.add_column("attack")
+    table.add_column("ended", no_wrap=True)
+    for column in shown:
+        table.add_column(column.name, justify="right", no_wrap=True)
+    names = titles(report.attacks)
+    for row in report.leaderboard[:MOST_ROWS]:
+        texts = [column.text(row) or "-" for column in shown]
+        table.add_row(escape(names.get(row.key, row.attack)), row.status.replace("_", " "), *texts)
+    console.print(table, soft_wrap=False)
+    if (more := len(report.leaderboard) - MOST_ROWS) > 0:
+        console.print(f"{more} more in the report.")
+    if len(report.leaderboard) > 1:
+        rule = report.ranking.partition(". ")[0].removesuffix(".")
+        console.print(f"[dim]Order: {escape(rule[:1].lower() + rule[1:])}.[/]")
+        if report.recovered_by_any is not None and report.inputs.data:
+            console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
     verdict = report.verdict
     console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}[/] {escape(verdict.summary)}")
+
+
+def _recovered(row: "LeaderboardRow") -> str:
+    if row.recovered is None:
+        return ""
+    share = row.recovered_interval
+    interval = f" ({share[0] * 100:.0f}-{share[1] * 100:.0f} %)" if share else ""
+    return f"{row.recovered} of {row.images}{interval}" if row.images else str(row.recovered)
 
 
 def _fact(report: "AuditReport") -> str:
@@ -162,10 +230,30 @@ def _fact(report: "AuditReport") -> str:
     return f"{_number(fact.value) if isinstance(fact.value, float | int) else 'unknown'} ({fact.source})"
 
 
-def _number(value: float | int | None) -> str:
+def _number(value: float | None) -> str:
     if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
+        return ""
+    return f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
+
+
+class Column(NamedTuple):
+    """One column of the leaderboard; left out where it says nothing, or the screen is narrower than ``width``."""
+
+    name: str
+    text: Callable[["LeaderboardRow"], str]
+    width: int = 0
+
+
+COLUMNS = (
+    Column("SSIM", lambda row: _number(row.ssim_mean)),
+    Column("best", lambda row: _number(row.ssim_max)),
+    Column("PSNR", lambda row: "" if row.psnr_mean is None else f"{row.psnr_mean:.1f}", 120),
+    Column("recovered", _recovered),
+    Column("confidence", lambda row: _number(row.confidence_mean)),
+    Column("loss", lambda row: _number(row.loss)),
+    Column("time", lambda row: duration(row.seconds)),
+    Column("memory", lambda row: size(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
+)
 
 
 def relative(path: Path) -> str:

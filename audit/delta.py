@@ -222,7 +222,7 @@ def _size(found: Readings) -> Fact | None:
         words.append("the bias change does not fit in, so that images may depend on each other and there may be more")
     if not rank.flat:
         words.append("what follows is not quite flat: an image with almost no gradient may hide there")
-    if rank.count == architecture.classes - 1:
+    if rank.count == architecture.categories - 1:
         sure = min(sure, 0.8)
         words.append("with no nonlinearity between the layers more images would show the same rank, classes - 1")
     return Fact(
@@ -243,7 +243,7 @@ def _classes(found: Readings) -> Fact | None:
         (s for s in reversed(found.parameters) if s.status == "moved" and s.before.shape == (classes,)),
         next((s for s in reversed(found.parameters) if s.status == "moved" and _is_head(s, classes)), None),
     )
-    if head is None or classes < 2:
+    if head is None:
         return None
     change, start = head.change, head.before.double()
     decay = found.decay.factor - 1 if found.decay else 0.0
@@ -251,16 +251,24 @@ def _classes(found: Readings) -> Fact | None:
     if head.before.ndim == 2:
         change, start = change.sum(1), start.sum(1)
         floor *= head.before.shape[1] ** 0.5
+    if classes == 1:  # the logit of class 1, which the samples of class 0 push down
+        change, start = torch.cat([-change, change]), torch.cat([-start, start])
     rose = (change > floor) & (change - decay * start > floor)
     present = [int(index) for index in rose.nonzero().flatten()]
     if not present:
         return None
-    rest = float(change.sum().abs() / change.abs().sum())
     what = "bias" if head.before.ndim == 1 else "summed weights"
-    words = (
-        f"the {what} of {len(present)} of {classes} classes rose in {head.name}, and under softmax cross-entropy a "
-        f"class without a sample only falls; others may be present too; the changes sum to {rest:.1e} of their size"
-    )
+    if classes == 1:
+        words = (
+            f"the {what} of the one logit {'rose' if present == [1] else 'fell'} in {head.name}, as under the logistic "
+            f"loss only samples of class {present[0]} make it; the other class may be present too"
+        )
+    else:
+        rest = float(change.sum().abs() / change.abs().sum())
+        words = (
+            f"the {what} of {len(present)} of {classes} classes rose in {head.name}, and under softmax cross-entropy a "
+            f"class without a sample only falls; others may be present too; the changes sum to {rest:.1e} of their size"
+        )
     return Fact(value=present, source="inferred", confidence=0.95, evidence=words)
 
 
@@ -312,7 +320,7 @@ def _linearity(found: Readings) -> Fact | None:
 def _cosines(subject: Victim, count: int) -> list[float]:
     draw = generator(0)
     x = torch.randn(count, *subject.shape, generator=draw).to(subject.like)
-    labels = torch.randint(subject.classes, (count,), generator=draw)
+    labels = torch.randint(subject.categories, (count,), generator=draw)
     sides = tuple(subject.theta0.values()), tuple(subject.thetaf[name] for name in subject.theta0)
     found = []
     for row in range(count):

@@ -52,7 +52,7 @@ class Outcome:
         peak_bytes: Largest memory peak of any session.
         curve: (step, loss) pairs.
         state: The last finite state.
-        reconstruction: Read off that state; ``None`` where it was not asked for.
+        reconstruction: Read off that state; ``None`` where it was not asked for or no step was taken.
     """
 
     status: Status
@@ -62,6 +62,23 @@ class Outcome:
     curve: tuple[tuple[int, float], ...]
     state: State
     reconstruction: Reconstruction | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attack with one seed, and what it came to.
+
+    Attributes:
+        attack: The stepper.
+        seed: What seeded its draws.
+        outcome: ``None`` where it cannot treat this victim.
+        reason: Why it cannot, else empty.
+    """
+
+    attack: Attack
+    seed: int
+    outcome: Outcome | None
+    reason: str = ""
 
 
 @dataclass
@@ -144,9 +161,10 @@ def drive(
             save()
             raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
         save()
-    if finish:
+    reconstruction = None
+    if finish and session.state.step:
         listener(Event("finish", f"influence of each image of {attack.name}"))
-    reconstruction = attack.finish(victim, recipe, session.state) if finish else None
+        reconstruction = attack.finish(victim, recipe, session.state)
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
     status = _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
@@ -162,10 +180,16 @@ def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | 
 
 
 def _taken_over(state: State, start: State) -> State:
-    """Return a fresh state with what another one has learned; what both do not have stays fresh."""
-    variables = {name: start.variables.get(name, value) for name, value in state.variables.items()}
+    """Return a fresh state with what another one has learned; what both do not have, in one shape, stays fresh."""
+    variables = {**state.variables, **{name: start.variables[name] for name in shared(state, start)}}
     labels = {name: value for name, value in start.constants.items() if name.endswith("labels")}
     return replace(state, variables=variables, constants={**state.constants, **labels})
+
+
+def shared(state: State, start: State) -> set[str]:
+    """Return the variables that one state can take over from another: those of the same name and shape."""
+    shapes = {name: value.shape for name, value in start.variables.items()}
+    return {name for name, value in state.variables.items() if shapes.get(name) == value.shape}
 
 
 def _loop(

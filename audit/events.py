@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -9,12 +10,13 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        stage: ``load``, ``search``, ``attack``, ``finish``, ``match``, ``report``, ``linearity``, ``done`` or
-            ``warning``.
+        stage: ``load``, ``search``, ``plan``, ``attack``, ``skip``, ``finish``, ``match``, ``report``, ``linearity``,
+            ``done`` or ``warning``.
         message: What is worked on, or the warning, in words.
         step: Steps done so far; 0 at the start of a stage.
         total: Steps of the whole; 0 where unknown.
         values: Numbers worth showing, such as the current loss.
+        plan: What will run and what will not, as :class:`memaudit.audit.report.PlanStep` dumps it.
     """
 
     stage: str
@@ -22,6 +24,7 @@ class Event:
     step: int = 0
     total: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    plan: tuple[Mapping[str, Any], ...] = ()
 
 
 Listener = Callable[[Event], None]

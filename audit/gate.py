@@ -2,12 +2,12 @@
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import MemauditError
 from .plugins import nearest
-from .report import AttackResult, Decision, GateResult, Metrics, Verdict
+from .report import Agreement, AttackResult, Decision, GateResult, Key, PlanStep, Verdict, titles
 
 METRICS = {
     "ssim_mean": "mean SSIM",
@@ -16,8 +16,14 @@ METRICS = {
     "psnr_mean": "mean PSNR in decibel",
     "recovered": "number of recovered images",
     "recovered_fraction": "share of recovered images",
+    "confidence_mean": "mean confidence",
+    "confidence_max": "best confidence",
+    "confident": "number of images that the seeds agree on",
 }
 """Every metric that a gate may name."""
+
+DATALESS = METRICS.keys() & Agreement.model_fields
+"""Those that need no training data, but an attack with several seeds."""
 
 DEFAULT = "recovered>0"
 """The gate where none is given: one recovered training image is a leak."""
@@ -73,49 +79,93 @@ def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
     return Gate(attack, metric, form["op"], value, text.strip())
 
 
-def judge(attacks: Sequence[AttackResult], gates: Sequence[Gate]) -> Verdict:
-    """Decide: any gate that trips fails the audit; a gate without the evidence to clear it leaves it inconclusive."""
-    results = [_decide(gate, attacks) for gate in gates or [parse(DEFAULT)]]
+def judge(attacks: Sequence[AttackResult], gates: Sequence[Gate], plan: Sequence[PlanStep] = ()) -> Verdict:
+    """Decide: any gate that trips fails the audit; a gate without the evidence to clear it leaves it inconclusive.
+
+    Args:
+        attacks: Every result. Any one trips a gate; one that converged clears it, but for its own attack only.
+        gates: :data:`DEFAULT` where none is given.
+        plan: Tells which attacks were left out: from them nothing follows.
+    """
+    results = [_decide(gate, attacks, plan) for gate in gates or [parse(DEFAULT)]]
     worst = next((s for s in ("fail", "inconclusive") if any(r.status == s for r in results)), "pass")
     reasons = [result.reason for result in results if result.status == worst]
     return Verdict(status=worst, summary=" ".join(reasons), gates=results)
 
 
-def _decide(gate: Gate, attacks: Sequence[AttackResult]) -> GateResult:
+def _decide(gate: Gate, attacks: Sequence[AttackResult], plan: Sequence[PlanStep]) -> GateResult:
     chosen = [attack for attack in attacks if gate.attack in (None, attack.name)]
-    measured = [(attack, attack.metrics) for attack in chosen if attack.metrics]
-    tripped = [pair for pair in measured if gate.holds(getattr(pair[1], gate.metric))]
+    left_out = [step for step in plan if not step.runs and gate.attack in (None, step.attack)]
+    measured = [attack for attack in chosen if _value(gate.metric, attack) is not None]
+    tripped = [attack for attack in measured if gate.holds(_value(gate.metric, attack) or 0)]
     if tripped:
-        return _result(gate, "fail", _said(gate.metric, tripped))
+        return _result(gate, "fail", _said(gate, tripped, titles(attacks)))
     if not measured:
         where = f"attack {gate.attack}" if gate.attack else "any attack"
-        return _result(gate, "inconclusive", f"{gate.metric} was not measured for {where}{_why(chosen)}.")
-    if not any(attack.status == "converged" for attack, _ in measured):
-        states = ", ".join(f"{attack.name} {attack.status}" for attack, _ in measured)
+        return _result(
+            gate, "inconclusive", f"{gate.metric} was not measured for {where}{_why(gate, chosen, left_out)}."
+        )
+    converged = [attack for attack in measured if attack.status == "converged"]
+    if not converged:
+        states = ", ".join(f"{name} {ends}" for name, ends in _ends(measured).items())
         return _result(
             gate, "inconclusive", f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
         )
-    unclear = ", ".join(f"{attack.name} ({attack.status})" for attack in chosen if attack.status != "converged")
-    rest = f" Nothing follows from {unclear}." if unclear else ""
-    return _result(gate, "pass", _said(gate.metric, measured) + rest)
+    clear = {attack.name for attack in converged}
+    unclear = _ends([attack for attack in chosen if attack.name not in clear])
+    unclear |= {step.attack: "left out" for step in left_out if step.attack not in unclear}
+    rest = ", ".join(f"{name} ({ends})" for name, ends in unclear.items())
+    return _result(
+        gate, "pass", _said(gate, converged, titles(attacks)) + (f" Nothing follows from {rest}." if rest else "")
+    )
 
 
-def _said(metric: str, measured: Sequence[tuple[AttackResult, Metrics]]) -> str:
-    """Say what attacks reached, in one sentence."""
-
-    def reached(found: Metrics) -> str:
-        if metric.startswith("recovered"):
-            return f"recovered {found.recovered or 'none'} of {found.images} training images"
-        return f"reached a {METRICS[metric]} of {getattr(found, metric):.3g}"
-
-    return ", ".join(f"{attack.name} {reached(found)}" for attack, found in measured) + "."
+def _value(metric: str, attack: AttackResult) -> float | None:
+    part = attack.agreement if metric in DATALESS else attack.metrics
+    return None if part is None else float(getattr(part, metric))
 
 
-def _why(chosen: Sequence[AttackResult]) -> str:
+def _ends(attacks: Sequence[AttackResult]) -> dict[str, str]:
+    """Return for each attack how its results ended."""
+    ends: dict[str, dict[str, None]] = {}
+    for attack in attacks:
+        ends.setdefault(attack.name, {})[attack.status] = None
+    return {name: " and ".join(found) for name, found in ends.items()}
+
+
+def _said(gate: Gate, attacks: Sequence[AttackResult], names: Mapping[Key, str]) -> str:
+    """Say in one sentence what each attack reached: the result that comes nearest to the gate, or passes it most."""
+    sign = -1.0 if gate.op.startswith("<") else 1.0
+    by: dict[str, list[AttackResult]] = {}
+    for attack in attacks:
+        by.setdefault(attack.name, []).append(attack)
+    said: dict[str, list[str]] = {}
+    for name, results in by.items():
+        values = [sign * (_value(gate.metric, result) or 0) for result in results]
+        telling = results[values.index(max(values))]
+        who = name if len(results) > 1 and len(set(values)) == 1 else names[telling.key]
+        said.setdefault(_reached(gate.metric, telling), []).append(who)
+    return "; ".join(f"{', '.join(who)} {reached}" for reached, who in said.items()) + "."
+
+
+def _reached(metric: str, attack: AttackResult) -> str:
+    if attack.metrics and metric.startswith("recovered"):
+        return f"recovered {attack.metrics.recovered or 'none'} of {attack.metrics.images} training images"
+    if attack.agreement and metric == "confident":
+        agreed = attack.agreement.confident or "none"
+        return f"shows {agreed} of {len(attack.reconstructions)} images alike with {len(attack.agreement.seeds)} seeds"
+    return f"reached a {METRICS[metric]} of {_value(metric, attack):.3g}"
+
+
+def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep]) -> str:
     if not chosen:
-        return " (it was not run)"
-    if all(attack.status in ("diverged", "unsupported") for attack in chosen):
-        return f" ({', '.join(f'{attack.name} {attack.status}' for attack in chosen)})"
+        return (
+            f" (it was left out: {left_out[0].reason.rstrip('.')})" if gate.attack and left_out else " (it was not run)"
+        )
+    if all(attack.status in ("diverged", "unsupported") or not attack.iterations for attack in chosen):
+        return f" ({', '.join(f'{name} {ends}' for name, ends in _ends(chosen).items())})"
+    if gate.metric in DATALESS:
+        return " (no attack came to an end with several seeds; pass --restarts)"
     return " (no training data were given to match against; pass --data)"
 
 

@@ -197,7 +197,7 @@ class Search:
             finish=False,
             start=start.state if start else None,
         )
-        found = _candidate(recipe, rung, len(self.tried), outcome, self.victim.classes)
+        found = _candidate(recipe, rung, len(self.tried), outcome, self.victim.categories)
         self.tried.append(found)
         return found
 

@@ -67,7 +67,7 @@ def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
     started = time.monotonic()
     check(request)
     with pipeline.exact_numerics():
-        attacks = build(request.attacks, request.options, request.max_iterations)
+        attacks = build(request.attacks or (pipeline.SEARCHER,), request.options, request.max_iterations)
         scene = pipeline.load(request, listener)
         deadline = started + request.max_time if request.max_time else math.inf
         learned = pipeline.learn(scene, attacks, Store(pipeline.run_folder(scene)), deadline, listener, ALLOWANCE)

@@ -91,7 +91,8 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         console.print(
             f"[bold]architecture[/] {escape(architecture['name'])}, match {architecture['score']:.0%}, ", end=""
         )
-        console.print(f"{architecture['classes']} classes, images {shape}{guess}")
+        count = architecture["classes"]
+        console.print(f"{'one logit' if count == 1 else f'{count} classes'}, images {shape}{guess}")
     if "tensors" in found:
         console.print(f"{found['moved']} of {len(found['tensors'])} tensors moved")
         console.print(_tensor_table(found["tensors"]))

@@ -206,10 +206,10 @@ def _samples(
             "on the true labels.",
             "Give one sub-folder a class, or a file with an array 'labels'.",
         )
-    if highest >= architecture.classes:
+    if highest >= architecture.categories:
         raise DataError(
             f"{str(request.data)!r} has a label {highest}, and {architecture.name} has classes 0 to "
-            f"{architecture.classes - 1}.",
+            f"{architecture.categories - 1}.",
             "Give the images that this network is trained on.",
         )
     return data.images[:size], labels

@@ -5,7 +5,7 @@ only a slice of the pairs.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,17 @@ MAX_PSNR = 100.0
 """dB; stands for the infinite PSNR of identical images."""
 
 _CHUNK = 2**18  # Elements of one slice of pairs: 2 MB of float64, so that the filters work in the cache.
+
+
+class _Windowed(NamedTuple):
+    """Images with the mean and variance in each window."""
+
+    images: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def part(self, which: slice) -> "_Windowed":
+        return _Windowed(*(values[which] for values in self))
 
 
 def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode) -> Tensor:
@@ -45,20 +56,39 @@ def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode) -> Tensor:
     taps = _window(mode, min(truth.shape[-2:]))
     if mode == "audit":
         truth, guess = _pixels(truth), _pixels(guess)
-    means, variances = _moments(guess, taps)
+    windowed = _windowed(guess, taps)
     area = len(taps) ** 2
     unbiased = area / max(area - 1, 1) if mode == "paper" else 1.0
 
     def score(image: Tensor, part: slice) -> Tensor:
         span = float(image.max() - image.min()) or 1.0 if mode == "paper" else 1.0
-        c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-        mean, variance = _moments(image, taps)
-        covariance = _smooth(image * guess[part], taps) - mean * means[part]
-        luminance = (2 * mean * means[part] + c1) / (mean.square() + means[part].square() + c1)
-        structure = (2 * unbiased * covariance + c2) / (unbiased * (variance + variances[part]) + c2)
-        return (luminance * structure).mean((1, 2, 3)).nan_to_num(-1.0, -1.0, -1.0)
+        return _similarity(_windowed(image, taps), windowed.part(part), taps, span, unbiased)
 
     return _pairwise(truth, guess, score)
+
+
+def ssim_pairs(one: Tensor, two: Tensor) -> Tensor:
+    """Return the audit-mode SSIM of each image of ``one`` with the image at the same place of ``two``.
+
+    Args:
+        one: (n, c, h, w) pixels.
+        two: As ``one``; audit-mode SSIM does not depend on their order.
+
+    Returns:
+        (n,) float64 in [-1, 1].
+
+    Raises:
+        ValueError: The two sets have different shapes.
+    """
+    if one.shape != two.shape:
+        raise ValueError(f"images of shape {tuple(one.shape)} compared with {tuple(two.shape)}")
+    one, two = (_pixels(images) for images in _comparable(one, two))
+    taps = _window("audit", min(one.shape[-2:]))
+    step, scores = max(_CHUNK // one.shape[1:].numel(), 1), [one.new_empty(0)]
+    for start in range(0, len(one), step):
+        a, b = (_windowed(images[start : start + step], taps) for images in (one, two))
+        scores.append(_similarity(a, b, taps))
+    return torch.cat(scores)
 
 
 def mse_matrix(truth: Tensor, guess: Tensor) -> Tensor:
@@ -115,10 +145,18 @@ def _window(mode: Mode, side: int) -> list[float]:
     return [float(weight) for weight in weights / weights.sum()]
 
 
-def _moments(images: Tensor, taps: list[float]) -> tuple[Tensor, Tensor]:
-    """Mean and variance in each window."""
+def _windowed(images: Tensor, taps: list[float]) -> _Windowed:
     mean = _smooth(images, taps)
-    return mean, _smooth(images.square(), taps) - mean.square()
+    return _Windowed(images, mean, _smooth(images.square(), taps) - mean.square())
+
+
+def _similarity(one: _Windowed, two: _Windowed, taps: list[float], span: float = 1.0, unbiased: float = 1.0) -> Tensor:
+    """SSIM of images at the same place (n,); a single image is compared with each of the others."""
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    covariance = _smooth(one.images * two.images, taps) - one.mean * two.mean
+    luminance = (2 * one.mean * two.mean + c1) / (one.mean.square() + two.mean.square() + c1)
+    structure = (2 * unbiased * covariance + c2) / (unbiased * (one.variance + two.variance) + c2)
+    return (luminance * structure).mean((1, 2, 3)).nan_to_num(-1.0, -1.0, -1.0)
 
 
 def _smooth(images: Tensor, taps: list[float]) -> Tensor:

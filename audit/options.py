@@ -31,12 +31,20 @@ def build(names: Sequence[str], settings: Sequence[str], max_iterations: int | N
     """
     chosen = {name: _parse(name, settings) for name in names}
     for setting in settings:
-        attack = setting.partition("=")[0].partition(".")[0]
-        if attack not in chosen:
+        if (attack := attack_of(setting)) not in chosen:
             raise OptionError(
                 f"--set {setting} is for attack '{attack}', which is not run.", f"Running: {', '.join(chosen)}."
             )
     return [_construct(name, options, max_iterations) for name, options in chosen.items()]
+
+
+def attack_of(setting: str) -> str:
+    """Return the attack that ``ATTACK.OPTION=VALUE`` is for. Raises :class:`OptionError` for any other form."""
+    path, equals, _ = setting.partition("=")
+    attack, dot, _ = path.strip().partition(".")
+    if not (equals and dot):
+        raise OptionError(f"--set {setting} cannot be parsed.", "Write it as ATTACK.OPTION=VALUE.")
+    return attack
 
 
 def fields(name: str) -> list[tuple[str, str, Any]]:
@@ -54,12 +62,10 @@ def _parse(name: str, settings: Sequence[str]) -> dict[str, Any]:
     types = {field: hint for field, hint in typing.get_type_hints(_type(name)).items() if field in _names(name)}
     options: dict[str, Any] = {}
     for setting in settings:
-        path, equals, text = setting.partition("=")
-        attack, dot, option = path.strip().partition(".")
-        if not (equals and dot):
-            raise OptionError(f"--set {setting} cannot be parsed.", "Write it as ATTACK.OPTION=VALUE.")
-        if attack != name:
+        if attack_of(setting) != name:
             continue
+        path, _, text = setting.partition("=")
+        option = path.strip().partition(".")[2]
         if option not in types:
             raise OptionError(
                 f"--set {setting}: attack '{name}' has no option '{option}'.", plugins.nearest(option, list(types))

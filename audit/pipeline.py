@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,12 +20,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
 from ..attacks.dynamics import gradient
-from . import assemble, gate, plugins
+from . import assemble, gate, planner, plugins
 from .artefacts import read_artefacts
+from .campaign import Campaign, Place
 from .checkpoint import CheckpointPair, read_pair
 from .data.base import TrainingSet, open_source
 from .delta import masked, read_delta
-from .drive import Budget, Outcome, drive, job_parts
+from .drive import Run, job_parts
 from .events import Event, Listener, silence
 from .evidence import prune
 from .families.base import Architecture, detect
@@ -36,8 +37,9 @@ from .match import check_held_out
 from .options import GROUP as ATTACKS
 from .options import build
 from .outputs import Output, check_outputs, write_outputs
+from .planner import Choice
 from .recipe import ASSUMED_LR, Known, check, decay_of, known, normalisation, pick_device, shapes, shrink
-from .report import AuditReport, Delta, Fact
+from .report import AuditReport, Delta, Fact, PlanStep
 from .request import ScanRequest
 from .store import Job, Store, key
 
@@ -46,6 +48,10 @@ __all__ = ["ScanRequest", "scan"]
 
 SURE = 0.9
 """An optimiser that was read off the change with less confidence is tried beside the other kind."""
+
+
+SEARCHER = "simudy"
+"""The attack whose first steps compare candidate recipes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,17 +92,26 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
 
 def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     started = time.monotonic()
-    attacks = build(request.attacks, request.options, request.max_iterations)
     gates = [gate.parse(text, list(plugins.available(ATTACKS))) for text in request.fail_if]
+    candidates = planner.candidates(request, gates)
     outputs = check_outputs(request.outputs)
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
     _warn(scene, listener)
-    learned = learn(scene, attacks, store, _deadline(request, started, ALLOWANCE), listener)
+    learned = learn(scene, _searchers(scene, candidates), store, _deadline(request, started, ALLOWANCE), listener)
     deadline = _deadline(request, started)
-    results = [(attack, *_attack(scene, attack, learned.recipe, store, deadline, listener)) for attack in attacks]
-    return _conclude(scene, learned, results, gates, outputs, store, listener)
+    runs, plan = _attack(scene, candidates, learned.recipe, store, deadline, listener)
+    return _conclude(scene, learned, plan, runs, gates, outputs, store, listener)
+
+
+def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
+    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where nothing will run."""
+    request = scene.request
+    if planner.lost(scene.delta) and not any(choice.asked for choice in candidates):
+        return []
+    named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
+    return named or build([SEARCHER], [], request.max_iterations)
 
 
 @contextlib.contextmanager
@@ -167,14 +182,14 @@ def _deadline(request: ScanRequest, started: float, share: float = 1.0) -> float
     return started + share * request.max_time if request.max_time else math.inf
 
 
-def _job(scene: Scene, store: Store, seed: int) -> Callable[..., Job]:
+def _job(scene: Scene, store: Store) -> Place:
     """Return where the state of an attack on a recipe belongs: keyed by everything that its result depends on."""
     victim = scene.victim
     scale = (victim.normalisation.mean, victim.normalisation.std)
     network = [_digests(scene), behaviour(victim), victim.shape, scale]
     machine = [__version__, torch.__version__, str(victim.like.device), torch.get_num_threads()]
 
-    def job(attack: Attack, recipe: Recipe, *more: str) -> Job:
+    def job(attack: Attack, recipe: Recipe, *more: str, seed: int = scene.request.seed) -> Job:
         parts = job_parts(attack, recipe, seed)
         return store.job(key(network, machine, plugins.origin(ATTACKS, attack.name), parts, *more))
 
@@ -213,7 +228,7 @@ def learn(
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
     listener(Event("search", "recipe"))
-    job = _job(scene, store, scene.request.seed)
+    job = _job(scene, store)
     tried: tuple[Candidate, ...] = ()
     for attack in attacks:
         state = Search(attack, scene.victim, known.recipe, scene.request.seed, job, allowance, deadline, listener)
@@ -226,7 +241,7 @@ def learn(
             return _learned(scene, chosen, tried)
         break
     listener(Event("warning", f"No learning rate could be found; {ASSUMED_LR} is assumed (--lr)."))
-    why = "the search found none in its time"
+    why = "the search found none in its time" if attacks else "a change that is rounding does not tell it"
     lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
     return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
 
@@ -298,33 +313,32 @@ def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
 
 
 def _attack(
-    scene: Scene, attack: Attack, recipe: Recipe, store: Store, deadline: float, listener: Listener
-) -> tuple[Outcome | None, str]:
-    """Return the outcome, or ``None`` and the reason why the attack cannot treat this victim."""
-    listener(Event("attack", attack.name))
-    seed = scene.request.seed
-    job = _job(scene, store, seed)(attack, recipe)
-    try:
-        outcome = drive(
-            attack, scene.victim, recipe, seed, job=job, budget=Budget(deadline=deadline), listener=listener
-        )
-    except Unsupported as error:
-        return None, str(error)
-    return outcome, ""
+    scene: Scene, candidates: Sequence[Choice], recipe: Recipe, store: Store, deadline: float, listener: Listener
+) -> tuple[list[Run], list[PlanStep]]:
+    """Choose what runs, tell, and run it."""
+    request, victim = scene.request, scene.victim
+    campaign = Campaign(request, victim, recipe, _job(scene, store), deadline, listener)
+    sight = planner.look(victim, recipe, scene.known.facts, scene.delta)
+    plan = campaign.measure(planner.choose(candidates, request, sight))
+    told = tuple(choice.step().model_dump(mode="json") for choice in plan)
+    listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
+    runs, plan = campaign.carry_out(plan)
+    return runs, [choice.step() for choice in plan]
 
 
 def _conclude(
     scene: Scene,
     learned: Learned,
-    results: Sequence[tuple[Attack, Outcome | None, str]],
+    plan: Sequence[PlanStep],
+    runs: Sequence[Run],
     gates: Sequence[Gate],
     outputs: Sequence[Output],
     store: Store,
     listener: Listener,
 ) -> AuditReport:
     listener(Event("match", "reconstructions"))
-    attacks = [assemble.attack_result(scene, *result, store.folder) for result in results]
-    report = assemble.report(scene, learned, attacks, gates)
+    attacks = assemble.attack_results(scene, runs, store.folder)
+    report = assemble.report(scene, learned, attacks, gates, plan)
     for path in write_outputs(report, store.folder, outputs):
         listener(Event("report", str(path)))
     prune(store.folder, report.pictures())

@@ -62,7 +62,7 @@ REPORTED = frozenset(Reported.model_fields)
 LIMITS: dict[str, tuple[float, float | None]] = {
     "size": (1, 10**6), "batch_size": (1, 10**9), "epochs": (1, 10**6), "lr": (0, None), "momentum": (0, 1),
     "weight_decay": (0, None), "warmup": (0, 10**6), "clip": (0, None), "max_time": (0, None),
-    "max_iterations": (1, None), "image_size": (1, 10**5), "seed": (0, 2**63),
+    "max_iterations": (1, None), "image_size": (1, 10**5), "seed": (0, 2**63 - 100), "restarts": (1, 100),
 }  # fmt: skip
 """Least value (not itself allowed for a learning rate or a time) and the first too large one."""
 
@@ -277,7 +277,7 @@ def _size(
         return Fact(value=len(data.images), source="given", option="--size", evidence="the number of images in --data")
     if "size" in read:
         return read["size"].model_copy(update={"option": "--size"})
-    size = min(2 * architecture.classes, 32)
+    size = min(2 * architecture.categories, 32)
     why = "two samples a class, up to 32; superfluous ones show by their small influence"
     return Fact(value=size, source="assumed", option="--size", evidence=why)
 
@@ -345,15 +345,15 @@ def _labels(
     elif request.labels == "data":
         if data is None or bool((data.labels < 0).any()):
             raise RecipeError("--labels data needs a --data with labels.", "Give counts as CLASS:COUNT,... instead.")
-        counts = torch.bincount(data.labels, minlength=architecture.classes).tolist()
+        counts = torch.bincount(data.labels, minlength=architecture.categories).tolist()
         fact = Fact(value=counts, source="given", option="--labels", evidence="the labels of --data")
     else:
-        counts = _counts(request.labels, architecture.classes)
+        counts = _counts(request.labels, architecture.categories)
         fact = Fact(value=counts, source="given", option="--labels")
-    if len(counts) != architecture.classes or sum(counts) != size:
+    if len(counts) != architecture.categories or sum(counts) != size:
         raise RecipeError(
             f"--labels count {sum(counts)} samples in {len(counts)} classes; the training set has {size} and the "
-            f"network {architecture.classes}.",
+            f"network {architecture.categories}.",
             "Make them agree, or give --size.",
         )
     return fact

@@ -6,6 +6,8 @@ Non-finite numbers are stored as null.
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,14 +15,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from .. import MemauditError
 
-SCHEMA_VERSION = "1.1"
-SCHEMA_ID = "urn:memaudit:schema:report:1.1"
+SCHEMA_VERSION = "1.2"
+SCHEMA_ID = "urn:memaudit:schema:report:1.2"
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
 """How an attack ended: its loss fell under its tolerance; its schedule ended above it; a budget ended it first; the
 loss became NaN or exploded; it cannot treat this victim."""
 
 Decision = Literal["pass", "fail", "inconclusive"]
+
+Kind = Literal["run", "consensus"]
+"""What a result comes from: one seed, or what several seeds of one attack agree on."""
+
+Key = tuple[str, Kind, int | None]
+"""What tells a result from all others of a report: its attack, its kind and its seed."""
 
 
 def _finite(value: Any) -> Any:
@@ -185,28 +193,50 @@ class Dummy(Model):
     influence: Number = Field(description="Norm of its summed gradient (SimuDy, section 4.5).")
     picture: str
     insignificant: bool = Field(False, description="Set apart by its small influence: it stands for no image.")
+    confidence: Number = Field(None, description="Of a consensus: mean SSIM between the seeds' images, in [-1, 1].")
 
 
 class Metrics(Model):
-    """Aggregates over the matches of one attack; gates use these names."""
+    """Aggregates over the matches of one result; gates use these names."""
 
     images: int = Field(description="Number of training images.")
+    pairs: int | None = Field(None, description="Training images that were paired with a reconstruction.")
     matching: str = Field(description="How reconstructions and training images were paired.")
     criterion: str = Field(description="What counts as recovered, in words.")
-    ssim_mean: float
+    ssim_mean: float = Field(description="Mean over the pairs.")
     ssim_max: float
     ssim_paper_mean: float
+    ssim_paper_max: Number = None
     psnr_mean: float
     recovered: int
     recovered_fraction: float
+    recovered_interval: tuple[float, float] | None = Field(
+        None, description="Clopper-Pearson 95 % interval of the share of recovered images."
+    )
+    control_pairs: int | None = Field(None, description="Held-out images that were paired with a reconstruction.")
+    control_recovered: int | None = Field(None, description="Those that reach the same SSIM; expected is none.")
     control_ssim_mean: Number = None
     control_ssim_max: Number = None
 
 
+class Agreement(Model):
+    """How far the seeds of one attack agree: evidence that needs no training data; gates use these names."""
+
+    seeds: list[int] = Field(description="Those in the consensus: the converged ones, or all but diverged ones.")
+    reference: int = Field(description="The one with the lowest loss, to which the others were aligned.")
+    criterion: str = Field(description="What counts as confident, in words.")
+    confidence_mean: float = Field(description="Over the images, without insignificant ones.")
+    confidence_max: float
+    confident: int = Field(description="Number of images that the seeds agree on.")
+    chance: Number = Field(None, description="SSIM of images of two seeds that do not belong together, 99 % quantile.")
+
+
 class AttackResult(Model):
-    """One attack's outcome and evidence."""
+    """The outcome and evidence of one attack with one seed, or of what several of its seeds agree on."""
 
     name: str
+    kind: Kind = "run"
+    seed: int | None = Field(None, description="Null for a consensus.")
     status: Status
     reason: str = ""
     options: dict[str, Any] = {}
@@ -215,22 +245,74 @@ class AttackResult(Model):
     seconds: float
     peak_memory_bytes: int
     metrics: Metrics | None = None
+    agreement: Agreement | None = None
     matches: list[Match] = []
     reconstructions: list[Dummy] = []
     curve: list[tuple[int, Number]] = Field([], description="(iteration, loss) pairs, thinned.")
 
+    @property
+    def key(self) -> Key:
+        """What tells it from all other results."""
+        return self.name, self.kind, self.seed
+
+
+class PlanStep(Model):
+    """What the planner decided about one attack."""
+
+    attack: str
+    runs: bool
+    reason: str = Field(description="Why it runs, or why it is left out.")
+    seconds: Number = Field(None, description="Estimated time of a full schedule, from a few real steps.")
+    peak_memory_bytes: int | None = Field(None, description="Peak memory of those steps.")
+    share: Number = Field(None, description="Seconds of --max-time that it may use; null where there is no limit.")
+    start_from: str = Field("", description="The attack whose result this one starts from.")
+
 
 class LeaderboardRow(Model):
-    """One attack, ranked by mean SSIM, then by loss."""
+    """One result in the order of the report's ``ranking``; numbers as in its metrics and agreement."""
 
     rank: int
     attack: str
+    kind: Kind = "run"
+    seed: int | None = None
     status: Status
+    images: int | None = None
+    pairs: int | None = None
     ssim_mean: Number
     ssim_max: Number
+    ssim_paper_mean: Number = None
+    ssim_paper_max: Number = None
+    psnr_mean: Number = None
     recovered: int | None
+    recovered_interval: tuple[float, float] | None = None
+    control_pairs: int | None = None
+    control_recovered: int | None = None
+    control_ssim_mean: Number = None
+    control_ssim_max: Number = None
+    confidence_mean: Number = None
     loss: Number
     seconds: float
+    peak_memory_bytes: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells its result from all others."""
+        return self.attack, self.kind, self.seed
+
+
+class BestMatch(Model):
+    """The best reconstruction of one training image, by SSIM, over all attacks, seeds and consensus."""
+
+    attack: str
+    kind: Kind = "run"
+    seed: int | None = None
+    match: Match
+    recovered_by: list[str] = Field([], description="Attacks of which some result recovered it.")
+
+    @property
+    def key(self) -> Key:
+        """What tells its result from all others."""
+        return self.attack, self.kind, self.seed
 
 
 class GateResult(Model):
@@ -274,8 +356,12 @@ class AuditReport(Model):
     recipe: Recipe
     delta: Delta = Delta()
     search: list[SearchPoint] = []
+    plan: list[PlanStep] = Field([], description="What was run and what was left out, with reasons.")
     attacks: list[AttackResult]
+    ranking: str = Field("", description="The rule by which the leaderboard is ordered.")
     leaderboard: list[LeaderboardRow] = []
+    per_image: list[BestMatch] = Field([], description="The best reconstruction of each training image.")
+    recovered_by_any: int | None = Field(None, description="Training images that at least one result recovered.")
     limitations: list[str] = []
     environment: Environment
 
@@ -292,6 +378,18 @@ class AuditReport(Model):
     def to_json(self) -> str:
         """Return the report as an indented JSON document ending in a newline."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def titles(attacks: Sequence[AttackResult]) -> dict[Key, str]:
+    """Return how people call each result: its attack, and its seed where that ran with several."""
+    runs = Counter(attack.name for attack in attacks if attack.kind == "run")
+
+    def title(attack: AttackResult) -> str:
+        if attack.kind == "consensus":
+            return f"{attack.name} (consensus)"
+        return f"{attack.name} (seed {attack.seed})" if runs[attack.name] > 1 else attack.name
+
+    return {attack.key: title(attack) for attack in attacks}
 
 
 def schema() -> dict[str, Any]:

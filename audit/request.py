@@ -37,10 +37,12 @@ class ScanRequest:
         warmup: Steps of linear warm-up; 0 by default.
         clip: Global gradient norm that training clipped at; 0, none, by default.
         batch_norm: ``train`` or ``eval``; read off the running statistics by default.
-        attacks: Names of the attacks to run, in order.
+        attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
+            chooses from what the change of the parameters tells.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.
+        restarts: How often each attack runs, with seeds ``seed``, ``seed + 1`` and so on.
         max_time: Seconds for the search and the attacks together.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -70,10 +72,11 @@ class ScanRequest:
     warmup: int | None = None
     clip: float | None = None
     batch_norm: Literal["train", "eval"] | None = None
-    attacks: tuple[str, ...] = ("simudy",)
+    attacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     matching: Literal["hungarian", "greedy"] = "hungarian"
     seed: int = 0
+    restarts: int = 1
     max_time: float | None = None
     max_iterations: int | None = None
     device: str = "auto"

@@ -38,7 +38,7 @@ def measure(row: str, seed: int) -> dict[str, object]:
         spec = make(victim, folder, seed)
         words = [SCRIPT, "scan", folder / "before.pt", folder / "after.safetensors", "--data", folder / "private.npz",
                  "--control", folder / "control.npz", "--normalise", spec.normalise, "--seed", str(seed),
-                 "--out", folder / "run", "--json", *options]  # fmt: skip
+                 "--attack", "simudy", "--out", folder / "run", "--json", *options]  # fmt: skip
         began = time.monotonic()
         done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began

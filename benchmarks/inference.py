@@ -73,6 +73,7 @@ def measure(row: Row) -> dict[str, Any]:
         make(victim, folder, seed, spec)
         words = [SCRIPT, "scan", folder / "before.safetensors", folder / "after.safetensors", "--data",
                  folder / "private.npz", "--control", folder / "control.npz", "--normalise", PRESETS[spec.pack][0],
+                 "--attack", "simudy",
                  "--seed", seed, "--out", folder / "run", "--json", "--quiet", *options]  # fmt: skip
         if "conv" in spec.build.__name__:
             words += ["--model", f"{networks.__file__}:{spec.build.__name__}"]

@@ -15,12 +15,31 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..audit.report import AttackResult, AuditReport, Dummy, Fact, Match, Metrics, SearchPoint, TensorReading
+from ..audit.report import (
+    Agreement,
+    AttackResult,
+    AuditReport,
+    BestMatch,
+    Dummy,
+    Fact,
+    Key,
+    Match,
+    Metrics,
+    SearchPoint,
+    TensorReading,
+    titles,
+)
 from .charts import Axis, Series, legend, line_chart, spans_decades
 from .files import write_text
 
 _PNG_HEAD, _PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _PICTURE_LIMIT = 8 * 2**20
+_PAGE_LIMIT = 12 * 2**20
+"""Pictures of so many bytes together are put into the page; the rest stays in the run folder."""
+
+_PAIRS, _FEW, _ROWS = 100, 8, 20
+"""Pairs of the best result, pairs of every other attack, and open rows of a table, at most."""
+
 _NOTHING = "–"
 _LISTED, _LISTED_WORDS = 20, 5
 """Of a list so many numbers or words are written out."""
@@ -102,6 +121,7 @@ def render(report: AuditReport, folder: Path) -> str:
         "moment": moment,
         "plain": plain,
         "confidence": confidence,
+        "share": share,
         "digest": digest,
     }
     return environment.get_template("report.html.j2").render(
@@ -109,10 +129,20 @@ def render(report: AuditReport, folder: Path) -> str:
         headline=headline(report),
         tiles=tiles(report),
         shows=shows(report),
+        evidence=evidence(report),
+        consensus=[result for result in standing(report) if result.agreement],
+        attacks=by_attack(report),
+        names=titles(report.attacks),
+        best_of=best_of(report),
+        measured=any(row.ssim_mean is not None for row in report.leaderboard),
+        controlled=any(row.control_ssim_mean is not None for row in report.leaderboard),
+        criterion=next((result.metrics.criterion for result in standing(report) if result.metrics), ""),
+        most={"pairs": _PAIRS, "few": _FEW, "rows": _ROWS},
         ranked=ranked,
         unmatched=unmatched,
         insignificant=insignificant,
-        picture=lambda path: picture(folder, path),
+        trusted=trusted,
+        picture=Album(folder),
         loss_chart=loss_chart,
         search_charts=search_charts(report.search),
         rounds=rounds(report.search),
@@ -170,34 +200,87 @@ def shows(report: AuditReport) -> tuple[str, str]:
             )
 
 
+def standing(report: AuditReport) -> list[AttackResult]:
+    """Return the results in the order of the leaderboard; those that it does not have come last."""
+    places = {row.key: row.rank for row in report.leaderboard}
+    return sorted(report.attacks, key=lambda result: places.get(result.key, math.inf))
+
+
+def by_attack(report: AuditReport) -> dict[str, list[AttackResult]]:
+    """Return the results of each attack, the best attack and the best result first."""
+    found: dict[str, list[AttackResult]] = {}
+    for result in standing(report):
+        found.setdefault(result.name, []).append(result)
+    return found
+
+
+def evidence(report: AuditReport) -> list[AttackResult]:
+    """Return the results whose images are shown, the best one of each attack: those with pairs, else with images."""
+    best = {name: [r for r in results if r.matches] or results for name, results in by_attack(report).items()}
+    return [results[0] for results in best.values() if results[0].matches or results[0].reconstructions]
+
+
+def best_of(report: AuditReport) -> list[BestMatch]:
+    """Return the best reconstruction of each image, most similar first, where there is a choice."""
+    several = sum(bool(result.matches) for result in report.attacks) > 1
+    return sorted(report.per_image, key=lambda best: -best.match.scores.ssim) if several else []
+
+
 def tiles(report: AuditReport) -> list[Tile]:
-    """Return the key numbers: the best over all attacks, and which attack reached it."""
-    recovered, by = _best(report.attacks, lambda metrics: metrics.recovered)
-    mean, mean_by = _best(report.attacks, lambda metrics: metrics.ssim_mean)
-    top, top_by = _best(report.attacks, lambda metrics: metrics.ssim_max)
-    chance = next((a.metrics.control_ssim_mean for a in report.attacks if a.metrics and a.name == mean_by), None)
-    total = report.inputs.data.count if report.inputs.data else 0
+    """Return the key numbers: the best over all results, and which one reached it."""
+    results, names = standing(report), titles(report.attacks)
+    together = next((result for result in results if result.agreement), None)
+    if together and together.agreement and not any(result.metrics for result in results):
+        return [*_agreement_tiles(together, together.agreement), _loss_tile(results, names)]
+    mean, mean_by = _best(results, lambda metrics: metrics.ssim_mean)
+    top, top_by = _best(results, lambda metrics: metrics.ssim_max)
+    chance = mean_by.metrics.control_ssim_mean if mean_by and mean_by.metrics else None
+    held_out = None if chance is None else f"{fixed(chance)} with held-out images"
     return [
-        Tile("Recovered", _NOTHING, by)
-        if recovered is None
-        else Tile("Recovered", f"{recovered:.0f} of {total}", f"training images, {by}"),
-        Tile("Mean SSIM", fixed(mean), mean_by if chance is None else f"{fixed(chance)} with held-out images"),
-        Tile("Best SSIM", fixed(top), top_by),
-        _loss_tile(report),
+        _recovered_tile(report, results, names),
+        Tile("Mean SSIM", fixed(mean), held_out or _by(mean_by, names)),
+        Tile("Best SSIM", fixed(top), _by(top_by, names)),
+        _loss_tile(results, names),
     ]
 
 
-def _best(attacks: list[AttackResult], value: Callable[[Metrics], float]) -> tuple[float | None, str]:
-    found = [(value(attack.metrics), attack.name) for attack in attacks if attack.metrics]
-    return max(found, key=lambda pair: pair[0]) if found else (None, "not measured")
+def _recovered_tile(report: AuditReport, results: list[AttackResult], names: dict[Key, str]) -> Tile:
+    most, by = _best(results, lambda metrics: metrics.recovered)
+    if most is None or by is None:
+        return Tile("Recovered", _NOTHING, _by(by, names))
+    total, together = report.inputs.data.count if report.inputs.data else 0, report.recovered_by_any or 0
+    if together > most:
+        return Tile(
+            "Recovered", f"{together} of {total}", f"training images, by all together; {most:.0f} by {names[by.key]}"
+        )
+    return Tile("Recovered", f"{most:.0f} of {total}", f"training images, {names[by.key]}")
 
 
-def _loss_tile(report: AuditReport) -> Tile:
-    ranking = {row.attack: row.rank for row in reversed(report.leaderboard)}
-    first = min(report.attacks, key=lambda attack: ranking.get(attack.name, math.inf), default=None)
-    if first is None:
+def _agreement_tiles(result: AttackResult, found: Agreement) -> list[Tile]:
+    seeds, count = f"{result.name}, {len(found.seeds)} seeds", sum(not d.insignificant for d in result.reconstructions)
+    return [
+        Tile("Seeds agree on", f"{found.confident} of {count}", f"images, {seeds}"),
+        Tile("Mean confidence", fixed(found.confidence_mean), "without training data"),
+        Tile("Best confidence", fixed(found.confidence_max), seeds),
+    ]
+
+
+def _best(
+    results: list[AttackResult], value: Callable[[Metrics], float]
+) -> tuple[float, AttackResult] | tuple[None, None]:
+    found = [(value(result.metrics), result) for result in results if result.metrics]
+    return max(found, key=lambda pair: pair[0]) if found else (None, None)
+
+
+def _by(result: AttackResult | None, names: dict[Key, str]) -> str:
+    return names[result.key] if result else "not measured"
+
+
+def _loss_tile(results: list[AttackResult], names: dict[Key, str]) -> Tile:
+    if not results:
         return Tile("Attack loss", _NOTHING, "no attack was run")
-    return Tile("Attack loss", number(first.loss), f"{first.name}, {first.status.replace('_', ' ')}")
+    first = results[0]
+    return Tile("Attack loss", number(first.loss, 3), f"{names[first.key]}, {first.status.replace('_', ' ')}")
 
 
 def ranked(attack: AttackResult) -> list[Match]:
@@ -213,6 +296,13 @@ def unmatched(attack: AttackResult) -> list[Dummy]:
 def insignificant(attack: AttackResult) -> list[Dummy]:
     """Return those that stand for no image, most influential first."""
     return [dummy for dummy in _unpaired(attack) if dummy.insignificant]
+
+
+def trusted(result: AttackResult) -> list[tuple[Dummy, Match | None]]:
+    """Return the images of a consensus with the training image paired with each, most confident first."""
+    pairs = {match.dummy: match for match in result.matches}
+    kept = [dummy for dummy in result.reconstructions if not dummy.insignificant]
+    return [(dummy, pairs.get(dummy.dummy)) for dummy in sorted(kept, key=lambda dummy: -(dummy.confidence or 0.0))]
 
 
 def _unpaired(attack: AttackResult) -> list[Dummy]:
@@ -261,6 +351,24 @@ def census(tensors: list[TensorReading]) -> str:
     return f"{len(tensors)} tensor{'s' * (len(tensors) != 1)}: {', '.join(parts)}"
 
 
+class Album:
+    """The pictures of one page: data URIs of the run folder's files until there are too many bytes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.left_out = 0
+        self._room = _PAGE_LIMIT
+
+    def __call__(self, path: str) -> str | None:
+        """Return the picture, or ``None`` where it cannot be read or has no room."""
+        found = picture(self.folder, path)
+        if found is not None and len(found) > self._room:
+            self.left_out += 1
+            return None
+        self._room -= len(found or "")
+        return found
+
+
 def picture(folder: Path, path: str) -> str | None:
     """Return a PNG in ``folder`` as a data URI; ``None`` where there is no such file.
 
@@ -278,20 +386,27 @@ def picture(folder: Path, path: str) -> str | None:
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
-def loss_chart(attack: AttackResult, key: str) -> Markup:
-    """Draw an attack's loss over its iterations."""
-    losses = [loss for _, loss in attack.curve]
-    finite = [loss for loss in losses if loss is not None]
-    return line_chart(
-        [Series(attack.curve)],
+def loss_chart(results: list[AttackResult], key: str) -> Markup:
+    """Draw the loss of an attack over its iterations, a line for each seed."""
+    runs = [result for result in results if result.kind == "run"]
+    series = [
+        Series(run.curve, f"seed {run.seed}" if len(runs) > 1 else "", look)
+        for look, run in enumerate(sorted(runs, key=lambda run: run.seed or 0))
+    ]
+    losses = [loss for line in series for _, loss in line.points]
+    finite = [loss for _, loss in runs[0].curve if loss is not None] if runs else []
+    best = f"Of seed {runs[0].seed}, the best: from" if len(runs) > 1 else "From"
+    drawn = line_chart(
+        series,
         Axis("iteration"),
         Axis("loss", log=spans_decades(losses)),
         key=key,
-        title=f"Loss of {attack.name}",
-        description=f"From {number(finite[0])} to {number(finite[-1])} in {attack.iterations} iterations."
+        title=f"Loss of {results[0].name}",
+        description=f"{best} {number(finite[0])} to {number(finite[-1])} in {runs[0].iterations} iterations."
         if finite
         else "No finite loss.",
     )
+    return drawn and drawn + legend(series)
 
 
 def search_charts(search: list[SearchPoint]) -> list[Markup]:
@@ -440,6 +555,11 @@ def confidence(value: float | None) -> str:
         return "certain, 100 %"
     word = "high" if value >= 0.9 else "fair" if value >= 0.6 else "low"
     return f"{word} confidence, {max(0, min(99, round(100 * value)))} %"
+
+
+def share(interval: tuple[float, float] | None) -> str:
+    """Return ``35 to 93 %``; empty where no interval is known."""
+    return f"{interval[0] * 100:.0f} to {interval[1] * 100:.0f} %" if interval else ""
 
 
 def digest(text: str) -> str:

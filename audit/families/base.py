@@ -38,7 +38,7 @@ class Architecture:
         family: Name of the entry point, or ``custom``.
         name: For people, e.g. ``ResNet-18, CIFAR stem``.
         layout: All that the family needs to build it again: numbers, strings and tuples of them.
-        classes: Number of logits k.
+        classes: Number of logits k; one for a binary classifier with the logistic loss.
         shape: (c, h, w) of one input image.
         assumed: Facts that the tensors do not tell and that were guessed, e.g. ``image_size``.
         score: Share of tensors whose name and shape agree, in [0, 1]; 1 is a match.
@@ -51,6 +51,11 @@ class Architecture:
     shape: tuple[int, int, int]
     assumed: tuple[str, ...] = ()
     score: float = 0.0
+
+    @property
+    def categories(self) -> int:
+        """How many values a label takes: k, and two where there is one logit."""
+        return max(self.classes, 2)
 
 
 class Family(Protocol):

@@ -19,6 +19,9 @@ from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_s
 SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
 """Image sizes in pixels, in the order in which they are tried on a network that does not tell its own."""
 
+SQUASHING, SHAPING = ("Sigmoid", "Softmax"), ("Squeeze", "View", "UnsafeView", "ReshapeAlias", "Select")
+"""What autograd calls the operations that make probabilities of logits, and those that only reshape their result."""
+
 
 def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Architecture, nn.Module]:
     """Build the network that ``spec`` names, load the checkpoint into it and find an image size that it takes.
@@ -152,15 +155,29 @@ def _probe(spec: str, module: nn.Module, image_size: int | None) -> tuple[tuple[
     reason = ""
     for shape in shapes:
         try:
-            with torch.no_grad():
+            with torch.enable_grad():
                 logits = module(next(module.parameters()).new_zeros(1, *shape))
         except Exception as error:  # a stranger's forward may fail in any way
             reason = one_line(error)
             continue
-        if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == 1:
-            return shape, logits.shape[1], certain
+        if isinstance(logits, Tensor) and (logits.numel() == 1 or logits.shape[:-1] == (1,)):
+            _refuse_probabilities(spec, logits)
+            return shape, logits.numel(), certain
         reason = f"it returns {type(logits).__name__} instead of (1, classes) logits"
     tried = " or ".join("x".join(str(side) for side in shape) for shape in shapes)
     raise UnknownArchitecture(
         f"{spec} does not turn an image of {tried} into logits ({reason}).", "Pass the right size with --image-size."
     )
+
+
+def _refuse_probabilities(spec: str, logits: Tensor) -> None:
+    """Raise where the last operation of a network is a sigmoid or a softmax, which belongs to the loss."""
+    last = logits.grad_fn
+    while last is not None and last.name().startswith(SHAPING):
+        last = last.next_functions[0][0]
+    if last is not None and last.name().startswith(SQUASHING):
+        name = last.name().removesuffix("Backward0").lower()
+        raise UnknownArchitecture(
+            f"{spec} returns probabilities, as its last operation is a {name}.",
+            "Return the logits: memaudit's loss applies the sigmoid or softmax itself.",
+        )

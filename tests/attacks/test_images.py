@@ -7,7 +7,7 @@ from memaudit.attacks.images import PARAMETRISATIONS, compose
 @pytest.mark.parametrize(
     "shape", [(2, 3, 32, 32), (2, 1, 28, 28), (1, 3, 9, 14), (1, 1, 1, 784), (2, 4, 8, 8), (1, 3, 2, 2)]
 )
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", ["pyramid", "pixels"])
 def test_any_image_is_reachable_and_shapes_agree(name, shape):
     variables = {k: v.double().requires_grad_() for k, v in PARAMETRISATIONS[name](torch.randn(shape)).items()}
     images = compose(variables)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from memaudit.attacks.adjoints import FullGraph
-from memaudit.attacks.base import Recipe, Unsupported
+from memaudit.attacks.base import Recipe
 from memaudit.attacks.distances import running_error
 from memaudit.attacks.dynamics import batch_plan, influence, simulate
 from memaudit.attacks.images import compose
@@ -37,7 +37,8 @@ def test_recovers_random_training_data_exactly_enough(tiny):
 @pytest.mark.parametrize("distance", ["log_cosine", "cosine", "euclidean"])
 def test_every_distance_brings_the_loss_down(tiny, distance, parametrisation):
     victim, recipe, *_ = tiny
-    attack = SimuDy(iterations=40, step_size=0.1, beta=0.0, distance=distance, parametrisation=parametrisation)
+    options = {"distance": distance, "parametrisation": parametrisation}
+    attack = SimuDy(iterations=40, step_size=0.1, alpha=0.0, beta=0.0, **options)  # noise is neither smooth nor bounded
     first = run(attack, victim, recipe, 1)
     last = run(attack, victim, recipe)
     assert float(last.memory["best_loss"]) < 0.5 * first.loss
@@ -71,10 +72,19 @@ def test_fewer_epochs_can_be_simulated(tiny):
     assert len(SimuDy().init(victim, recipe, 0).constants["plan"]) == recipe.steps
 
 
-def test_one_logit_is_refused(tiny):
-    victim, recipe, *_ = tiny
-    with pytest.raises(Unsupported, match="at least two logits"):
-        SimuDy().init(dataclasses.replace(victim, classes=1), recipe, 0)
+def test_one_logit_is_a_binary_classifier():
+    """Recovers the images of a network with the logistic loss; the labels are corrected on the way."""
+    recipe = Recipe(4, 0.05, 4, 4)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 1))
+    x, labels = torch.randn(4, 3, 2, 2, dtype=torch.float64), torch.tensor([1, 1, 0, 1])
+    victim = trained(network, x, labels, recipe, torch.arange(4).repeat(4, 1))
+    attack = SimuDy(iterations=150, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels")
+    found = attack.finish(victim, recipe, run(attack, victim, recipe, seed=1))
+    assert (victim.classes, victim.categories) == (1, 2)
+    assert found.loss <= attack.tolerance
+    assert torch.bincount(found.labels, minlength=2).tolist() == [1, 3]
+    distances = torch.cdist(x.flatten(1), found.normalised.flatten(1))
+    assert float(distances.min(1).values.mean()) < 0.3 * float(torch.cdist(x.flatten(1), x.flatten(1)).mean())
 
 
 @pytest.mark.parametrize(

@@ -56,4 +56,4 @@ def leak(tmp_path_factory) -> Leak:
 @pytest.fixture
 def options() -> dict:
     """What the auditor of that pair knows."""
-    return {"normalise": "0.5;0.25", "epochs": 10, "options": ("simudy.iterations=60",)}
+    return {"normalise": "0.5;0.25", "epochs": 10, "attacks": ("simudy",), "options": ("simudy.iterations=60",)}

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from safetensors import safe_open
 from safetensors.torch import load_file
 
+from memaudit.audit.campaign import PROBE_STEPS
 from memaudit.audit.report import load
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
@@ -29,7 +31,7 @@ def memaudit(*words, **options):
 
 def scan_words(leak, out, *more):
     return ["scan", leak.before, leak.after, "--data", leak.data, "--normalise", "0.5;0.25", "--epochs", 10,
-            "--lr", 0.02, "--set", "simudy.iterations=60", "--out", out, *more]  # fmt: skip
+            "--lr", 0.02, "--attack", "simudy", "--set", "simudy.iterations=60", "--out", out, *more]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,8 @@ def test_a_leak_is_exit_code_one_with_json_alone_on_stdout(run):
     assert printed == json.loads((out / "report.json").read_text())
     assert printed["verdict"]["status"] == "fail"
     assert "FAIL" in done.stderr
+    assert "Plan: 1 of 1 attacks" in done.stderr
+    assert "named by --attack" in done.stderr
     assert "\x1b" not in done.stderr
     assert (out.parent / "x.html").read_text().startswith("<!")
 
@@ -94,7 +98,27 @@ def test_scan_gates_and_passes(leak, tmp_path):
     done = memaudit(*scan_words(leak, tmp_path / "run", "-q", "--fail-if", "ssim_mean>0.9999"))
     assert done.returncode == 0, done.stderr
     assert "PASS" in done.stderr
+    assert "Plan" not in done.stderr
     assert done.stdout == ""
+
+
+def test_the_plan_names_what_runs_and_what_does_not(leak, tmp_path):
+    words = ["scan", leak.before, leak.after, "--lr", 0.02, "--size", 4, "--epochs", 10, "--out", tmp_path / "run"]
+    done = memaudit(*words, "--max-time", 60, "--json")
+    assert done.returncode == 3, done.stderr
+    plan = json.loads(done.stdout)["plan"]
+    assert len(plan) >= 2
+    table = done.stderr[done.stderr.index("Plan: ") : done.stderr.index("Attacking")]
+    assert all(step["attack"] in table for step in plan)
+    assert "share" in table
+    assert "Left out: simudy" in done.stderr
+
+
+@pytest.mark.parametrize("attack", ["simudi", "al"])
+def test_an_attack_that_is_not_there_gets_the_nearest(leak, attack):
+    done = memaudit("scan", leak.before, leak.after, "--attack", attack)
+    assert done.returncode == 2
+    assert attack in done.stderr
 
 
 def test_inspect_of_a_pair_and_of_one_file(leak):
@@ -124,7 +148,8 @@ def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
 def test_plugins_lists_options():
     found = json.loads(memaudit("plugins", "--json").stdout)
     assert {row["name"] for row in found["attacks"]} >= {"simudy"}
-    assert {option["name"] for option in found["attacks"][0]["options"]} >= {"iterations", "alpha"}
+    simudy = next(row for row in found["attacks"] if row["name"] == "simudy")
+    assert {option["name"] for option in simudy["options"]} >= {"iterations", "alpha"}
     assert {row["name"] for row in found["reports"]} >= {"html", "json"}
 
 
@@ -140,14 +165,27 @@ def wait_for_state(process, out: Path) -> None:
         time.sleep(0.02)
 
 
+def wait_for_step(process, out: Path, step: int) -> None:
+    """Wait until a state is saved that is further than ``step``: beyond the first steps, which are only timed."""
+    wait_for_state(process, out)
+    limit = time.monotonic() + 120
+    while True:
+        with safe_open(state_file(out), framework="pt") as file:
+            if json.loads(file.metadata()["state"])["step"] > step:
+                return
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
     def words(out):
-        return scan_words(leak, out, "--set", "simudy.iterations=2500", "-q")
+        return scan_words(leak, out, "--set", "simudy.iterations=600", "-q")
 
     out = tmp_path / "run"
     process = subprocess.Popen([SCRIPT, *map(str, words(out))], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    wait_for_state(process, out)
+    wait_for_step(process, out, PROBE_STEPS)
     process.send_signal(how)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (-how if how == signal.SIGKILL else 130), err

@@ -84,10 +84,33 @@ def test_a_finished_job_is_not_run_again(scene, tmp_path):
     assert again.status == first.status
 
 
-def test_deadline_in_the_past_ends_at_once_with_a_reconstruction(scene):
-    outcome = drive(ATTACK, *scene, budget=Budget(deadline=time.monotonic()))
+def test_deadline_in_the_past_ends_at_once_with_nothing_found(scene):
+    events = []
+    outcome = drive(ATTACK, *scene, budget=Budget(deadline=time.monotonic()), listener=events.append)
     assert (outcome.status, outcome.steps, outcome.curve) == ("budget_spent", 0, ())
-    assert outcome.reconstruction.images.shape == (4, 3, 2, 2)
+    assert outcome.reconstruction is None
+    assert events == []
+
+
+def test_diverged_in_the_first_step_leaves_nothing_to_read_off(scene):
+    outcome = drive(Failing(iterations=12, step_size=0.1, at=1), *scene)
+    assert (outcome.status, outcome.steps, outcome.reconstruction) == ("diverged", 0, None)
+
+
+def test_a_start_gives_variables_of_the_same_name_and_shape_and_the_labels(scene):
+    first = drive(dataclasses.replace(ATTACK, iterations=5), *scene)
+    names = {**first.state.variables, "other": torch.ones(1)}
+    start = dataclasses.replace(first.state, variables=names)
+    taken = drive(ATTACK, *scene, budget=Budget(steps=0), start=start).state
+    assert taken.step == 0
+    assert taken.variables.keys() == first.state.variables.keys()
+    assert all(torch.equal(value, names[name]) for name, value in taken.variables.items())
+    assert torch.equal(taken.constants["labels"], first.state.constants["labels"])
+    fresh = ATTACK.init(*scene)
+    smaller = dataclasses.replace(start, variables={name: value[:1] for name, value in names.items()})
+    assert driving.shared(fresh, smaller) == set()
+    kept = drive(ATTACK, *scene, budget=Budget(steps=0), start=smaller).state
+    assert all(torch.equal(value, fresh.variables[name]) for name, value in kept.variables.items())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e9])

@@ -9,6 +9,7 @@ from memaudit.attacks.adjoints import FullGraph
 from memaudit.attacks.base import Recipe, Unsupported
 from memaudit.attacks.distances import euclidean
 from memaudit.attacks.dynamics import simulate
+from memaudit.attacks.haim import Haim
 from memaudit.attacks.images import compose
 from memaudit.attacks.params import subtract
 from memaudit.attacks.simudy import LOG_LR, SimuDy
@@ -18,8 +19,6 @@ from memaudit.audit.infer import Axes, Candidate, Search, at_edge, search, sprea
 from memaudit.audit.pipeline import load
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.store import Store, key
-
-from ..conftest import mlp, trained
 
 UNKNOWN = Recipe(size=4, lr=math.nan, batch_size=4, epochs=20)
 SGD = Axes(("sgd",), ((4, 20),))
@@ -303,11 +302,9 @@ def test_a_deadline_ends_the_search_with_nothing(victim, tmp_path):
     assert {(c.status, c.steps, c.complete) for c in state.tried} == {("budget_spent", 0, False)}
 
 
-def test_a_victim_that_the_attack_cannot_treat_is_said(tmp_path):
-    recipe = Recipe(size=1, lr=0.1, batch_size=1, epochs=1)
-    victim = trained(mlp(k=2), torch.randn(1, 3, 2, 2), torch.tensor([0]), recipe, torch.zeros(1, 1, dtype=torch.long))
-    state = searching(dataclasses.replace(victim, classes=1), tmp_path)
-    with pytest.raises(Unsupported):
+def test_a_victim_that_the_attack_cannot_treat_is_said(victim, tmp_path):
+    state = dataclasses.replace(searching(victim, tmp_path), attack=Haim())
+    with pytest.raises(Unsupported, match="binary"):
         search(state, AXES)
 
 

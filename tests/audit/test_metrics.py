@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from memaudit.audit.metrics import MAX_PSNR, Mode, mse_matrix, psnr, ssim_matrix
+from memaudit.audit.metrics import MAX_PSNR, Mode, mse_matrix, psnr, ssim_matrix, ssim_pairs
 
 MODES: tuple[Mode, ...] = ("audit", "paper")
 
@@ -180,3 +180,16 @@ def test_speed_at_the_papers_size(mode: Mode) -> None:
     start = time.process_time()
     ssim_matrix(truth, guess, mode)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 5, 9), (3, 200, 200)])
+def test_pairs_are_the_diagonal_of_the_matrix(shape: tuple[int, int, int]) -> None:
+    one, two = noise(5, *shape), noise(5, *shape, seed=1) * 2 - 0.5
+    np.testing.assert_allclose(ssim_pairs(one, two), ssim_matrix(one, two, "audit").diagonal(), atol=1e-12)
+    np.testing.assert_allclose(ssim_pairs(one, two), ssim_pairs(two, one), atol=1e-12)
+
+
+def test_pairs_of_nothing_and_of_different_counts() -> None:
+    assert ssim_pairs(noise(0, 3, 8, 8), noise(0, 3, 8, 8)).shape == (0,)
+    with pytest.raises(ValueError, match="compared with"):
+        ssim_pairs(noise(2, 3, 8, 8), noise(3, 3, 8, 8))

@@ -12,11 +12,13 @@ from memaudit.attacks.adjoints import FullGraph
 from memaudit.attacks.base import Reconstruction
 from memaudit.attacks.dynamics import batch_plan, simulate
 from memaudit.attacks.params import cosine_distance, subtract
-from memaudit.audit import assemble
+from memaudit.audit import assemble, plugins
 from memaudit.audit.data.base import DataError
 from memaudit.audit.gate import judge, parse
 from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.pipeline import load as load_scene
+from memaudit.audit.planner import EXACT
+from memaudit.audit.recipe import RecipeError
 from memaudit.audit.report import Delta, load
 
 from .conftest import PRIVATE, SIDE, photographs
@@ -32,7 +34,7 @@ def audited(leak, tmp_path_factory):
     events, out = [], tmp_path_factory.mktemp("runs") / "run"
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, control=leak.control, normalise="0.5;0.25", epochs=10,
-        options=("simudy.iterations=60",), out=out,
+        attacks=("simudy",), options=("simudy.iterations=60",), out=out,
     )  # fmt: skip
     return scan(request, events.append), events, out, request
 
@@ -285,7 +287,7 @@ def test_the_bare_command_runs_to_a_report(name, tmp_path):
     save_file(after, tmp_path / "b.safetensors")
     request = ScanRequest(
         tmp_path / "a.safetensors", tmp_path / "b.safetensors", max_iterations=1, out=tmp_path / "run",
-        options=("simudy.epochs=1",), **KNOWN.get(name, {}),
+        attacks=("simudy",), options=("simudy.epochs=1",), **KNOWN.get(name, {}),
     )  # fmt: skip
     report = scan(request)
     assert bool(report.search) == (request.lr is None)
@@ -314,7 +316,8 @@ def test_a_colour_conv_net_scanned_twice_gives_the_same_report(tmp_path):
     )
     request = ScanRequest(
         tmp_path / "a.safetensors", tmp_path / "b.safetensors", data=tmp_path / "data.safetensors", lr=0.01, epochs=1,
-        model=f"{tmp_path / 'own.py'}:build", normalise="0.5;0.25", max_iterations=12, out=tmp_path / "run",
+        model=f"{tmp_path / 'own.py'}:build", normalise="0.5;0.25", attacks=("simudy",), max_iterations=12,
+        out=tmp_path / "run",
     )  # fmt: skip
     assert scan(request).attacks == scan(request).attacks
 
@@ -333,7 +336,8 @@ def trained(folder, network, optimizer, steps=10, train=False, dtype=torch.float
     save_file(after, folder / "b.safetensors")
     np.savez(folder / "data.npz", images=photographs(PRIVATE), labels=labels.numpy())
     return {"before": folder / "a.safetensors", "after": folder / "b.safetensors", "data": folder / "data.npz",
-            "normalise": "0.5;0.25", "options": ("simudy.iterations=60",), "out": folder / "run"}  # fmt: skip
+            "normalise": "0.5;0.25", "attacks": ("simudy",), "options": ("simudy.iterations=60",),
+            "out": folder / "run"}  # fmt: skip
 
 
 def small():
@@ -463,3 +467,98 @@ def test_an_adamw_pair_is_recognised_and_simulated_as_adam(tmp_path):
     given = scan(ScanRequest(**{**words, "out": tmp_path / "sgd"}, epochs=10, optimizer="sgd", lr=0.02))
     assert given.recipe.optimizer.source == "given"
     assert given.attacks[0].loss > report.attacks[0].loss
+
+
+CHOSEN = {"normalise": "0.5;0.25", "epochs": 10}
+"""What the auditor of the leaking pair knows, and lets the planner choose."""
+
+
+def choices(report):
+    return [(step.attack, step.runs, step.reason, step.start_from) for step in report.plan]
+
+
+def test_the_planner_runs_what_is_exact_and_leaves_out_the_rest_with_a_reason(leak, tmp_path):
+    events = []
+    request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, out=tmp_path / "run", **CHOSEN)
+    report = scan(request, events.append)
+    assert {step.attack for step in report.plan} == set(plugins.available("memaudit.attacks"))
+    assert all(step.reason for step in report.plan)
+    ran = [step for step in report.plan if step.runs]
+    assert [attack.name for attack in report.attacks] == [step.attack for step in ran]
+    assert ran[-1].attack in EXACT
+    assert report.attacks[-1].status == "converged"
+    assert report.attacks[-1].metrics.ssim_mean > 0.95
+    assert all(step.seconds > 0 and step.peak_memory_bytes > 0 and step.share is None for step in ran)
+    simudy = next(step for step in report.plan if step.attack == "simudy")
+    assert f"{ran[-1].attack} converged" in simudy.reason
+    (told,) = [event for event in events if event.plan]
+    assert [step["attack"] for step in told.plan] == [step.attack for step in report.plan]
+    assert any(step["attack"] == "simudy" and step["runs"] for step in told.plan)
+    stages = [event.stage for event in events]
+    assert stages.index("plan") < stages.index("attack") < stages.index("skip")
+    assert choices(scan(dataclasses.replace(request, out=tmp_path / "again"))) == choices(report)
+    assert load(tmp_path / "run") == report
+
+
+def test_the_planner_searches_for_the_learning_rate_by_simulation(leak, tmp_path):
+    report = scan(ScanRequest(leak.before, leak.after, data=leak.data, max_iterations=60, out=tmp_path, **CHOSEN))
+    assert len(report.search) >= 3
+    assert report.recipe.lr.source == "inferred"
+    assert report.attacks[0].name in EXACT
+    assert report.command.split()[:2] == ["memaudit", "scan"]
+    assert "--attack" not in report.command
+
+
+def test_a_gate_that_names_an_attack_has_it_run(leak, tmp_path):
+    request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, max_iterations=20, out=tmp_path, **CHOSEN)
+    report = scan(dataclasses.replace(request, fail_if=("simudy.ssim_mean<-1",)))
+    assert "simudy" in {attack.name for attack in report.attacks}
+    assert report.verdict.gates[0].reason.startswith("simudy reached") or "simudy" in report.verdict.summary
+
+
+def test_the_time_is_split_between_the_attacks(leak, tmp_path):
+    report = scan(ScanRequest(leak.before, leak.after, lr=0.02, size=4, max_time=60, out=tmp_path, **CHOSEN))
+    shares = [step.share for step in report.plan if step.runs]
+    assert all(0 < share < 60 for share in shares)
+
+
+def test_restarts_run_every_seed_and_resume(leak, options, tmp_path):
+    request = ScanRequest(
+        leak.before, leak.after, data=leak.data, lr=0.02, out=tmp_path / "run", seed=3, restarts=2,
+        max_iterations=30, **options,
+    )  # fmt: skip
+    report = scan(request)
+    runs = [attack for attack in report.attacks if attack.kind == "run"]
+    assert [(attack.name, attack.seed) for attack in runs] == [("simudy", 3), ("simudy", 4)]
+    assert runs[0].loss != runs[1].loss
+    assert len(list((tmp_path / "run").glob("jobs/*"))) == 2
+    assert "--restarts 2" in report.command
+    events = []
+    again = scan(request, events.append)
+    assert not [event for event in events if event.step]
+    assert again.attacks == report.attacks
+    alone = scan(dataclasses.replace(request, seed=4, restarts=1, out=tmp_path / "alone"))
+    assert alone.attacks[0].loss == runs[1].loss
+
+
+def test_a_change_that_is_all_rounding_runs_nothing_and_says_so(tmp_path):
+    first = {name: value.to(torch.bfloat16) for name, value in small().state_dict().items()}
+    second = {name: value.clone() for name, value in first.items()}
+    second["1.weight"].view(-1)[::50] *= 1 + 2**-7
+    save_file(first, tmp_path / "a.safetensors")
+    save_file(second, tmp_path / "b.safetensors")
+    request = ScanRequest(tmp_path / "a.safetensors", tmp_path / "b.safetensors", out=tmp_path / "run")
+    report = scan(request)
+    assert (report.attacks, report.search) == ([], [])
+    assert report.verdict.status == "inconclusive"
+    assert all(not step.runs and "rounding" in step.reason for step in report.plan)
+    assert "rounding" in report.recipe.lr.evidence
+    asked = scan(dataclasses.replace(request, attacks=("simudy",), lr=0.01, max_iterations=2))
+    assert asked.attacks[0].name == "simudy"
+
+
+def test_out_of_range_restarts_are_refused():
+    with pytest.raises(RecipeError, match="--restarts 0"):
+        scan(ScanRequest("a", "b", restarts=0))
+    with pytest.raises(RecipeError, match="--restarts 100"):
+        scan(ScanRequest("a", "b", restarts=100))

@@ -10,6 +10,7 @@ import skimage
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from memaudit.audit import leaderboard
 from memaudit.audit import report as r
 
 HOSTILE = (
@@ -56,13 +57,33 @@ def blind() -> r.AuditReport:
 
 
 @pytest.fixture(scope="session")
-def hostile(folder: Path) -> r.AuditReport:
-    return hostile_report(folder)
+def many(folder: Path) -> r.AuditReport:
+    return many_report(folder)
+
+
+@pytest.fixture(scope="session")
+def trust(folder: Path) -> r.AuditReport:
+    return trust_report(folder)
+
+
+@pytest.fixture(scope="session")
+def hostile(leak: r.AuditReport) -> r.AuditReport:
+    return poisoned(leak)
+
+
+@pytest.fixture(scope="session")
+def hostile_many(many: r.AuditReport) -> r.AuditReport:
+    return poisoned(many)
 
 
 @pytest.fixture
 def old(leak: r.AuditReport) -> dict[str, Any]:
     return old_content(leak)
+
+
+@pytest.fixture
+def previous(leak: r.AuditReport) -> dict[str, Any]:
+    return previous_content(leak)
 
 
 def draw_pictures(root: Path) -> None:
@@ -153,24 +174,104 @@ def blind_report() -> r.AuditReport:
     return report.model_copy(update={"inputs": report.inputs.model_copy(update={"data": None, "control": None})})
 
 
+def many_report(root: Path) -> r.AuditReport:
+    """Three attacks with three seeds each and what these agree on, one that refused, and a plan."""
+    leak = leak_report(root)
+    simudy = leak.attacks[0]
+    attacks = []
+    for name, worse, status in (("simudy", 0.0, "converged"), ("span", 0.1, "converged"), ("dlg", 0.3, "stalled")):
+        for seed in range(3):
+            pairs = [_worse(pair, worse + 0.02 * seed + 0.05 * (pair.sample == seed)) for pair in simudy.matches]
+            extra = {"status": status, "loss": 0.01 * (1 + seed) + worse, "seed": seed, "name": name}
+            attacks.append(simudy.model_copy(update={"matches": pairs, "metrics": _metrics(pairs), **extra}))
+        attacks.append(_agreed(attacks[-3:]))
+    plan = [
+        r.PlanStep(attack="span", runs=True, reason="sees through the first layer", seconds=31.0, share=100.0,
+                   peak_memory_bytes=600_000_000),
+        r.PlanStep(attack="simudy", runs=True, reason="always applies", seconds=5400.0, start_from="span"),
+        r.PlanStep(attack="dlg", runs=True, reason="asked for"),
+        r.PlanStep(attack="gion", runs=False, reason="takes a day"),
+    ]  # fmt: skip
+    return ranked(leak.model_copy(update={"plan": plan}), [*attacks, leak.attacks[2]])
+
+
+def trust_report(root: Path) -> r.AuditReport:
+    """As :func:`many_report`, without training images."""
+    report, bare = many_report(root), {"metrics": None, "matches": []}
+    inputs = report.inputs.model_copy(update={"data": None, "control": None})
+    verdict = _verdict("inconclusive", "recovered was not measured for any attack.", "recovered>0")
+    report = report.model_copy(update={"inputs": inputs, "verdict": verdict, "plan": []})
+    return ranked(report, [attack.model_copy(update=bare) for attack in report.attacks])
+
+
+def ranked(report: r.AuditReport, attacks: list[r.AttackResult]) -> r.AuditReport:
+    """Return the report with these results, ordered as a scan does."""
+    found = {
+        "attacks": attacks,
+        "ranking": leaderboard.ranking(attacks),
+        "leaderboard": leaderboard.leaderboard(attacks),
+        "per_image": leaderboard.per_image(attacks),
+        "recovered_by_any": leaderboard.recovered_by_any(attacks),
+    }
+    return report.model_copy(update=found)
+
+
+def _worse(pair: r.Match, less: float) -> r.Match:
+    ssim = pair.scores.ssim - less
+    scores = pair.scores.model_copy(update={"ssim": ssim, "ssim_paper": ssim * 0.9})
+    return pair.model_copy(update={"scores": scores, "recovered": ssim > 0.5})
+
+
+def _agreed(runs: list[r.AttackResult]) -> r.AttackResult:
+    trust = [0.95 - 0.08 * i for i in range(len(PHOTOS))]
+    found = r.Agreement(
+        seeds=[0, 1, 2], reference=0, criterion="a mean SSIM between the seeds of at least 0.6",
+        confidence_mean=float(np.mean(trust)), confidence_max=max(trust), confident=5, chance=0.31,
+    )  # fmt: skip
+    dummies = [
+        dummy.model_copy(update={"confidence": c}) for dummy, c in zip(runs[0].reconstructions, trust, strict=True)
+    ]
+    update = {"kind": "consensus", "seed": None, "agreement": found, "reconstructions": dummies, "curve": []}
+    return runs[1].model_copy(update=update)
+
+
+def previous_content(report: r.AuditReport) -> dict[str, Any]:
+    """Return a report as schema 1.1 had it: one result for each attack, and nothing that tells several apart."""
+    content = report.model_dump(mode="json", by_alias=True)
+    content |= {"$schema": "urn:memaudit:schema:report:1.1", "schema_version": "1.1"}
+    for name in ("plan", "ranking", "per_image", "recovered_by_any"):
+        del content[name]
+    later = {"kind", "seed", "agreement", "pairs", "ssim_paper_max", "recovered_interval", "control_pairs",
+             "control_recovered"}  # fmt: skip
+    _drop(later, content["attacks"], [attack["metrics"] or {} for attack in content["attacks"]])
+    _drop({"confidence"}, *(attack["reconstructions"] for attack in content["attacks"]))
+    first = {"rank", "attack", "status", "ssim_mean", "ssim_max", "recovered", "loss", "seconds"}
+    content["leaderboard"] = [{name: row[name] for name in first} for row in content["leaderboard"]]
+    return content
+
+
 def old_content(report: r.AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.0 had it: one search over learning rates, and nothing of what came later."""
-    content = report.model_dump(mode="json", by_alias=True)
+    content = previous_content(report)
     content |= {"$schema": "urn:memaudit:schema:report:1.0", "schema_version": "1.0"}
     del content["delta"]
     content["search"] = content["search"][:7]
     for name in ("schedule", "warmup", "clip", "labels", "dampening", "beta1", "beta2", "eps"):
         del content["recipe"][name]
-    later = {"confidence", "interval", "optimizer", "batch_size", "epochs", "rung", "insignificant"}
-    parts = [*content["recipe"].values(), *content["search"]]
-    for part in parts + [dummy for attack in content["attacks"] for dummy in attack["reconstructions"]]:
-        for name in later & part.keys():
-            del part[name]
+    later = {"confidence", "interval", "optimizer", "batch_size", "epochs", "rung"}
+    _drop(later, list(content["recipe"].values()), content["search"])
+    _drop({"insignificant"}, *(attack["reconstructions"] for attack in content["attacks"]))
     return content
 
 
-def hostile_report(root: Path) -> r.AuditReport:
-    kept = {"status", "source", "original", "reconstruction", "picture", "schema_version", "$schema"}
+def _drop(names: set[str], *lists: list[dict[str, Any]]) -> None:
+    for part in [part for parts in lists for part in parts]:
+        for name in names & part.keys():
+            del part[name]
+
+
+def poisoned(report: r.AuditReport) -> r.AuditReport:
+    kept = {"status", "source", "original", "reconstruction", "picture", "schema_version", "$schema", "kind"}
 
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":
@@ -181,9 +282,9 @@ def hostile_report(root: Path) -> r.AuditReport:
             return {name: poison(item, name) for name, item in value.items()}
         if isinstance(value, list):
             return [poison(item, key) for item in value]
-        return "".join(HOSTILE) if isinstance(value, str) and key not in kept else value
+        return value + "".join(HOSTILE) if isinstance(value, str) and key not in kept else value
 
-    return r.AuditReport.model_validate(poison(leak_report(root).model_dump(by_alias=True)))
+    return r.AuditReport.model_validate(poison(report.model_dump(by_alias=True)))
 
 
 def _picture(root: Path, kind: str, i: int) -> Path:
@@ -229,6 +330,11 @@ def _metrics(pairs: list[r.Match]) -> r.Metrics:
         psnr_mean=float(np.mean([pair.scores.psnr for pair in pairs])),
         recovered=recovered,
         recovered_fraction=recovered / len(PHOTOS),
+        recovered_interval=(0.067, 0.652),
+        pairs=len(pairs),
+        ssim_paper_max=max(ssim) * 0.9,
+        control_pairs=200,
+        control_recovered=0,
         control_ssim_mean=0.118,
         control_ssim_max=0.204,
     )

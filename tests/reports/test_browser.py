@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["leak", "clean", "blind", "hostile"])
+@pytest.mark.parametrize("name", ["leak", "clean", "blind", "many", "trust", "hostile_many"])
 def test_the_page_works_offline_in_every_shape(
     name: str, width: int, scheme: str, browser: Any, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -11,7 +11,7 @@ from memaudit.reports import json
 from memaudit.reports.files import FormatError, write_text
 
 
-@pytest.mark.parametrize("name", ["leak", "clean", "blind", "hostile"])
+@pytest.mark.parametrize("name", ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"])
 def test_a_report_survives_the_round_trip(
     name: str, request: pytest.FixtureRequest, folder: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,59 @@
+"""GION: gradient inversion with an untrained over-parameterised generator for a prior."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from . import inversion
+from .base import Recipe, Reconstruction, State, Victim, generator
+from .descent import descend
+from .generator import generator_variables
+from .images import compose
+from .optim import Adam
+
+
+@dataclass(frozen=True)
+class GION:
+    """Gradient inversion over an over-parameterised network (Zhang et al., CI-Net / GION, 2023).
+
+    The images are what an untrained generator makes of fixed inputs; its weights are found by Adam on the gradient's
+    sign, so that the cosine distance of the gradients is least. See :mod:`memaudit.attacks.generator`.
+
+    Attributes:
+        iterations: Length of the schedule, in updates of the weights.
+        step_size: Adam step on the generator's weights, in hundredths.
+        alpha: Weight of the total variation; published: none.
+        tolerance: The attack counts as converged when its loss, the cosine distance, is at most this.
+    """
+
+    name: ClassVar[str] = "gion"
+    iterations: int = 2000
+    step_size: float = 0.1
+    alpha: float = 0.0
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        inversion.require(self, ("iterations", "step_size"), ("alpha", "tolerance"))
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Draw a generator and its inputs, and read the labels off the head."""
+        inversion.check(victim, recipe)
+        gen = generator(seed)
+        noise = torch.randn(recipe.size, *victim.shape, generator=gen).to(victim.like)
+        variables = generator_variables(noise, victim.normalisation)
+        labels = inversion.labels_of(victim, recipe, compose(variables), gen)
+        return inversion.start(victim, recipe, variables, labels, self._rule)
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """One signed step of the generator's weights."""
+        objective = inversion.matching(victim, recipe, state.constants["labels"], self.alpha)
+        return descend(state, objective, self._rule, total=self.iterations)
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the images whose gradient came closest in direction."""
+        return inversion.finish(victim, recipe, state, state.constants["labels"])
+
+    @property
+    def _rule(self) -> Adam:
+        return Adam(self.step_size, 0.9, 0.999, signed=True)

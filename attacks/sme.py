@@ -1,0 +1,106 @@
+"""Surrogate model extension: the change read as one gradient, at a learned point between before and after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from . import inversion
+from .base import Recipe, Reconstruction, State, Victim, generator
+from .descent import Evaluation, descend
+from .distances import DISTANCES
+from .images import PARAMETRISATIONS, compose
+from .labels import guess
+from .optim import Adam, warmup_cosine
+from .params import cosine_distance
+from .priors import box, total_variation
+
+MIX = "mix"
+"""The variable a: the gradient is taken at ``(1 - a) theta0 + a theta_f``."""
+
+
+@dataclass(frozen=True)
+class SME:
+    """Surrogate model extension (Zhu et al., ICML 2023, section 4), with the objective of :class:`.simudy.SimuDy`.
+
+    Reads the change as ``-travel grad L(w; x)`` with ``w = (1 - a) theta0 + a theta_f`` and minimises
+    ``distance(change, theta_f - theta0) + alpha TV(x) + beta box(x)`` over the images and the one number ``a``. A step
+    costs one gradient however long the training was, which makes this the cheap attack and a start for ``simudy``:
+    the images are the same variables. Differs from the published code as ``simudy`` does from its own; that one has
+    ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000``.
+
+    Attributes:
+        iterations: Length of the schedule, in updates of the images. More fit what one gradient cannot explain.
+        step_size: Adam step on the image variables.
+        mix_step: Adam step on ``a``.
+        alpha: Weight of the total variation at the start; it falls linearly to zero.
+        beta: Weight of the mean squared excess of the images over the range of pixels.
+        distance: ``log_cosine``, ``cosine`` or ``euclidean``.
+        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images`.
+        init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
+        warmup: Updates over which the step size rises.
+        tolerance: The attack counts as converged when its loss, the cosine distance, is at most this. After a long
+            training even the true images leave more than that, and the attack ends as stalled.
+    """
+
+    name: ClassVar[str] = "sme"
+    iterations: int = 60
+    step_size: float = 0.4
+    mix_step: float = 5e-3
+    alpha: float = 3e-2
+    beta: float = 1.0
+    distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
+    parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
+    init_scale: float = 0.1
+    warmup: int = 5
+    tolerance: float = 0.02
+
+    def __post_init__(self) -> None:
+        others = ("mix_step", "alpha", "beta", "warmup", "tolerance")
+        inversion.require(self, ("iterations", "step_size", "init_scale"), others)
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Draw images and labels. Raises :class:`.base.Unsupported` where the change is no sum of gradients."""
+        inversion.check(victim, recipe)
+        gen = generator(seed)
+        noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
+        variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
+        variables[MIX] = noise.new_tensor(0.5)
+        state = inversion.start(victim, recipe, variables, guess(victim, recipe, gen), self._rule)
+        return replace(state, memory={**state.memory, f"best.{MIX}": variables[MIX]})
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """One update of the images and of the point."""
+        weight = self.alpha * (1 - state.step / self.iterations)
+
+        def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
+            x, mix = compose(variables), variables[MIX]
+            change, _ = inversion.predict(at(victim, mix), recipe, x, state.constants["labels"])
+            objective = DISTANCES[self.distance](change, victim.delta)
+            objective = objective + weight * total_variation(x) + self.beta * box(x, victim.normalisation)
+            loss = cosine_distance(change, victim.delta).detach().clamp(min=0)
+            known = {**inversion.terms(change, victim.delta), MIX: float(mix.detach())}
+            return Evaluation(objective, loss, x, known, {MIX: mix})
+
+        factor = warmup_cosine(state.step, self.iterations, self.warmup)
+        return descend(state, evaluate, self._rule, total=self.iterations, factor=factor, project=_clamped)
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the images whose gradient came closest to the change in direction."""
+        point = at(victim, state.memory[f"best.{MIX}"])
+        return inversion.finish(point, recipe, state, state.constants["labels"])
+
+    @property
+    def _rule(self) -> Adam:
+        return Adam(self.step_size, sizes={MIX: self.mix_step})
+
+
+def at(victim: Victim, mix: Tensor) -> Victim:
+    """Return the victim as if its training had begun at ``(1 - mix) theta0 + mix theta_f``."""
+    return replace(victim, theta0={name: torch.lerp(a, victim.thetaf[name], mix) for name, a in victim.theta0.items()})
+
+
+def _clamped(variables: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**variables, MIX: variables[MIX].clamp(0, 1)}

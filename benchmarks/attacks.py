@@ -1,0 +1,83 @@
+"""The acceptance table of the attacks on CIFAR-10: ``python -m benchmarks.attacks [ROW ...] [--seeds N] [--attack A]``.
+
+Each row trains a victim with plain PyTorch and scans it through the installed console script, by default with
+those attacks that the planner chooses. The leaderboard is recorded in ``benchmarks/results/attacks.json``.
+Seeds set the victim's initialisation and the attack's dummies alike.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from .victims import VICTIMS, make
+
+RESULTS = Path(__file__).parent / "results" / "attacks.json"
+SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
+KEPT = ("attack", "kind", "seed", "status", "ssim_mean", "ssim_max", "ssim_paper_mean", "psnr_mean", "recovered",
+        "control_ssim_mean", "control_recovered", "loss", "seconds", "peak_memory_bytes")  # fmt: skip
+
+
+def options(name: str) -> list[str]:
+    """What the scan is told of a victim: its recipe, but neither labels nor the order of its batches."""
+    spec = VICTIMS[name]
+    told = {"--lr": spec.lr, "--epochs": spec.epochs, "--batch-size": spec.batch_size or spec.size,
+            "--momentum": spec.momentum, "--weight-decay": spec.weight_decay}  # fmt: skip
+    words = [str(word) for pair in told.items() for word in pair]
+    model = {"conv-20": "conv", "wide-20": "conv_wide"}.get(name)
+    return [*words, "--model", f"benchmarks/networks.py:{model}"] if model else words
+
+
+def measure(name: str, seed: int, asked: list[str]) -> dict[str, Any]:
+    """Scan one victim and return its figures."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        spec = make(name, folder, seed)
+        words = [SCRIPT, "scan", folder / "before.pt", folder / "after.safetensors", "--data", folder / "private.npz",
+                 "--control", folder / "control.npz", "--normalise", spec.normalise, "--seed", seed,
+                 "--out", folder / "run", "--json", "--quiet", *options(name), *asked]  # fmt: skip
+        began = time.monotonic()
+        done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
+        seconds = time.monotonic() - began
+    report = json.loads(done.stdout)
+    return {
+        "row": name, "seed": seed, "asked": asked, "exit_code": done.returncode, "seconds": round(seconds, 1),
+        "plan": [{key: step[key] for key in ("attack", "runs", "reason")} for step in report["plan"]],
+        "leaderboard": [{key: row.get(key) for key in KEPT} for row in report["leaderboard"]],
+        "torch": report["environment"]["torch"], "threads": report["environment"]["threads"],
+        "hardware": f"{os.cpu_count()} cores, {platform.machine()}",
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure the rows that were asked for, and replace their entries in the results file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", help=f"any of {list(VICTIMS)}")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N-1")
+    parser.add_argument("--attack", action="append", default=[], help="attacks in place of the planner's choice")
+    parser.add_argument("--set", action="append", default=[], help="attack options, as for memaudit scan")
+    asked = parser.parse_args()
+    words = [word for name in asked.attack for word in ("--attack", name)]
+    words += [word for option in asked.set for word in ("--set", option)]
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    for row in asked.rows:
+        for seed in range(asked.seeds):
+            found = measure(row, seed, words)
+            same = (row, seed, words)
+            results = [old for old in results if (old["row"], old["seed"], old["asked"]) != same] + [found]
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            for line in found["leaderboard"]:
+                ssim = "-" if line["ssim_mean"] is None else f"{line['ssim_mean']:.3f}"
+                print(
+                    f"{row}, seed {seed}: {line['attack']} {ssim} {line['status']} {line['seconds']:.0f} s", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
