@@ -13,6 +13,9 @@ from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu
 
 from .base import Normalisation, generator
 
+PLAIN = Normalisation()
+"""Network inputs that are pixels as they are."""
+
 CODE = 128
 """Numbers in the input of an image."""
 
@@ -30,7 +33,7 @@ FIXED = ("z", "mean", "std")
 getting a gradient, so that no optimiser moves them, and images can be made from variables alone."""
 
 
-def generator_variables(noise: Tensor, normalisation: Normalisation) -> dict[str, Tensor]:
+def generator_variables(noise: Tensor, normalisation: Normalisation = PLAIN) -> dict[str, Tensor]:
     """Return the weights, inputs and normalisation of a generator of images (n, c, h, w).
 
     Args:

@@ -35,7 +35,7 @@ class GradInversion:
         iterations: Length of the schedule, in updates of the images; published: 20,000.
         step_size: Adam step on the normalised images.
         seeds: Starts that are optimised together.
-        alpha: Weight of the total variation.
+        alpha: Weight of the total variation at the start; it falls linearly to zero.
         ridge: Weight of the mean square of the normalised images.
         gamma: Weight of the distance from the observed batch-norm statistics.
         group: Weight of the mean squared distance from the consensus.
@@ -47,11 +47,11 @@ class GradInversion:
     """
 
     name: ClassVar[str] = "gradinversion"
-    iterations: int = 2000
+    iterations: int = 1000
     step_size: float = 0.1
     seeds: int = 3
-    alpha: float = 1e-3
-    ridge: float = 1e-6
+    alpha: float = 0.1
+    ridge: float = 1e-3
     gamma: float = 0.1
     group: float = 0.01
     gather: float = 0.5

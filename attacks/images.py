@@ -13,10 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .base import Normalisation
-from .generator import generate, generator_variables
-
-PLAIN = Normalisation()
-"""Network inputs that are pixels as they are."""
+from .generator import PLAIN, generate, generator_variables
 
 SMALLEST = 4
 """Height and width in pixels below which no coarser scale is added."""

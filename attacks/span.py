@@ -101,7 +101,9 @@ class Span:
             "rows": found.rows.to(victim.like), "scale": scale.to(victim.like), "basis": basis, "offset": offset,
             "before": before, "after": after, "exact": basis.new_zeros(rank, 0),
         }  # fmt: skip
-        return replace(state, memory={**state.memory, **known})
+        state = replace(state, memory={**state.memory, **known})
+        x = _coordinates(state.variables["w"], state)
+        return replace(state, memory={**state.memory, "best.x": x, "best.loss": x.new_tensor(torch.inf)})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of W; now and then exact directions are looked for first."""

@@ -148,22 +148,33 @@ def _shown(values: Mapping[str, float]) -> dict[str, float]:
 
 def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:
     """Print what will run and what will not, as :class:`memaudit.audit.report.PlanStep` dumps it."""
-    running, limited = [step for step in plan if step["runs"]], any(step["share"] is not None for step in plan)
-    total = sum(step["seconds"] or 0.0 for step in running)
-    title = f"Plan: {len(running)} of {len(plan)} attacks, up to {duration(total)}" if running else "Plan: nothing runs"
-    table = Table(title=title, title_justify="left")
-    table.add_column("attack", no_wrap=True)
-    table.add_column("runs")
+    running, left = [step for step in plan if step["runs"]], [step for step in plan if not step["runs"]]
+    if running:
+        console.print(_plan_table(running, len(plan)), soft_wrap=False)
+    else:
+        console.print("Plan: no attack runs")
+    if left:
+        reasons = Table.grid("", "", padding=(0, 2, 0, 0))
+        for step in left:
+            reasons.add_row(f"  {escape(step['attack'])}", escape(step["reason"]), style="dim")
+        console.print("Left out, unless --attack names them:")
+        console.print(reasons, soft_wrap=False)
+
+
+def _plan_table(running: Sequence[Mapping[str, Any]], count: int) -> Table:
+    total, limited = sum(step["seconds"] or 0.0 for step in running), any(step["share"] is not None for step in running)
+    title = f"Plan: {len(running)} of {count} attacks, up to {duration(max(total, 1.0))}"
+    table = Table("attack", title=title, title_justify="left")
     for column in ("time", "memory", *(["share"] if limited else [])):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("why")
-    for step in [*running, *(step for step in plan if not step["runs"])]:
+    for step in running:
         why = step["reason"] + (f"; starts from {step['start_from']}" if step["start_from"] else "")
         numbers = [duration(step["seconds"]), size(step["peak_memory_bytes"])]
         numbers += [duration(step["share"])] if limited else []
-        row = (step["attack"], "yes" if step["runs"] else "no", *numbers, why)
-        table.add_row(*map(escape, row), style="" if step["runs"] else "dim")
-    console.print(table, soft_wrap=False)
+        table.add_row(*map(escape, (step["attack"], *numbers, why)))
+    table.columns[0].no_wrap = True
+    return table
 
 
 def duration(seconds: float | None) -> str:

@@ -32,8 +32,8 @@ WARM = {"simudy": "sme"}
 """What an attack of the planner's choice starts from."""
 
 ON_REQUEST = {
-    "haim": "explains the trained weights alone, which tells less than the change does",
-    "buzaglo": "explains the trained weights alone, which tells less than the change does",
+    "haim": "explains the trained weights alone, which tells less than the change",
+    "buzaglo": "explains the trained weights alone, which tells less than the change",
     "onestep": "a weaker form of buzaglo, there to compare with the SimuDy paper",
     "twostep": "a weaker form of loo, there to compare with the SimuDy paper",
     "dlg": "needs smooth activations and one step; inverting_gradients does both",
@@ -189,7 +189,7 @@ def _chosen(choice: Choice, everything: bool, sight: Sight) -> Choice:
         start = WARM.get(choice.name, "") if runs else ""
         return dataclasses.replace(choice, runs=runs, reason=reason, optional=True, start_from=start)
     why = ON_REQUEST.get(choice.name, "not one of memaudit's own")
-    return choice.dropped(f"{why}; runs when named, or with --attack all")
+    return choice.dropped(f"on request: {why}")
 
 
 Rule = Callable[[Sight], tuple[bool, str]]
@@ -198,11 +198,11 @@ Rule = Callable[[Sight], tuple[bool, str]]
 def _spear(sight: Sight) -> tuple[bool, str]:
     if sight.size > SPEAR_SIZE:
         return False, f"{sight.size} samples; its search doubles with each, and ends in time up to {SPEAR_SIZE}"
-    return True, f"exact, in seconds to minutes for {_samples(sight)}"
+    return True, f"exact; {_samples(sight)}"
 
 
 def _span(sight: Sight) -> tuple[bool, str]:
-    return True, f"looks for the images in the span of the first layer's change; {_samples(sight)}"
+    return True, f"searches the span of the first layer's change; {_samples(sight)}"
 
 
 def _samples(sight: Sight) -> str:
@@ -221,10 +221,10 @@ def _loo(sight: Sight) -> tuple[bool, str]:
     if sight.linearity is None:
         return False, "needs a nearly linear training, and how linear this one was could not be measured"
     if sight.linearity < LINEAR:
-        return False, f"training was not nearly linear: gradients kept their direction to {sight.linearity:.2f}"
+        return False, f"needs a nearly linear training, and this one was not ({sight.linearity:.2f})"
     if sight.coverage < 1:
         return False, _infeasible(sight)
-    return True, f"training was nearly linear: gradients kept their direction to {sight.linearity:.2f}"
+    return True, f"training was nearly linear ({sight.linearity:.2f})"
 
 
 def _inverting_gradients(sight: Sight) -> tuple[bool, str]:

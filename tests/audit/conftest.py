@@ -56,4 +56,5 @@ def leak(tmp_path_factory) -> Leak:
 @pytest.fixture
 def options() -> dict:
     """What the auditor of that pair knows."""
-    return {"normalise": "0.5;0.25", "epochs": 10, "attacks": ("simudy",), "options": ("simudy.iterations=60",)}
+    settings = ("simudy.iterations=60", "simudy.alpha=0.03")
+    return {"normalise": "0.5;0.25", "epochs": 10, "attacks": ("simudy",), "options": settings}

@@ -181,7 +181,7 @@ def wait_for_step(process, out: Path, step: int) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
     def words(out):
-        return scan_words(leak, out, "--set", "simudy.iterations=600", "-q")
+        return scan_words(leak, out, "--set", "simudy.iterations=1000", "-q")
 
     out = tmp_path / "run"
     process = subprocess.Popen([SCRIPT, *map(str, words(out))], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)

@@ -34,7 +34,7 @@ def audited(leak, tmp_path_factory):
     events, out = [], tmp_path_factory.mktemp("runs") / "run"
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, control=leak.control, normalise="0.5;0.25", epochs=10,
-        attacks=("simudy",), options=("simudy.iterations=60",), out=out,
+        attacks=("simudy",), options=("simudy.iterations=60", "simudy.alpha=0.03"), out=out,
     )  # fmt: skip
     return scan(request, events.append), events, out, request
 
@@ -336,7 +336,7 @@ def trained(folder, network, optimizer, steps=10, train=False, dtype=torch.float
     save_file(after, folder / "b.safetensors")
     np.savez(folder / "data.npz", images=photographs(PRIVATE), labels=labels.numpy())
     return {"before": folder / "a.safetensors", "after": folder / "b.safetensors", "data": folder / "data.npz",
-            "normalise": "0.5;0.25", "attacks": ("simudy",), "options": ("simudy.iterations=60",),
+            "normalise": "0.5;0.25", "attacks": ("simudy",), "options": ("simudy.iterations=60", "simudy.alpha=0.03"),
             "out": folder / "run"}  # fmt: skip
 
 

@@ -54,8 +54,8 @@ def test_exact_attacks_come_first_and_the_simulation_starts_from_the_surrogate()
         ({"coverage": 0.5}, "simudy", "infeasible: 0.5 numbers moved"),
         ({"coverage": 0.5}, "loo", "infeasible"),
         ({"coverage": 0.5, "steps": 1}, "inverting_gradients", "infeasible"),
-        ({}, "haim", "--attack all"),
-        ({}, "gion", "--attack all"),
+        ({}, "haim", "on request"),
+        ({}, "gion", "on request"),
         ({}, "strange", "not one of memaudit's own"),
     ],
 )

@@ -79,6 +79,13 @@ def test_shapes_and_finite_numbers(attack, tiny):
     assert found.loss >= 0
 
 
+def test_a_budget_may_end_before_the_first_step(attack, tiny):
+    victim, recipe, *_ = tiny
+    found = attack.finish(victim, recipe, attack.init(victim, recipe, 0))
+    assert torch.isfinite(found.images).all()
+    assert found.loss > attack.tolerance
+
+
 def test_same_seed_same_bytes_other_seed_other_bytes(attack, tiny):
     victim, recipe, *_ = tiny
     runs = [stepped(attack, victim, recipe, attack.init(victim, recipe, seed), 3) for seed in (0, 0, 1)]
