@@ -71,7 +71,7 @@ class SimuDy:
     name: ClassVar[str] = "simudy"
     iterations: int = 200
     step_size: float = 0.4
-    alpha: float = 0.1
+    alpha: float = 3e-2
     beta: float = 1.0
     gamma: float = 0.02
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"

@@ -12,7 +12,6 @@ from .base import Recipe, Reconstruction, State, Victim, generator
 from .descent import Evaluation, descend
 from .distances import DISTANCES
 from .images import PARAMETRISATIONS, compose
-from .labels import guess
 from .optim import Adam, warmup_cosine
 from .params import cosine_distance
 from .priors import box, total_variation
@@ -32,7 +31,7 @@ class SME:
     ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000``.
 
     Attributes:
-        iterations: Length of the schedule, in updates of the images. More fit what one gradient cannot explain.
+        iterations: Length of the schedule, in updates of the images; too many fit what one gradient cannot explain.
         step_size: Adam step on the image variables.
         mix_step: Adam step on ``a``.
         alpha: Weight of the total variation at the start; it falls linearly to zero.
@@ -46,7 +45,7 @@ class SME:
     """
 
     name: ClassVar[str] = "sme"
-    iterations: int = 60
+    iterations: int = 100
     step_size: float = 0.4
     mix_step: float = 5e-3
     alpha: float = 3e-2
@@ -68,7 +67,9 @@ class SME:
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
         variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
         variables[MIX] = noise.new_tensor(0.5)
-        state = inversion.start(victim, recipe, variables, guess(victim, recipe, gen), self._rule)
+        likely = torch.randn(noise.shape, generator=gen).to(noise)  # as strong as images are
+        labels = inversion.labels_of(victim, recipe, likely, gen)
+        state = inversion.start(victim, recipe, variables, labels, self._rule)
         return replace(state, memory={**state.memory, f"best.{MIX}": variables[MIX]})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:

@@ -57,8 +57,6 @@ def run_demo(folder: Path, listener: Listener) -> AuditReport:
         control=folder / "public",
         normalise="cifar10",
         epochs=EPOCHS,
-        attacks=("simudy",),
-        options=("simudy.iterations=300", "simudy.step_size=0.2"),
         out=folder / "run",
     )
     return scan(request, listener)
