@@ -22,6 +22,9 @@ class Unsupported(MemauditError):
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 
+ALPHA = "alpha"
+"""The entry of a state's memory that holds the weight of the images' prior, which one attack hands on to another."""
+
 
 @dataclass(frozen=True)
 class Normalisation:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .adjoints import ADJOINTS, choose
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator
 from .distances import DISTANCES, euclidean, running_error
 from .dynamics import batch_plan, chain, gradient, influence, simulate
 from .images import PARAMETRISATIONS, compose
@@ -46,7 +46,8 @@ class SimuDy:
     Attributes:
         iterations: Length of the schedule, in updates of the dummies.
         step_size: Adam step on the normalised images.
-        alpha: Weight of the total variation at the start; it falls linearly to zero.
+        alpha: Weight of the total variation at the start; it falls to zero with the square of the time left. A run that
+            starts from another attack's end takes over the weight that suited that one.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         gamma: Weight of the logarithmic error of the running statistics, where batch norm was in train mode.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
@@ -71,7 +72,7 @@ class SimuDy:
     name: ClassVar[str] = "simudy"
     iterations: int = 200
     step_size: float = 0.4
-    alpha: float = 3e-2
+    alpha: float = 0.1
     beta: float = 1.0
     gamma: float = 0.02
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
@@ -111,6 +112,7 @@ class SimuDy:
         constants = {"labels": labels, "best_labels": labels, "plan": plan}
         constants["adjoint"] = torch.tensor(list(ADJOINTS).index(adjoint))
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
+        memory[ALPHA] = x.new_tensor(self.alpha)
         memory["unit"] = _unit(victim, labels, gen)
         return State(0, variables, constants, memory)
 
@@ -125,7 +127,7 @@ class SimuDy:
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
         change = victim.change(final)
         variation = total_variation(x)
-        weight = self.alpha * (1 - state.step / self.iterations)
+        weight = float(state.memory[ALPHA]) * (1 - state.step / self.iterations) ** 2
         objective = DISTANCES[self.distance](change, victim.delta) + weight * variation
         objective = objective + self.beta * box(x, victim.normalisation)
         if recipe.batch_norm == "train" and victim.running:

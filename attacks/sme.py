@@ -1,5 +1,6 @@
 """Surrogate model extension: the change read as one gradient, at a learned point between before and after."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator
 from .descent import Evaluation, descend
 from .distances import DISTANCES
 from .images import PARAMETRISATIONS, compose
@@ -19,6 +20,9 @@ from .priors import box, total_variation
 MIX = "mix"
 """The variable a: the gradient is taken at ``(1 - a) theta0 + a theta_f``."""
 
+ALPHAS = (0.03, 0.1, 0.3)
+"""Weights of the total variation to choose from: dense nets do best with the first, conv nets with the last."""
+
 
 @dataclass(frozen=True)
 class SME:
@@ -27,14 +31,19 @@ class SME:
     Reads the change as ``-travel grad L(w; x)`` with ``w = (1 - a) theta0 + a theta_f`` and minimises
     ``distance(change, theta_f - theta0) + alpha TV(x) + beta box(x)`` over the images and the one number ``a``. A step
     costs one gradient however long the training was, which makes this the cheap attack and a start for ``simudy``:
-    the images are the same variables. Differs from the published code as ``simudy`` does from its own; that one has
-    ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000``.
+    the images are the same variables. No weight of the total variation suits all networks, but the loss after a short
+    run tells which one suits this (docs/benchmarks.md), so short runs with each of :data:`ALPHAS` come first. Differs
+    from the published code as ``simudy`` does from its own; that one has ``distance="cosine",
+    parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000, search=0``.
 
     Attributes:
-        iterations: Length of the schedule, in updates of the images; too many fit what one gradient cannot explain.
+        iterations: Updates of the images in all runs; too many fit what one gradient cannot explain.
+        search: Updates of a short run with each of :data:`ALPHAS`, from the same noise; what is left goes to a run
+            with that of the lowest loss. 0, and fewer iterations than twice the short runs take: none.
         step_size: Adam step on the image variables.
         mix_step: Adam step on ``a``.
-        alpha: Weight of the total variation at the start; it falls linearly to zero.
+        alpha: Weight of the total variation at the start of a run, where it is not searched for; it falls to zero with
+            the square of the time left.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images`.
@@ -45,10 +54,11 @@ class SME:
     """
 
     name: ClassVar[str] = "sme"
-    iterations: int = 100
+    iterations: int = 350
+    search: int = 50
     step_size: float = 0.4
     mix_step: float = 5e-3
-    alpha: float = 3e-2
+    alpha: float = 0.1
     beta: float = 1.0
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
@@ -57,7 +67,7 @@ class SME:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        others = ("mix_step", "alpha", "beta", "warmup", "tolerance")
+        others = ("search", "mix_step", "alpha", "beta", "warmup", "tolerance")
         inversion.require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
@@ -70,11 +80,16 @@ class SME:
         likely = torch.randn(noise.shape, generator=gen).to(noise)  # as strong as images are
         labels = inversion.labels_of(victim, recipe, likely, gen)
         state = inversion.start(victim, recipe, variables, labels, self._rule)
-        return replace(state, memory={**state.memory, f"best.{MIX}": variables[MIX]})
+        first = {f"first.{name}": value for name, value in variables.items()}
+        tried = {"tried": noise.new_full((len(ALPHAS),), math.inf), ALPHA: noise.new_tensor(self.alpha)}
+        return replace(state, memory={**state.memory, **first, **tried, f"best.{MIX}": variables[MIX]})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images and of the point."""
-        weight = self.alpha * (1 - state.step / self.iterations)
+        run, done, length = self._run(state.step)
+        if self._searches and not done:
+            state = self._restarted(state, run)
+        weight = float(state.memory[ALPHA]) * (1 - done / length) ** 2
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             x, mix = compose(variables), variables[MIX]
@@ -85,8 +100,14 @@ class SME:
             known = {**inversion.terms(change, victim.delta), MIX: float(mix.detach())}
             return Evaluation(objective, loss, x, known, {MIX: mix})
 
-        factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        return descend(state, evaluate, self._rule, total=self.iterations, factor=factor, project=_clamped)
+        factor = warmup_cosine(done, length, self.warmup)
+        moved = descend(replace(state, step=done), evaluate, self._rule, total=length, factor=factor, project=_clamped)
+        memory = dict(moved.memory)
+        if run < len(ALPHAS):
+            memory["tried"] = memory["tried"].clone()
+            memory["tried"][run] = min(float(memory["tried"][run]), moved.loss)
+        step = state.step + 1
+        return replace(moved, step=step, memory=memory, done=step >= self.iterations)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images whose gradient came closest to the change in direction."""
@@ -96,6 +117,24 @@ class SME:
     @property
     def _rule(self) -> Adam:
         return Adam(self.step_size, sizes={MIX: self.mix_step})
+
+    @property
+    def _searches(self) -> bool:
+        return 0 < 2 * len(ALPHAS) * self.search <= self.iterations
+
+    def _run(self, step: int) -> tuple[int, int, int]:
+        """Return which run a step belongs to (the last one is number ``len(ALPHAS)``), its place in it, its length."""
+        short = self.search if self._searches else 0
+        if step < len(ALPHAS) * short:
+            return step // short, step % short, short
+        return len(ALPHAS), step - len(ALPHAS) * short, self.iterations - len(ALPHAS) * short
+
+    def _restarted(self, state: State, run: int) -> State:
+        """Return the state at the start of a run: the first noise, no moments, the weight to try or the best one."""
+        variables = {name: state.memory[f"first.{name}"] for name in state.variables}
+        alpha = ALPHAS[run] if run < len(ALPHAS) else ALPHAS[int(state.memory["tried"].argmin())]
+        memory = {**state.memory, **self._rule.start(variables), ALPHA: state.memory[ALPHA].new_tensor(alpha)}
+        return replace(state, variables=variables, memory=memory)
 
 
 def at(victim: Victim, mix: Tensor) -> Victim:

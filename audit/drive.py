@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from .. import MemauditError
-from ..attacks.base import Attack, Recipe, Reconstruction, State, Victim
+from ..attacks.base import ALPHA, Attack, Recipe, Reconstruction, State, Victim
 from .events import Event, Listener, silence
 from .meter import PeakMemory
 from .store import Job
@@ -131,7 +131,8 @@ def drive(
         listener: Hears one :class:`Event` a step.
         stage: The stage those events name.
         finish: Whether to read off the reconstruction at the end.
-        start: A state of another run whose variables and labels are taken over; ``None`` to begin from noise.
+        start: A state of another run whose variables, labels and weight of the prior are taken over; ``None`` to
+            begin from noise.
 
     Raises:
         Unsupported: The attack cannot treat this victim.
@@ -183,7 +184,9 @@ def _taken_over(state: State, start: State) -> State:
     """Return a fresh state with what another one has learned; what both do not have, in one shape, stays fresh."""
     variables = {**state.variables, **{name: start.variables[name] for name in shared(state, start)}}
     labels = {name: value for name, value in start.constants.items() if name.endswith("labels")}
-    return replace(state, variables=variables, constants={**state.constants, **labels})
+    prior = {name: start.memory[name] for name in (ALPHA,) if name in start.memory and name in state.memory}
+    memory = {**state.memory, **prior}
+    return replace(state, variables=variables, constants={**state.constants, **labels}, memory=memory)
 
 
 def shared(state: State, start: State) -> set[str]:
