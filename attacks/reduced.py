@@ -7,6 +7,7 @@ gradients and training, with r instead of d inputs (design notes, section 11b).
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 from torch.func import functional_call
 
@@ -42,6 +43,25 @@ def projected(victim: Victim, layer: Layer, rows: Tensor) -> tuple[Tensor, Tenso
     name = layer.name("weight")
     before, after = (side[name].double() @ rows.T.double() for side in (victim.theta0, victim.thetaf))
     return before, after
+
+
+def highest(victim: Victim, layer: Layer, coordinates: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Return (n, width), float64, each unit's higher pre-activation of those before and after training.
+
+    Args:
+        victim: Whose layer's biases are added.
+        layer: The first layer.
+        coordinates: (n, r) inputs, float64.
+        before: (width, r) the weight that :func:`projected` gave.
+        after: As ``before``.
+    """
+    name = layer.name("bias")
+    signals = []
+    for weight, side in ((before, victim.theta0), (after, victim.thetaf)):
+        bias = side.get(name, victim.buffers.get(name)) if layer.bias else None
+        signal = coordinates @ weight.T
+        signals.append(signal if bias is None else signal + bias.double())
+    return torch.maximum(*signals)
 
 
 def reduced(victim: Victim, layer: Layer, before: Tensor, after: Tensor) -> Reduced:

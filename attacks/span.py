@@ -19,7 +19,7 @@ from .losses import training_loss
 from .optim import Adam, warmup_cosine
 from .params import cosine_distance, norm
 from .priors import box, total_variation
-from .reduced import Reduced, projected, reduced
+from .reduced import Reduced, highest, projected, reduced
 from .subspace import Layer, first_layer, subspace
 
 MIXTURES = 64
@@ -207,7 +207,9 @@ def _held(victim: Victim, layer: Layer, state: State) -> State:
     with torch.no_grad():
         w = _coordinates(state.variables["w"], state).double() / known["scale"]
         points = torch.cat([w, _mixtures(w, state)])
-        found = certified(known["basis"], _highest(victim, layer, points * known["scale"], known))
+        found = certified(
+            known["basis"], highest(victim, layer, points * known["scale"], known["before"], known["after"])
+        )
         if found.q.shape[1] < known["exact"].shape[1]:
             return state
         w, owners = _settled(w, points, found.owners)
@@ -270,7 +272,7 @@ def _solved(victim: Victim, layer: Layer, state: State, residual: float) -> Stat
     w = torch.empty_like(q)
     w[owners] = torch.linalg.inv(q * torch.linalg.solve(q, known["offset"]))
     solution = w * known["scale"]
-    active = _highest(victim, layer, solution[owners], known)
+    active = highest(victim, layer, solution[owners], known["before"], known["after"])
     if agreement(known["basis"], q, active) < AGREEMENT:
         return _released(state)
     x = solution.to(state.variables["w"])
@@ -293,18 +295,6 @@ def _labels(network: Reduced, w: Tensor, owners: Tensor, exact: Tensor, known: M
         gradient = torch.autograd.grad(loss, coordinates)[0]
         alike.append(-torch.cosine_similarity(signals, gradient, dim=1))
     return torch.stack(alike).argmax(0).cpu()
-
-
-def _highest(victim: Victim, layer: Layer, coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
-    """Return (n, width) each unit's higher pre-activation of those before and after training."""
-    name = layer.name("bias")
-    sides = ((known["before"], victim.theta0), (known["after"], victim.thetaf))
-    signals = []
-    for weight, side in sides:
-        bias = side.get(name, victim.buffers.get(name)) if layer.bias else None
-        signal = coordinates @ weight.T
-        signals.append(signal if bias is None else signal + bias.double())
-    return torch.maximum(*signals)
 
 
 def _influence(coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:

@@ -13,8 +13,8 @@ from .certificate import AGREEMENT, ZERO, agreement, certified
 from .descent import reconstruction
 from .features import invert
 from .labels import guess
-from .reduced import projected
-from .subspace import Layer, first_layer, subspace
+from .reduced import highest, projected
+from .subspace import first_layer, subspace
 
 STARTS = 128
 """Proposals a step."""
@@ -167,7 +167,5 @@ def _inputs(state: State, q: Tensor) -> Tensor:
 
 def _highest(victim: Victim, state: State, inputs: Tensor) -> Tensor:
     """Return (k, width) each unit's higher pre-activation of those before and after training."""
-    layer: Layer = first_layer(victim)
-    name, coordinates = layer.name("bias"), inputs @ state.memory["rows"].T
-    sides = ((state.memory["before"], victim.theta0), (state.memory["after"], victim.thetaf))
-    return torch.maximum(*[coordinates @ weight.T + side[name].double() for weight, side in sides])
+    memory = state.memory
+    return highest(victim, first_layer(victim), inputs @ memory["rows"].T, memory["before"], memory["after"])

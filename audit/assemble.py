@@ -24,6 +24,7 @@ from .evidence import save_picture
 from .gate import Gate, judge
 from .infer import Candidate, at_edge
 from .leaderboard import ORDER, leaderboard, per_image, ranking, recovered_by_any
+from .planner import SIMULATING
 from .report import (
     Agreement,
     Architecture,
@@ -400,7 +401,9 @@ def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Seq
             f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
             "they compare."
         )
-    tried = [attack for attack in attacks if attack.kind == "run" and attack.loss is not None]
+    tried = [
+        attack for attack in attacks if attack.name in SIMULATING and attack.kind == "run" and attack.loss is not None
+    ]
     closest = min(tried, key=lambda attack: attack.loss or 0.0, default=None)
     if closest is not None and (warning := too_small(closest, scene)):
         said.append(warning)

@@ -22,6 +22,9 @@ ALL = "all"
 EXACT = ("spear", "span")
 """Attacks whose convergence makes others needless: they look where only the training data, or mixtures of them, lie."""
 
+SIMULATING = ("span", "simudy")
+"""Attacks that simulate the training itself: data of the right number can bring their loss down to nothing."""
+
 SPEAR_SIZE = 24
 """With each sample more, spear must draw twice as often; beyond this many it does not end."""
 
