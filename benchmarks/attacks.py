@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .victims import VICTIMS, make
 
 RESULTS = Path(__file__).parent / "results" / "attacks.json"
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
+KEY = ("row", "seed", "asked", "strangers")
 KEPT = ("attack", "kind", "seed", "status", "ssim_mean", "ssim_max", "ssim_paper_mean", "psnr_mean", "recovered",
         "control_ssim_mean", "control_recovered", "loss", "seconds", "peak_memory_bytes")  # fmt: skip
 
@@ -34,11 +37,20 @@ def options(name: str) -> list[str]:
     return [*words, "--model", f"benchmarks/networks.py:{model}"] if model else words
 
 
-def measure(name: str, seed: int, asked: list[str]) -> dict[str, Any]:
-    """Scan one victim and return its figures."""
+def estrange(folder: Path, size: int) -> None:
+    """Put images that the victim never saw in the place of its training images: a negative control."""
+    pack = dict(np.load(folder / "control.npz"))
+    for name, rows in (("private", slice(size)), ("control", slice(size, None))):
+        np.savez(folder / f"{name}.npz", images=pack["images"][rows], labels=pack["labels"][rows], names=pack["names"])
+
+
+def measure(name: str, seed: int, asked: list[str], strangers: bool = False) -> dict[str, Any]:
+    """Scan one victim and return its figures; with ``strangers`` against images that it never saw."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         spec = make(name, folder, seed)
+        if strangers:
+            estrange(folder, spec.size)
         words = [SCRIPT, "scan", folder / "before.pt", folder / "after.safetensors", "--data", folder / "private.npz",
                  "--control", folder / "control.npz", "--normalise", spec.normalise, "--seed", seed,
                  "--out", folder / "run", "--json", "--quiet", *options(name), *asked]  # fmt: skip
@@ -47,7 +59,8 @@ def measure(name: str, seed: int, asked: list[str]) -> dict[str, Any]:
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     return {
-        "row": name, "seed": seed, "asked": asked, "exit_code": done.returncode, "seconds": round(seconds, 1),
+        "row": name, "seed": seed, "asked": asked, "strangers": strangers,
+        "exit_code": done.returncode, "seconds": round(seconds, 1),
         "plan": [{key: step[key] for key in ("attack", "runs", "reason")} for step in report["plan"]],
         "leaderboard": [{key: row.get(key) for key in KEPT} for row in report["leaderboard"]],
         "torch": report["environment"]["torch"], "threads": report["environment"]["threads"],
@@ -62,21 +75,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N-1")
     parser.add_argument("--attack", action="append", default=[], help="attacks in place of the planner's choice")
     parser.add_argument("--set", action="append", default=[], help="attack options, as for memaudit scan")
+    parser.add_argument("--strangers", action="store_true", help="compare with images that the victim never saw")
     asked = parser.parse_args()
     words = [word for name in asked.attack for word in ("--attack", name)]
     words += [word for option in asked.set for word in ("--set", option)]
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for row in asked.rows:
         for seed in range(asked.seeds):
-            found = measure(row, seed, words)
-            same = (row, seed, words)
-            results = [old for old in results if (old["row"], old["seed"], old["asked"]) != same] + [found]
+            found = measure(row, seed, words, asked.strangers)
+            same = [found[key] for key in KEY]
+            results = [old for old in results if [old[key] for key in KEY] != same] + [found]
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             for line in found["leaderboard"]:
                 ssim = "-" if line["ssim_mean"] is None else f"{line['ssim_mean']:.3f}"
-                print(
-                    f"{row}, seed {seed}: {line['attack']} {ssim} {line['status']} {line['seconds']:.0f} s", flush=True
-                )
+                told = f"{line['attack']} {ssim}, {line['recovered']} recovered, {line['status']}"
+                print(f"{row}, seed {seed}: {told}, {line['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
