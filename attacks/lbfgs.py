@@ -56,7 +56,7 @@ class LBFGS:
         def closure() -> float:
             loss = objective(leaves)
             for leaf, grad in zip(values, torch.autograd.grad(loss, values, materialize_grads=True), strict=True):
-                leaf.grad = grad
+                leaf.grad = grad.contiguous()  # torch flattens it by view
             return loss.item()
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,10 +22,17 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from memaudit.attacks.activations import activations, smooth_backward
-from memaudit.attacks.base import Normalisation, Recipe, Victim
-from memaudit.attacks.distances import DISTANCES
+from memaudit.attacks.adjoints import ADJOINTS
+from memaudit.attacks.base import Attack, Normalisation, Recipe, State, Victim
+from memaudit.attacks.distances import DISTANCES, log_cosine
+from memaudit.attacks.dynamics import simulate
+from memaudit.attacks.images import compose
+from memaudit.attacks.lbfgs import LBFGS
 from memaudit.attacks.params import Params, cosine_distance
+from memaudit.attacks.priors import box
 from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.sme import SME
+from memaudit.audit.drive import drive
 from memaudit.audit.metrics import ssim_matrix
 
 from . import networks
@@ -45,16 +52,22 @@ CHANGES: dict[str, dict[str, object]] = {
     "default": {},
     "step size 0.1": {"step_size": 0.1},
     "step size 1": {"step_size": 1.0},
+    "no TV": {"alpha": 0.0},
     "TV 0.03": {"alpha": 0.03},
     "TV 0.3": {"alpha": 0.3},
     "no box": {"beta": 0.0},
     "plain cosine": {"distance": "cosine"},
     "Euclidean": {"distance": "euclidean"},
     "layers weighted": {"distance": "layers"},
+    "head left out": {"distance": "headless"},
     "pixels": {"parametrisation": "pixels"},
+    "generator": {"parametrisation": "generator"},
     "grey start": {"init_scale": 0.01},
     "no clip": {"clip": 0.0},
     "smooth derivative": {},
+    "started from sme": {},
+    "five epochs first": {},
+    "L-BFGS at the end": {},
 }
 
 CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
@@ -63,11 +76,68 @@ CONTEXTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 """What is changed around the attack where no option of its own does."""
 
 
+def plain(attack: Attack, victim: Victim, recipe: Recipe, seed: int) -> State:
+    """Return the state at the end of the attack's schedule."""
+    return drive(attack, victim, recipe, seed, finish=False).state
+
+
+def warm(attack: SimuDy, victim: Victim, recipe: Recipe, seed: int) -> State:
+    """Start from the end of ``sme``."""
+    start = plain(SME(), victim, recipe, seed)
+    return drive(attack, victim, recipe, seed, finish=False, start=start).state
+
+
+def curriculum(attack: SimuDy, victim: Victim, recipe: Recipe, seed: int) -> State:
+    """Simulate at most five epochs that travel as far in the first half of the schedule."""
+    state = attack.init(victim, recipe, seed)
+    plan = state.constants["plan"]
+    epochs = min(5, recipe.epochs)
+    short = dataclasses.replace(recipe, epochs=epochs, lr=recipe.lr * recipe.epochs / epochs)
+    while not state.done:
+        part = short if state.step < attack.iterations // 2 else recipe
+        state = dataclasses.replace(state, constants={**state.constants, "plan": plan[: part.steps]})
+        state = attack.step(victim, part, state)
+    return dataclasses.replace(state, constants={**state.constants, "plan": plan})
+
+
+def quasi_newton(attack: SimuDy, victim: Victim, recipe: Recipe, seed: int) -> State:
+    """Give the last quarter of the steps to L-BFGS on the distance and the box."""
+    rest = attack.iterations // 4
+    state = plain(dataclasses.replace(attack, iterations=attack.iterations - rest), victim, recipe, seed)
+    labels, plan = state.constants["best_labels"], state.constants["plan"]
+
+    def change(x: Tensor) -> Params:
+        return victim.change(simulate(victim, recipe, x, labels, plan, adjoint=ADJOINTS["full"]))
+
+    def objective(variables: Mapping[str, Tensor]) -> Tensor:
+        x = compose(variables)
+        return DISTANCES[attack.distance](change(x), victim.delta) + attack.beta * box(x, victim.normalisation)
+
+    # A line search takes about a quarter more evaluations than iterations.
+    variables, _ = LBFGS(inner=rest * 4 // 5).update(state.variables, {}, objective)
+    x = compose(variables)
+    with torch.no_grad():
+        loss = cosine_distance(change(x), victim.delta)
+    better = loss < state.memory["best_loss"]
+    kept = {"best_x": x, "best_loss": loss} if better else {}
+    return dataclasses.replace(state, variables=variables, memory={**state.memory, **kept})
+
+
+WAYS = {"started from sme": warm, "five epochs first": curriculum, "L-BFGS at the end": quasi_newton}
+"""How the attack is run where that is what is changed."""
+
+
 def layers(change: Params, delta: Params) -> Tensor:
     """Return ``log_cosine`` after every tensor was divided by the root of its norm, so that the head weighs less."""
     roots = {name: torch.linalg.vector_norm(value).clamp(min=1e-12).sqrt() for name, value in delta.items()}
     left, right = ({name: value / roots[name] for name, value in part.items()} for part in (change, delta))
     return 0.1 * torch.log(cosine_distance(left, right).clamp(min=0) + 1e-6)
+
+
+def headless(change: Params, delta: Params) -> Tensor:
+    """Return ``log_cosine`` without the last layer, which a fresh head makes loud."""
+    names = list(delta)[:-2]
+    return log_cosine({name: change[name] for name in names}, {name: delta[name] for name in names})
 
 
 def victim_of(spec: VictimSpec, seed: int) -> tuple[Victim, Recipe, Tensor]:
@@ -90,9 +160,7 @@ def measure(name: str, change: str, seed: int) -> dict[str, object]:
     victim, recipe, pixels = victim_of(spec, seed)
     began = time.monotonic()
     with CONTEXTS.get(change, contextlib.nullcontext)():
-        state = attack.init(victim, recipe, seed)
-        while not state.done:
-            state = attack.step(victim, recipe, state)
+        state = WAYS.get(change, plain)(attack, victim, recipe, seed)
     seconds = time.monotonic() - began
     found = attack.finish(victim, recipe, state)
     scores = ssim_matrix(pixels, found.images, "audit").numpy()
@@ -111,7 +179,7 @@ def main() -> None:
     parser.add_argument("--victims", nargs="+", default=list(SPECS), choices=list(SPECS))
     parser.add_argument("--seeds", type=int, default=2, help="seeds 0 to N-1")
     asked = parser.parse_args()
-    DISTANCES["layers"] = layers
+    DISTANCES.update(layers=layers, headless=headless)
     key = ("victim", "change", "seed")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for name in asked.victims:

@@ -50,3 +50,9 @@ def test_a_variable_that_does_not_matter_stays():
     variables, _ = LBFGS().update({"x": torch.zeros(2), "z": torch.ones(3)}, {}, lambda v: (v["x"] - 2).square().sum())
     assert torch.allclose(variables["x"], torch.full((2,), 2.0))
     assert torch.equal(variables["z"], torch.ones(3))
+
+
+def test_gradients_in_any_layout():
+    goal = torch.arange(6.0).view(2, 3)
+    found, _ = LBFGS().update({"x": torch.zeros(3, 2)}, {}, lambda v: (v["x"].T.contiguous() - goal).square().sum())
+    assert torch.allclose(found["x"], goal.T, atol=1e-4)

@@ -3,12 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memaudit.attacks.base import Recipe, Unsupported
+from memaudit.attacks.base import ALPHA, Recipe, Unsupported
 from memaudit.attacks.dynamics import batch_plan
 from memaudit.attacks.inversion import predict
 from memaudit.attacks.params import cosine_distance
 from memaudit.attacks.simudy import SimuDy
-from memaudit.attacks.sme import MIX, SME, at
+from memaudit.attacks.sme import ALPHAS, MIX, SME, at
 from memaudit.audit.drive import Budget, drive
 
 from ..conftest import Residual, conv, mlp, trained
@@ -75,6 +75,36 @@ def test_a_start_for_simudy(tiny):
     assert torch.equal(warm.state.constants["labels"], first.state.constants["labels"])
 
 
+def test_the_last_run_is_one_with_the_weight_that_the_short_runs_found_best(tiny):
+    victim, recipe, *_ = tiny
+    searching = run(SME(iterations=60, search=5), victim, recipe)
+    short = [run(SME(iterations=5, search=0, alpha=alpha), victim, recipe) for alpha in ALPHAS]
+    losses = [float(state.memory["best.loss"]) for state in short]
+    chosen = ALPHAS[losses.index(min(losses))]
+    assert searching.memory["tried"].tolist() == pytest.approx(losses)
+    assert float(searching.memory[ALPHA]) == pytest.approx(chosen)
+    alone = run(SME(iterations=45, search=0, alpha=chosen), victim, recipe)
+    assert all(torch.allclose(value, searching.variables[name]) for name, value in alone.variables.items())
+    assert float(searching.memory["best.loss"]) <= min(losses)
+
+
+def test_a_schedule_too_short_to_search_uses_the_option(tiny):
+    victim, recipe, *_ = tiny
+    state = run(SME(iterations=29, search=5, alpha=0.07), victim, recipe)
+    assert state.done
+    assert float(state.memory[ALPHA]) == pytest.approx(0.07)
+
+
+def test_simudy_takes_over_the_weight(tiny):
+    victim, recipe, *_ = tiny
+    first = run(SME(iterations=12, search=2), victim, recipe)
+    first = replace(first, memory={**first.memory, ALPHA: torch.tensor(0.25)})
+    warm = drive(SimuDy(iterations=10), victim, recipe, 0, budget=Budget(steps=1), start=first)
+    cold = drive(SimuDy(iterations=10), victim, recipe, 0, budget=Budget(steps=1))
+    assert float(warm.state.memory[ALPHA]) == 0.25
+    assert float(cold.state.memory[ALPHA]) == pytest.approx(SimuDy().alpha)
+
+
 @pytest.mark.parametrize("parametrisation", ["pyramid", "pixels", "generator"])
 @pytest.mark.parametrize("distance", ["log_cosine", "cosine", "euclidean"])
 def test_every_distance_brings_the_loss_down(tiny, distance, parametrisation):
@@ -125,7 +155,7 @@ def test_adam_is_refused(tiny):
         SME().init(victim, replace(recipe, optimizer="adam"), 0)
 
 
-@pytest.mark.parametrize("options", [{"iterations": 0}, {"step_size": -1.0}, {"mix_step": -1.0}, {"tolerance": -0.1}])
+@pytest.mark.parametrize("options", [{"iterations": 0}, {"step_size": -1.0}, {"mix_step": -1.0}, {"search": -1}])
 def test_bad_options(options):
     with pytest.raises(ValueError, match="must"):
         SME(**options)
