@@ -31,19 +31,19 @@ class SME:
     Reads the change as ``-travel grad L(w; x)`` with ``w = (1 - a) theta0 + a theta_f`` and minimises
     ``distance(change, theta_f - theta0) + alpha TV(x) + beta box(x)`` over the images and the one number ``a``. A step
     costs one gradient however long the training was, which makes this the cheap attack and a start for ``simudy``:
-    the images are the same variables. No weight of the total variation suits all networks, but the loss after a short
-    run tells which one suits this (docs/benchmarks.md), so short runs with each of :data:`ALPHAS` come first. Differs
-    from the published code as ``simudy`` does from its own; that one has ``distance="cosine",
-    parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000, search=0``.
+    the images are the same variables. No weight of the total variation suits all networks, but the loss tells which
+    one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise, and the
+    end of the one with the lowest loss is kept. Differs from the published code as ``simudy`` does from its own; that
+    one has ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000,
+    search=False``.
 
     Attributes:
         iterations: Updates of the images in all runs; too many fit what one gradient cannot explain.
-        search: Updates of a short run with each of :data:`ALPHAS`, from the same noise; what is left goes to a run
-            with that of the lowest loss. 0, and fewer iterations than twice the short runs take: none.
+        search: Share them among runs with each of :data:`ALPHAS`; otherwise there is one run with ``alpha``.
         step_size: Adam step on the image variables.
         mix_step: Adam step on ``a``.
-        alpha: Weight of the total variation at the start of a run, where it is not searched for; it falls to zero with
-            the square of the time left.
+        alpha: Weight of the total variation at the start, where it is not searched for; it falls to zero with the
+            square of the time left.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images`.
@@ -54,8 +54,8 @@ class SME:
     """
 
     name: ClassVar[str] = "sme"
-    iterations: int = 350
-    search: int = 50
+    iterations: int = 360
+    search: bool = True
     step_size: float = 0.4
     mix_step: float = 5e-3
     alpha: float = 0.1
@@ -67,7 +67,7 @@ class SME:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        others = ("search", "mix_step", "alpha", "beta", "warmup", "tolerance")
+        others = ("mix_step", "alpha", "beta", "warmup", "tolerance")
         inversion.require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
@@ -80,16 +80,16 @@ class SME:
         likely = torch.randn(noise.shape, generator=gen).to(noise)  # as strong as images are
         labels = inversion.labels_of(victim, recipe, likely, gen)
         state = inversion.start(victim, recipe, variables, labels, self._rule)
-        first = {f"first.{name}": value for name, value in variables.items()}
-        tried = {"tried": noise.new_full((len(ALPHAS),), math.inf), ALPHA: noise.new_tensor(self.alpha)}
+        first = {f"{kind}.{name}": value for name, value in variables.items() for kind in ("first", "kept")}
+        tried = {"tried": noise.new_full((self._runs,), math.inf), ALPHA: noise.new_tensor(self.alpha)}
         return replace(state, memory={**state.memory, **first, **tried, f"best.{MIX}": variables[MIX]})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images and of the point."""
         run, done, length = self._run(state.step)
-        if self._searches and not done:
-            state = self._restarted(state, run)
-        weight = float(state.memory[ALPHA]) * (1 - done / length) ** 2
+        state = state if done else self._restarted(state)
+        alpha = ALPHAS[run] if self._runs > 1 else self.alpha
+        weight = alpha * (1 - done / length) ** 2
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             x, mix = compose(variables), variables[MIX]
@@ -103,11 +103,14 @@ class SME:
         factor = warmup_cosine(done, length, self.warmup)
         moved = descend(replace(state, step=done), evaluate, self._rule, total=length, factor=factor, project=_clamped)
         memory = dict(moved.memory)
-        if run < len(ALPHAS):
-            memory["tried"] = memory["tried"].clone()
-            memory["tried"][run] = min(float(memory["tried"][run]), moved.loss)
-        step = state.step + 1
-        return replace(moved, step=step, memory=memory, done=step >= self.iterations)
+        memory["tried"] = memory["tried"].clone()
+        memory["tried"][run] = memory["tried"][run].clamp(max=moved.loss)
+        if moved.done and int(memory["tried"].argmin()) == run:
+            memory |= {f"kept.{name}": value for name, value in moved.variables.items()}
+            memory[ALPHA] = memory[ALPHA].new_tensor(alpha)
+        over = state.step + 1 >= self.iterations
+        variables = {name: memory[f"kept.{name}"] if over else value for name, value in moved.variables.items()}
+        return replace(moved, step=state.step + 1, variables=variables, memory=memory, done=over)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images whose gradient came closest to the change in direction."""
@@ -119,22 +122,20 @@ class SME:
         return Adam(self.step_size, sizes={MIX: self.mix_step})
 
     @property
-    def _searches(self) -> bool:
-        return 0 < 2 * len(ALPHAS) * self.search <= self.iterations
+    def _runs(self) -> int:
+        return len(ALPHAS) if self.search and self.iterations >= len(ALPHAS) else 1
 
     def _run(self, step: int) -> tuple[int, int, int]:
-        """Return which run a step belongs to (the last one is number ``len(ALPHAS)``), its place in it, its length."""
-        short = self.search if self._searches else 0
-        if step < len(ALPHAS) * short:
-            return step // short, step % short, short
-        return len(ALPHAS), step - len(ALPHAS) * short, self.iterations - len(ALPHAS) * short
+        """Return the number of the run that a step belongs to, the step's place in it, and the run's length."""
+        length = self.iterations // self._runs
+        run = min(step // length, self._runs - 1)  # the last one takes what does not divide
+        done = step - run * length
+        return run, done, self.iterations - run * length if run == self._runs - 1 else length
 
-    def _restarted(self, state: State, run: int) -> State:
-        """Return the state at the start of a run: the first noise, no moments, the weight to try or the best one."""
+    def _restarted(self, state: State) -> State:
+        """Return the state at the start of a run: the first noise, no moments."""
         variables = {name: state.memory[f"first.{name}"] for name in state.variables}
-        alpha = ALPHAS[run] if run < len(ALPHAS) else ALPHAS[int(state.memory["tried"].argmin())]
-        memory = {**state.memory, **self._rule.start(variables), ALPHA: state.memory[ALPHA].new_tensor(alpha)}
-        return replace(state, variables=variables, memory=memory)
+        return replace(state, variables=variables, memory={**state.memory, **self._rule.start(variables)})
 
 
 def at(victim: Victim, mix: Tensor) -> Victim:
