@@ -68,6 +68,43 @@ def measure(name: str, seed: int, asked: list[str], strangers: bool = False) -> 
     }  # fmt: skip
 
 
+HEAD = ("row", "asked", "seeds", "attack: SSIM of each seed, images recovered in all", "PSNR", "best attack", "scan")
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown: a line for each row and what was asked, over its seeds; attacks by mean SSIM."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for found in sorted(results, key=lambda found: (list(VICTIMS).index(found["row"]), found["asked"], found["seed"])):
+        about = " ".join(found["asked"]).replace("--set ", "").replace("--", "") or "the planner's choice"
+        groups.setdefault((found["row"], about + (", strangers" if found["strangers"] else "")), []).append(found)
+    lines = [HEAD, ("---",) * len(HEAD), *(_line(*about, runs) for about, runs in groups.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(row: str, about: str, runs: list[dict[str, Any]]) -> tuple[str, ...]:
+    ranked = sorted(_by_attack(runs).items(), key=lambda item: -_mean(item[1], "ssim_mean"))
+    told = []
+    for name, lines in ranked:
+        scores = " ".join(f"{line['ssim_mean'] or 0:.3f}" for line in lines)
+        told.append(f"{name} {scores}, {sum(line['recovered'] or 0 for line in lines)}")
+    best = ranked[0][1]
+    seeds = ", ".join(str(found["seed"]) for found in runs)
+    psnr, seconds, scan = _mean(best, "psnr_mean"), _mean(best, "seconds"), _mean(runs, "seconds")
+    return row, about, seeds, "; ".join(told), f"{psnr:.1f}", f"{seconds:.0f} s", f"{scan:.0f} s"
+
+
+def _by_attack(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for found in runs:
+        for line in found["leaderboard"]:
+            groups.setdefault(line["attack"], []).append(line)
+    return groups
+
+
+def _mean(lines: list[dict[str, Any]], key: str) -> float:
+    return sum(line[key] or 0.0 for line in lines) / len(lines)
+
+
 def main() -> None:
     """Measure the rows that were asked for, and replace their entries in the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -75,11 +112,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N-1")
     parser.add_argument("--attack", action="append", default=[], help="attacks in place of the planner's choice")
     parser.add_argument("--set", action="append", default=[], help="attack options, as for memaudit scan")
+    parser.add_argument("--table", action="store_true", help="print the results file as Markdown")
     parser.add_argument("--strangers", action="store_true", help="compare with images that the victim never saw")
     asked = parser.parse_args()
     words = [word for name in asked.attack for word in ("--attack", name)]
     words += [word for option in asked.set for word in ("--set", option)]
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    if asked.table:
+        print(table(results))
     for row in asked.rows:
         for seed in range(asked.seeds):
             found = measure(row, seed, words, asked.strangers)
