@@ -22,6 +22,9 @@ class Unsupported(MemauditError):
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 
+MAX_TOLERANCE = 0.1
+"""Cosine distance above which the paper calls a run stuck: no option may call that converged."""
+
 ALPHA = "alpha"
 """The entry of a state's memory that holds the weight of the images' prior, which one attack hands on to another."""
 
@@ -221,6 +224,7 @@ class Reconstruction:
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these images come from.
         twins: (n,) booleans: dummies that only share the image of a more influential one; ``None`` if not looked for.
+        explained: Whether a low loss speaks for the images; not where they were made up to have the right features.
     """
 
     images: Tensor
@@ -229,6 +233,7 @@ class Reconstruction:
     influence: Tensor
     loss: float
     twins: Tensor | None = None
+    explained: bool = True
 
 
 class Attack(Protocol):

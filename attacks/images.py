@@ -52,9 +52,9 @@ def compose(variables: Mapping[str, Tensor]) -> Tensor:
         return generate(variables)
     finest = variables["scale1"]
     total = finest
-    for name, value in variables.items():
-        if name.startswith("scale") and name != "scale1":
-            total = total + interpolate(value, size=finest.shape[-2:], mode="nearest")
+    for factor in sorted(int(name.removeprefix("scale")) for name in variables if name.startswith("scale")):
+        if factor > 1:  # in this order whatever the mapping's, which a saved state changes: sums are not associative
+            total = total + interpolate(variables[f"scale{factor}"], size=finest.shape[-2:], mode="nearest")
     if total.shape[1] != 3:
         return total
     # Contiguous, so that a saved and loaded image is laid out, and hence summed, as a live one.

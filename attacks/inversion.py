@@ -137,7 +137,7 @@ def only_label(victim: Victim, recipe: Recipe) -> int:
     change = head_change(victim, undecayed(victim, recipe))
     if change is None:
         raise Unsupported("The network has no layer with one row a class to read the label off.", "dlg needs none.")
-    fell = int((change < 0).sum()) == 1 < len(change) - 1
+    fell = int((change > 0).sum()) == len(change) - 1 > 1
     return int(change.argmin() if fell else change.argmax())
 
 

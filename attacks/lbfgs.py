@@ -40,7 +40,7 @@ class LBFGS:
             memory: Empty, or what the last call returned; may hold more.
             objective: A scalar function of the variables. Its changes count only above 1e-10.
         """
-        leaves = {name: value.detach().clone().requires_grad_() for name, value in variables.items()}
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in sorted(variables.items())}
         first, *_ = values = list(leaves.values())
         optimizer = torch.optim.LBFGS(
             values,

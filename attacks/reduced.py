@@ -35,7 +35,7 @@ class Reduced(Victim):
             result: Tensor = functional_call(self.module, {**self.buffers, **params}, (blank,))
         finally:
             entry.remove()
-        return result
+        return result.reshape(len(x), 1) if result.ndim < 2 else result
 
 
 def projected(victim: Victim, layer: Layer, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .adjoints import ADJOINTS, choose
-from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator
+from .base import ALPHA, MAX_TOLERANCE, Recipe, Reconstruction, State, Victim, generator
 from .distances import DISTANCES, euclidean, running_error
 from .dynamics import batch_plan, chain, gradient, influence, simulate
 from .images import PARAMETRISATIONS, compose
@@ -28,9 +28,6 @@ NORM_GAIN = 0.7
 
 RECOUNTS = (4, 8, 12)
 """Updates at which class counts are solved for: the images are blobs yet, and have not adapted to wrong labels."""
-
-MAX_TOLERANCE = 0.1
-"""Cosine distance above which the paper calls a run stuck: no option may call that converged."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class SME:
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images and of the point."""
         run, done, length = self._run(state.step)
-        state = state if done else self._restarted(state)
+        state = self._restarted(state) if run and not done else state
         alpha = ALPHAS[run] if self._runs > 1 else self.alpha
         weight = alpha * (1 - done / length) ** 2
 

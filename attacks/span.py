@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from .params import cosine_distance, norm
 from .priors import box, total_variation
 from .reduced import Reduced, highest, projected, reduced
 from .subspace import Layer, first_layer, subspace
+
+STRETCH = 4
+"""A coarse simulation takes steps at most so many times as long as the real ones: longer ones are not stable."""
 
 MIXTURES = 64
 """Further guesses at the missing inputs, once most are known exactly."""
@@ -65,7 +68,7 @@ class Span:
     certify: int = 25
     init_scale: float = 0.5
     warmup: int = 5
-    adjoint: str = "full"
+    adjoint: Literal["full", "stepwise"] = "full"
     inversion: int = 300
     tolerance: float = 0.02
 
@@ -109,7 +112,8 @@ class Span:
         """One update of W; now and then exact directions are looked for first."""
         layer = first_layer(victim)
         recipe = self._recipe(recipe, len(state.constants["labels"]))
-        coarse = self.coarse and state.step < self.iterations // 2 and self.coarse < recipe.epochs
+        stretched, half = 0 < self.coarse < recipe.epochs, self.iterations // 2
+        coarse = stretched and state.step < half
         recipe = _coarser(recipe, self.coarse) if coarse else recipe
         if self.certify and state.step and state.step % self.certify == 0:
             state = _held(victim, layer, state)
@@ -136,7 +140,8 @@ class Span:
             return Evaluation(objective, cosine, coordinates, terms)
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=not coarse)
+        keep = not stretched or state.step > half  # the first fine loss does not compare with the coarse ones
+        following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=keep)
         return _held(victim, layer, following) if following.done and self.certify else following
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
@@ -147,7 +152,7 @@ class Span:
         if not layer.features:
             return reconstruction(victim, _images(victim, coordinates, known), labels, influence, loss)
         x = invert(victim, layer, coordinates @ known["rows"], generator(0), self.inversion)
-        return reconstruction(victim, x, labels, influence, loss)
+        return replace(reconstruction(victim, x, labels, influence, loss), explained=False)
 
     @property
     def _adam(self) -> Adam:
@@ -160,8 +165,9 @@ class Span:
 
 
 def _coarser(recipe: Recipe, epochs: int) -> Recipe:
-    """Return a training of fewer epochs that travels as far."""
-    short = replace(recipe, epochs=epochs, warmup=min(recipe.warmup, epochs - 1))
+    """Return a training of fewer epochs that travels as far, in steps at most :data:`STRETCH` times as long."""
+    epochs = max(epochs, -(-recipe.epochs // STRETCH))
+    short = replace(recipe, epochs=epochs, warmup=recipe.warmup * epochs // recipe.epochs)
     return replace(short, lr=recipe.lr * recipe.travel / short.travel)
 
 
@@ -291,7 +297,9 @@ def _labels(network: Reduced, w: Tensor, owners: Tensor, exact: Tensor, known: M
     signals = (exact.T @ known["basis"].T @ known["before"]).to(coordinates)
     alike = []
     for label in range(network.categories):
-        loss = training_loss(network.logits(network.theta0, coordinates), torch.full((len(owners),), label))
+        loss = training_loss(
+            network.logits(network.theta0, coordinates), torch.full((len(owners),), label, device=coordinates.device)
+        )
         gradient = torch.autograd.grad(loss, coordinates)[0]
         alike.append(-torch.cosine_similarity(signals, gradient, dim=1))
     return torch.stack(alike).argmax(0).cpu()

@@ -90,7 +90,7 @@ class Spear:
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One batch of proposals, added to the sparsest independent directions so far."""
         basis, seed = state.memory["basis"], int(state.constants["seed"])
-        gen = generator(seed * 100_003 + state.step)
+        gen = generator((seed * 100_003 + state.step) % 2**63)
         with torch.no_grad():
             q = _chosen(basis, torch.cat([state.variables["q"], _proposals(basis, gen)], 1))
             if q.shape[1]:
@@ -107,13 +107,13 @@ class Spear:
         """Return the inputs of a complete set of directions; without one, those of the directions found."""
         layer, q = first_layer(victim), state.variables["q"]
         inputs = _inputs(state, q).to(victim.like)
-        signals = state.memory["basis"] @ q
-        influence = torch.linalg.vector_norm(signals, dim=0).to(inputs) * torch.linalg.vector_norm(inputs, dim=1)
+        influence = _amounts(state, q).abs().to(inputs) * torch.linalg.vector_norm(inputs, dim=1)
         if layer.features:
             x = invert(victim, layer, inputs, generator(0), self.inversion)
         else:
             x = inputs.view(len(inputs), *victim.shape)
-        return reconstruction(victim, x, state.constants["labels"][: len(x)], influence, state.loss)
+        found = reconstruction(victim, x, state.constants["labels"][: len(x)], influence, state.loss)
+        return replace(found, explained=not layer.features)
 
 
 def _proposals(basis: Tensor, gen: torch.Generator) -> Tensor:
@@ -160,9 +160,14 @@ def _chosen(basis: Tensor, q: Tensor) -> Tensor:
 def _inputs(state: State, q: Tensor) -> Tensor:
     """Return (k, d) inputs: ``D = U Q diag(a)`` with ``D 1`` the change of the bias, and the inputs its inverse."""
     known = state.memory
-    amounts = torch.linalg.lstsq(q, known["offset"][:, None]).solution[:, 0]
-    inputs: Tensor = (torch.linalg.pinv(q * amounts) * known["values"]) @ known["rows"]
+    inputs: Tensor = (torch.linalg.pinv(q * _amounts(state, q)) * known["values"]) @ known["rows"]
     return inputs
+
+
+def _amounts(state: State, q: Tensor) -> Tensor:
+    """Return (k,) the norm of each input's signals, with the sign that its direction lacks."""
+    found: Tensor = torch.linalg.lstsq(q, state.memory["offset"][:, None]).solution[:, 0]
+    return found
 
 
 def _highest(victim: Victim, state: State, inputs: Tensor) -> Tensor:

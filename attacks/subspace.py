@@ -16,6 +16,9 @@ from torch.func import functional_call
 
 from .base import Recipe, Unsupported, Victim, generator
 
+LIVE = 1e-6
+"""Rows and columns of the change shorter than this share of the longest belong to dead units and blank inputs."""
+
 GAP = 20.0
 """Neighbouring singular values must differ by this factor for the rank to count as read off."""
 
@@ -83,8 +86,19 @@ def subspace(victim: Victim, recipe: Recipe) -> Subspace:
         )
     layer = first_layer(victim)
     before, after = (side[layer.name("weight")].double() for side in (victim.theta0, victim.thetaf))
+    if min(before.shape) < 2:
+        raise Unsupported(
+            "the first linear layer has one output or input: its change has rank one whatever the data.",
+            "simudy needs no such structure.",
+        )
     shrink, values, vectors, rank, exact = _spectrum(before, after)
     change = after - shrink * before
+    if rank >= _most(change, victim.classes):
+        raise Unsupported(
+            f"the change of the first linear layer has rank {rank}, the most that its live units and inputs allow: "
+            "there may have been more samples than that.",
+            "simudy needs no such structure.",
+        )
     rows = (vectors[:, :rank].T @ change) / values[:rank, None]
     rows = torch.linalg.qr(rows.T).Q.T
     bias = None
@@ -93,6 +107,14 @@ def subspace(victim: Victim, recipe: Recipe) -> Subspace:
         bias = victim.thetaf[name].double() - shrink * victim.theta0[name].double()
     rest = float(values[rank] / values[rank - 1]) if rank < len(values) else 0.0
     return Subspace(layer, rows, values[:rank], rank if exact else 0, rest, change, bias, shrink)
+
+
+def _most(change: Tensor, classes: int) -> int:
+    """Return the rank that any number of samples leaves: of live units and inputs; a softmax's signals add up to 0."""
+    units, inputs = (torch.linalg.vector_norm(change, dim=dim) for dim in (1, 0))
+    live = [int((lengths > LIVE * lengths.max()).sum()) for lengths in (units, inputs)]
+    head = len(change) == classes > 1
+    return min(live[0] - head, live[1])
 
 
 def first_layer(victim: Victim) -> Layer:

@@ -189,7 +189,9 @@ def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
     None where the size is known; as many as the change shows samples are never set apart.
     """
     none = torch.zeros(len(found.influence), dtype=torch.bool)
-    if found.loss > PLATEAU or (scene.request.size is None and scene.known.facts["size"].source == "given"):
+    size, data = scene.request.size, scene.data
+    told = size is None or (data is not None and size == len(data.images))
+    if found.loss > PLATEAU or (told and scene.known.facts["size"].source == "given"):
         return none
     idle, rank = insignificant(found.influence, found.twins), scene.delta.facts.get("size")
     influence = found.influence.cpu()

@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+
+from .. import MemauditError
 from ..attacks.base import Attack, Recipe, State, Unsupported, Victim
 from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
 from .planner import Choice, seeds, settled
+from .plugins import one_line
 from .request import ScanRequest
 from .store import Job
 
 PROBE_STEPS, PROBE_SECONDS, PROBE_SHARE = 3, 10.0, 0.05
 """Steps that are timed of each attack; no further one after so many seconds or such a share of the time left."""
+
+
+SPREADING = (MemauditError, OSError)
+"""What ends the whole scan: everything that is not the fault of one attack."""
 
 
 class Place(Protocol):
@@ -91,6 +99,10 @@ class Campaign:
             outcome = drive(attack, self.victim, self.recipe, seed, job=job, budget=budget, listener=told, finish=False)
         except Unsupported as error:
             return choice.dropped(str(error) if choice.asked else error.message)
+        except SPREADING:
+            raise
+        except Exception as error:
+            return choice.dropped(failure(error))
         firsts[choice.name] = outcome.state
         if not (start and shared(outcome.state, start)):
             choice = dataclasses.replace(choice, start_from="")
@@ -148,6 +160,10 @@ class Campaign:
             )
         except Unsupported as error:
             return Run(attack, seed, None, str(error))
+        except SPREADING:
+            raise
+        except Exception as error:
+            return Run(attack, seed, None, failure(error))
         if outcome.state.done:
             self.ends[choice.name, seed] = attack, outcome.state
         return Run(attack, seed, outcome)
@@ -172,6 +188,12 @@ class _Told:
         if len(self.times) > 1:
             return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
         return outcome.seconds / outcome.steps if outcome.steps else None
+
+
+def failure(error: Exception) -> str:
+    """Return in words what ended an attack that ought not to have ended; the others go on without it."""
+    torch.cuda.empty_cache()
+    return f"It failed ({one_line(error)})."
 
 
 def share(seconds: float, waiting: Sequence[float | None]) -> float:

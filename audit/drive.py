@@ -165,7 +165,8 @@ def drive(
     reconstruction = None
     if finish and session.state.step:
         listener(Event("finish", f"influence of each image of {attack.name}"))
-        reconstruction = attack.finish(victim, recipe, session.state)
+        found = attack.finish(victim, recipe, session.state)
+        reconstruction = found if len(found.images) else None
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
     status = _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
@@ -234,7 +235,8 @@ def _status(attack: Attack, session: _Session, found: Reconstruction | None) -> 
     if not session.state.done:
         return "budget_spent"
     loss = session.state.loss if found is None else found.loss
-    return "converged" if loss <= attack.tolerance else "stalled"
+    explained = found is None or found.explained
+    return "converged" if loss <= attack.tolerance and explained else "stalled"
 
 
 def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Gates: expressions over a report's metrics, and the verdict that they give. No torch here."""
 
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -74,8 +75,8 @@ def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
         value = float(form["value"])
     except ValueError:
         raise GateError(f"Gate '{text}' compares with '{form['value']}', which is not a number.", example) from None
-    if value != value:
-        raise GateError(f"Gate '{text}' compares with NaN, which no number ever meets.", example)
+    if not math.isfinite(value):
+        raise GateError(f"Gate '{text}' compares with {form['value']}, which decides nothing.", example)
     return Gate(attack, metric, form["op"], value, text.strip())
 
 

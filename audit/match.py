@@ -175,7 +175,7 @@ def _judge(
     normalised = reconstruction.normalised[dummy : dummy + 1]
     paper = ssim_matrix(normalisation.from_pixels(image), normalised, "paper")
     scored: dict[str, Any] = {"ssim_paper": float(paper), "psnr": float(psnr(mse)), "mse": float(mse)}
-    chance = -1.0 if null is None else float(np.quantile(null, NULL_QUANTILE))
+    chance = -1.0 if null is None else float(np.quantile(null, NULL_QUANTILE, method="higher"))
     return Match(
         sample=sample,
         dummy=dummy,

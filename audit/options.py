@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import MemauditError
-from ..attacks.base import Attack
+from ..attacks.base import MAX_TOLERANCE, Attack
 from . import plugins
 
 GROUP = "memaudit.attacks"
@@ -106,6 +106,8 @@ def _words(kind: Any) -> str:
 def _construct(name: str, options: dict[str, Any], max_iterations: int | None) -> Attack:
     try:
         attack: Attack = _type(name)(**options)
+        if attack.tolerance > MAX_TOLERANCE:
+            raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
         if max_iterations is not None and attack.iterations > max_iterations:
             attack = dataclasses.replace(attack, iterations=max_iterations)
     except ValueError as error:

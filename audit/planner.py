@@ -16,6 +16,9 @@ from .options import GROUP, OptionError, attack_of, build
 from .report import Delta, Fact, PlanStep
 from .request import ScanRequest
 
+NAMED = "named by --attack"
+"""Why an attack runs as it is, without a start from another one."""
+
 ALL = "all"
 """In place of an attack's name: every registered attack that applies."""
 
@@ -142,7 +145,7 @@ def candidates(request: ScanRequest, gates: Sequence[Gate] = ()) -> list[Choice]
     """
     if request.attacks and ALL not in request.attacks:
         built = build(request.attacks, request.options, request.max_iterations)
-        return [Choice(attack.name, attack, "named by --attack", asked=True) for attack in built]
+        return [Choice(attack.name, attack, NAMED, asked=True) for attack in built]
     asked = _asked(request, gates)
     return [_candidate(name, request, asked.get(name, "")) for name in sorted(plugins.available(GROUP), key=_order)]
 
@@ -150,7 +153,7 @@ def candidates(request: ScanRequest, gates: Sequence[Gate] = ()) -> list[Choice]
 def _asked(request: ScanRequest, gates: Sequence[Gate]) -> dict[str, str]:
     """Return the attacks that the command line names in any way, and where."""
     settings = {attack_of(setting): "named by --set" for setting in request.options}
-    named = {name: "named by --attack" for name in request.attacks if name != ALL}
+    named = {name: NAMED for name in request.attacks if name != ALL}
     asked = {gate.attack: f"the gate {gate.text} needs it" for gate in gates if gate.attack} | settings | named
     known = list(plugins.available(GROUP))
     for name in asked:
@@ -181,8 +184,10 @@ def choose(found: Sequence[Choice], request: ScanRequest, sight: Sight) -> list[
 
 
 def _chosen(choice: Choice, everything: bool, sight: Sight) -> Choice:
-    if choice.asked or choice.attack is None:
+    if choice.attack is None or choice.reason == NAMED:
         return choice
+    if choice.asked:
+        return dataclasses.replace(choice, start_from=WARM.get(choice.name, ""))
     if sight.lost:
         return choice.dropped("infeasible: no tensor changed by more than its rounding, so there is nothing to explain")
     if everything:

@@ -88,6 +88,30 @@ def test_more_samples_than_the_layer_can_tell_are_refused():
         subspace(victim, recipe)
 
 
+def test_one_output_is_refused():
+    recipe = dataclasses.replace(PLAIN, size=4, batch_size=4)
+    x, labels = torch.randn(4, 3, 4, 4), torch.tensor([0, 1, 1, 0])
+    probe = nn.Sequential(nn.Flatten(), nn.Linear(48, 1))
+    with pytest.raises(Unsupported, match="one output"):
+        subspace(trained(probe, x, labels, recipe, torch.arange(4).repeat(5, 1)), recipe)
+
+
+@pytest.mark.parametrize("case", ["dead units", "blank pixels", "softmax"])
+def test_a_rank_that_the_layer_itself_caps_tells_no_number(case):
+    recipe = dataclasses.replace(PLAIN, size=30, batch_size=30)
+    x, labels = torch.randn(30, 3, 4, 4), torch.arange(30) % 4
+    network = wide()
+    if case == "softmax":
+        network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
+    elif case == "dead units":
+        network[1].bias.data[20:] = -100.0
+    else:
+        x.flatten(1)[:, 20:] = 0.0
+    victim = trained(network, x, labels, recipe, torch.arange(30).repeat(5, 1))
+    with pytest.raises(Unsupported, match=r"the most that its live units|no gap"):
+        subspace(victim, recipe)
+
+
 class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()

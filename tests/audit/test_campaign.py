@@ -71,6 +71,17 @@ class Stopped(First):
         return super().step(victim, recipe, state)
 
 
+@dataclasses.dataclass(frozen=True)
+class Breaking(First):
+    name: ClassVar[str] = "breaking"
+    at: int = 0
+
+    def step(self, victim, recipe, state):
+        if state.step == self.at:
+            raise IndexError("tuple index out of range")
+        return super().step(victim, recipe, state)
+
+
 def choice(attack, **more):
     return Choice(attack.name, attack, "a reason", **more)
 
@@ -131,6 +142,24 @@ def test_what_cannot_be_treated_is_left_out_and_reported_where_it_was_asked_for(
     plan = campaign.measure([choice(Refusing(), asked=True)])
     ((run,), _) = campaign.carry_out(plan)
     assert (run.attack.name, run.outcome, run.reason) == ("refusing", None, "refusing treats nothing. Try another")
+
+
+@pytest.mark.parametrize("at", [0, 5])
+def test_an_attack_that_breaks_does_not_take_the_others_along(make, at):
+    campaign = make()
+    runs, _ = campaign.carry_out(campaign.measure([choice(Breaking(at=at), asked=True), choice(First())]))
+    assert [(run.attack.name, run.outcome is None) for run in runs] == [("breaking", True), ("first", False)]
+    assert "IndexError" in runs[0].reason
+
+
+def test_a_full_disk_ends_the_scan(make, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    campaign = make()
+    monkeypatch.setattr(campaigns, "drive", full)
+    with pytest.raises(OSError, match="No space"):
+        campaign.measure([choice(First())])
 
 
 def test_restarts_are_one_run_for_each_seed_and_the_same_again(make):

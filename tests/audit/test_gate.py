@@ -78,7 +78,7 @@ def test_a_missing_metric_is_inconclusive_and_says_why():
     [
         ("simudy.ssim_maks>=0.4", "Did you mean ssim_max"), ("ssim_max=0.4", "cannot be parsed"),
         ("ssim_max>=high", "not a number"), ("", "cannot be parsed"), ("ssim_max", "cannot be parsed"),
-        ("ssim_max>=nan", "NaN"),
+        ("ssim_max>=nan", "nan"), ("recovered>inf", "decides nothing"),
         ("confidence_men>0", "Did you mean confidence_mean"),
         ("colour>1", "What exists: ssim_mean"), ("simudi.ssim_max>0.4", "Did you mean simudy"),
     ],

@@ -1,7 +1,8 @@
 import pytest
 
 from memaudit.attacks.simudy import SimuDy
-from memaudit.audit.options import OptionError, build, fields
+from memaudit.audit import plugins
+from memaudit.audit.options import GROUP, OptionError, build, fields
 from memaudit.audit.plugins import PluginError
 
 
@@ -31,6 +32,16 @@ def test_wrong_settings(setting, said):
         build(["simudy"], [setting])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_no_option_calls_a_bad_run_converged():
+    for name in plugins.available(GROUP):
+        with pytest.raises(OptionError, match="tolerance must be at most"):
+            build([name], [f"{name}.tolerance=0.2"])
+
+
+def test_span_takes_its_adjoint():
+    assert build(["span"], ["span.adjoint=stepwise"])[0].adjoint == "stepwise"
 
 
 def test_unknown_attack():

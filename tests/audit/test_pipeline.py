@@ -11,6 +11,7 @@ from torch import nn
 from memaudit.attacks.adjoints import FullGraph
 from memaudit.attacks.base import Reconstruction
 from memaudit.attacks.dynamics import batch_plan, simulate
+from memaudit.attacks.losses import training_loss
 from memaudit.attacks.params import cosine_distance, subtract
 from memaudit.audit import assemble, plugins
 from memaudit.audit.data.base import DataError
@@ -562,3 +563,27 @@ def test_out_of_range_restarts_are_refused():
         scan(ScanRequest("a", "b", restarts=0))
     with pytest.raises(RecipeError, match="--restarts 100"):
         scan(ScanRequest("a", "b", restarts=100))
+
+
+@pytest.mark.parametrize("outputs", [10, 1])
+def test_a_linear_classifier_of_one_image_is_scanned_to_the_end(outputs, tmp_path):
+    """Spear finds no direction there, or nothing to look at; the others still report."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, outputs))
+    torch.save(network.state_dict(), tmp_path / "before.pt")
+    x, labels = torch.rand(1, 3, 8, 8), torch.tensor([0])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        training_loss(network((x - 0.5) / 0.25), labels).backward()
+        optimizer.step()
+    torch.save(network.state_dict(), tmp_path / "after.pt")
+    np.savez(tmp_path / "data.npz", images=(x * 255).byte().permute(0, 2, 3, 1).numpy(), labels=labels.numpy())
+    request = ScanRequest(
+        tmp_path / "before.pt", tmp_path / "after.pt", data=tmp_path / "data.npz", normalise="0.5;0.25", image_size=8,
+        lr=0.05, epochs=3, max_iterations=20, restarts=2, out=tmp_path / "run",
+    )  # fmt: skip
+    report = scan(request)
+    results = {attack.name: attack for attack in report.attacks}
+    assert "simudy" in results or "span" in results
+    assert all(attack.reconstructions for attack in results.values() if attack.metrics)

@@ -107,6 +107,8 @@ def test_options_and_gates_that_name_an_attack_ask_for_it():
     gates = [gate.parse("recovered>0"), gate.parse("simudy.ssim_max>=0.4")]
     found = {choice.name: choice for choice in candidates(ScanRequest("a", "b"), gates)}
     assert "simudy.ssim_max>=0.4" in found["simudy"].reason
+    (gated,) = choose([found["simudy"]], ScanRequest("a", "b"), SEEN)
+    assert (gated.runs, gated.start_from) == (True, "sme")
     assert sum(choice.asked for choice in found.values()) == 1
     mixed = {c.name: c for c in candidates(ScanRequest("a", "b", attacks=("all", "simudy"), max_iterations=3))}
     assert "--attack" in mixed["simudy"].reason
