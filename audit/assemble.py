@@ -69,6 +69,11 @@ REASONS = {
     "diverged": "the loss became NaN or exploded; try a smaller step size or another recipe",
 }
 
+FEATURES = (
+    "it found what a frozen part of the network makes of the training images; the pictures were made up to match that, "
+    "so the loss does not speak for them"
+)
+
 
 def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
     """Match reconstructions with the training set, save the pictures, and describe what came out.
@@ -119,7 +124,7 @@ def _run_result(scene: "Scene", run: Run, outcome: Outcome, folder: Path) -> Att
         name=run.attack.name,
         seed=run.seed,
         status=status,
-        reason=REASONS[status],
+        reason=REASONS[status] if found is None or found.explained else FEATURES,
         options=dataclasses.asdict(run.attack),
         loss=None,
         iterations=outcome.steps,

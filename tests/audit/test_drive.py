@@ -57,6 +57,31 @@ def test_runs_to_the_end_of_the_schedule(scene):
     assert outcome.peak_bytes > 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Finishing(SimuDy):
+    """SimuDy that claims so many images, and whether its loss speaks for them."""
+
+    name: ClassVar[str] = "finishing"
+    images: int = 4
+    explained: bool = True
+
+    def finish(self, victim, recipe, state):
+        found = super().finish(victim, recipe, state)
+        return dataclasses.replace(found, images=found.images[: self.images], explained=self.explained)
+
+
+def test_images_that_the_loss_does_not_speak_for_never_converge(scene):
+    attack = Finishing(iterations=80, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels", tolerance=0.1)
+    assert drive(attack, *scene).status == "converged"
+    assert drive(dataclasses.replace(attack, explained=False), *scene).status == "stalled"
+
+
+def test_no_images_are_no_reconstruction(scene):
+    found = drive(Finishing(iterations=2, images=0), *scene)
+    assert found.reconstruction is None
+    assert found.status == "stalled"
+
+
 def test_converged_and_stalled_differ_by_the_tolerance(scene):
     attack = SimuDy(iterations=80, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels", tolerance=0.1)
     assert drive(attack, *scene).status == "converged"
