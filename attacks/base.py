@@ -4,7 +4,7 @@ Notation: n dummies, m training images, k classes, b batch size, S simulated ste
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -27,6 +27,21 @@ MAX_TOLERANCE = 0.1
 
 ALPHA = "alpha"
 """The entry of a state's memory that holds the weight of the images' prior, which one attack hands on to another."""
+
+
+def require(attack: object, positive: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Check an attack's options.
+
+    Raises:
+        ValueError: One named in ``positive`` is not, one of ``others`` is negative, or a tolerance is above
+            :data:`MAX_TOLERANCE`.
+    """
+    for name in (*positive, *others):
+        value = getattr(attack, name)
+        if value < 0 or (name in positive and not value):
+            raise ValueError(f"{name} must {'be positive' if name in positive else 'not be negative'}")
+        if name == "tolerance" and value > MAX_TOLERANCE:
+            raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,7 @@ class Victim:
         Also of a network that squeezes its only logit away.
         """
         result: Tensor = functional_call(self.module, {**self.buffers, **params}, (x,))
-        return result.reshape(len(x), 1) if result.ndim < 2 else result
+        return result.reshape(-1, 1) if result.ndim < 2 else result
 
     def change(self, final: Params) -> dict[str, Tensor]:
         """Return ``final - theta0`` for every parameter that is compared; ``final`` may hold more."""

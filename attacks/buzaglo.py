@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .base import Victim
 from .kkt import Stationarity
+from .multipliers import classes
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,4 @@ class Buzaglo(Stationarity):
 
     def read(self, multipliers: Tensor, labels: Tensor) -> Tensor:
         """As :meth:`.kkt.Stationarity.read`; for any loss the class whose logit is pushed up most."""
-        if self.loss == "margin":
-            return labels
-        return (multipliers[:, 0] > 0).long().cpu() if multipliers.shape[1] == 1 else multipliers.argmax(1).cpu()
+        return labels if self.loss == "margin" else classes(multipliers)

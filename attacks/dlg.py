@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .distances import euclidean
 from .lbfgs import LBFGS
 from .optim import Named
@@ -41,7 +41,7 @@ class DLG:
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        inversion.require(self, ("iterations", "step_size", "history", "init_scale"), ("tolerance",))
+        require(self, ("iterations", "step_size", "history", "init_scale"), ("tolerance",))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images and the logits of their labels (Algorithm 1, line 2)."""

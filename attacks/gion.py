@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import descend
 from .generator import generator_variables
 from .images import compose
@@ -34,7 +34,7 @@ class GION:
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        inversion.require(self, ("iterations", "step_size"), ("alpha", "tolerance"))
+        require(self, ("iterations", "step_size"), ("alpha", "tolerance"))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw a generator and its inputs, and read the labels off the head."""

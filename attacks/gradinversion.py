@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from . import batchnorm, inversion
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import Evaluation, descend
 from .distances import euclidean
 from .optim import Adam, Named, warmup_cosine
@@ -62,7 +62,7 @@ class GradInversion:
 
     def __post_init__(self) -> None:
         others = ("alpha", "ridge", "gamma", "group", "gather", "langevin", "warmup", "tolerance")
-        inversion.require(self, ("iterations", "step_size", "seeds", "init_scale"), others)
+        require(self, ("iterations", "step_size", "seeds", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw the images of every start, and read the labels off the head."""

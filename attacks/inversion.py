@@ -6,7 +6,6 @@ alike.
 """
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -54,13 +53,6 @@ def terms(change: Params, delta: Params) -> dict[str, float]:
     """Return how a predicted change compares with the real one: in direction and in length."""
     with torch.no_grad():
         return {"cosine": float(cosine_distance(change, delta)), "change_ratio": float(norm(change) / norm(delta))}
-
-
-def require(attack: object, positive: Sequence[str], others: Sequence[str] = ()) -> None:
-    """Raise ValueError unless the options named ``positive`` are, and the ``others`` are not negative."""
-    for name in (*positive, *others):
-        if getattr(attack, name) < 0 or (name in positive and not getattr(attack, name)):
-            raise ValueError(f"{name} must {'be positive' if name in positive else 'not be negative'}")
 
 
 def check(victim: Victim, recipe: Recipe) -> None:

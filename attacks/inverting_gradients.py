@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import descend
 from .images import pixel_variables
 from .optim import Adam, stepped
@@ -36,7 +36,7 @@ class InvertingGradients:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        inversion.require(self, ("iterations", "step_size", "init_scale"), ("alpha", "tolerance"))
+        require(self, ("iterations", "step_size", "init_scale"), ("alpha", "tolerance"))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images, and read the labels off the head."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .activations import activations, smooth_backward
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import Evaluation, begin, best, descend, reconstruction
 from .labels import expand, guess, largest_remainder
 from .losses import margins
@@ -57,12 +57,8 @@ class Stationarity(ABC):
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "step_size", "factor", "init_scale", "sharpness"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive")
-        for name in ("multiplier_step", "least", "beta", "tolerance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
+        positive = ("iterations", "step_size", "factor", "init_scale", "sharpness")
+        require(self, positive, ("multiplier_step", "least", "beta", "tolerance"))
         if not 0 <= self.momentum < 1:
             raise ValueError("momentum must be at least 0 and less than 1")
 

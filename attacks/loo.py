@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from .activations import activations, soft
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import Evaluation, begin, best, descend, reconstruction
 from .distances import DISTANCES
 from .images import PARAMETRISATIONS, compose
-from .inversion import check, require, undecayed
+from .inversion import check, undecayed
 from .multipliers import Point, Weigh, classes, combine, shares
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance

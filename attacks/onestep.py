@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .descent import Evaluation, begin, best, descend, reconstruction
-from .inversion import check, require, terms, undecayed
+from .inversion import check, terms, undecayed
 from .kkt import MULTIPLIERS, spread, untried
 from .losses import sample_losses
 from .multipliers import Point, Weigh, combine, shares

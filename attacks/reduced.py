@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from .base import Victim
 from .params import Params
@@ -29,13 +28,11 @@ class Reduced(Victim):
     def logits(self, params: Params, x: Tensor) -> Tensor:
         """Return logits (b, k) of coordinates ``x`` (b, r)."""
         # One blank image runs through whatever lies before the layer; the batch enters there.
-        blank = x.new_zeros(1, *self.shape)
         entry = self.module.get_submodule(self.layer.path).register_forward_pre_hook(lambda *_: (x,))
         try:
-            result: Tensor = functional_call(self.module, {**self.buffers, **params}, (blank,))
+            return super().logits(params, x.new_zeros(1, *self.shape))
         finally:
             entry.remove()
-        return result.reshape(len(x), 1) if result.ndim < 2 else result
 
 
 def projected(victim: Victim, layer: Layer, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .adjoints import ADJOINTS, choose
-from .base import ALPHA, MAX_TOLERANCE, Recipe, Reconstruction, State, Victim, generator
+from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
 from .distances import DISTANCES, euclidean, running_error
 from .dynamics import batch_plan, chain, gradient, influence, simulate
 from .images import PARAMETRISATIONS, compose
@@ -85,14 +85,8 @@ class SimuDy:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "relabel", "warmup", "tolerance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
-        for name in ("iterations", "step_size", "init_scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive")
-        if self.tolerance > MAX_TOLERANCE:
-            raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
+        others = ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "relabel", "warmup", "tolerance")
+        require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images, labels and batches (Algorithm 1, lines 1-3)."""

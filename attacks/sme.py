@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import inversion
-from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator
+from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
 from .descent import Evaluation, descend
 from .distances import DISTANCES
 from .images import PARAMETRISATIONS, compose
@@ -68,7 +68,7 @@ class SME:
 
     def __post_init__(self) -> None:
         others = ("mix_step", "alpha", "beta", "warmup", "tolerance")
-        inversion.require(self, ("iterations", "step_size", "init_scale"), others)
+        require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images and labels. Raises :class:`.base.Unsupported` where the change is no sum of gradients."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .adjoints import ADJOINTS
-from .base import Recipe, Reconstruction, State, Victim, generator
+from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .certificate import AGREEMENT, agreement, certified
 from .descent import Evaluation, begin, best, descend, reconstruction
 from .distances import log_cosine
@@ -73,12 +73,8 @@ class Span:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "epochs", "coarse", "certify", "warmup", "inversion", "tolerance"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
-        for name in ("iterations", "step_size", "init_scale"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive")
+        others = ("alpha", "beta", "epochs", "coarse", "certify", "warmup", "inversion", "tolerance")
+        require(self, ("iterations", "step_size", "init_scale"), others)
         if self.adjoint not in ADJOINTS:
             raise ValueError(f"adjoint must be one of {', '.join(ADJOINTS)}")
 

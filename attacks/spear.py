@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator
+from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator, require
 from .certificate import AGREEMENT, ZERO, agreement, certified
 from .descent import reconstruction
 from .features import invert
@@ -52,10 +52,7 @@ class Spear:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.iterations <= 0 or self.largest <= 0:
-            raise ValueError("iterations and largest must be positive")
-        if self.inversion < 0 or self.tolerance < 0:
-            raise ValueError("inversion and tolerance must not be negative")
+        require(self, ("iterations", "largest"), ("inversion", "tolerance"))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Read the row space of the data. Raises :class:`.Unsupported` where it is not exact, or n is too large."""
