@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .base import Victim
+from .base import Victim, generator
+from .losses import training_loss
 from .params import Params
 from .subspace import Layer
 
@@ -69,3 +70,40 @@ def reduced(victim: Victim, layer: Layer, before: Tensor, after: Tensor) -> Redu
         victim.module, {**victim.theta0, name: before}, {**victim.thetaf, name: after}, victim.buffers, victim.shape,
         victim.classes, victim.normalisation, victim.running, victim.masked, layer=layer,
     )  # fmt: skip
+
+
+def likely_labels(network: Reduced, coordinates: Tensor, signals: Tensor, before: Tensor) -> Tensor:
+    """Return (k,) labels of known inputs, on the CPU: the class whose gradient each one's signals look like.
+
+    The signals of an input are the sum of -lr times its loss gradients at the layer's units over training. Through the
+    layer's weight they compare with the gradient of the loss by the input, for each class.
+
+    Args:
+        network: The victim behind its first layer.
+        coordinates: (k, r) the inputs.
+        signals: (k, width) their signals, up to a positive factor each.
+        before: (width, r) the layer's weight before training.
+    """
+    inputs = coordinates.to(network.like).requires_grad_()
+    wanted = (signals @ before).to(inputs)
+    alike = []
+    for label in range(network.categories):
+        labels = torch.full((len(inputs),), label, device=inputs.device)
+        gradient = torch.autograd.grad(training_loss(network.logits(network.theta0, inputs), labels), inputs)[0]
+        alike.append(-torch.cosine_similarity(wanted, gradient, dim=1))
+    return torch.stack(alike).argmax(0).cpu()
+
+
+def rectified(victim: Victim, layer: Layer) -> bool:
+    """Return whether ReLUs follow the layer: no gradient reaches a unit whose pre-activation is negative."""
+    seen: list[Tensor] = []
+    module = victim.module.get_submodule(layer.path)
+    hook = module.register_forward_hook(lambda *parts: seen.append(parts[2]))
+    x = torch.randn(8, *victim.shape, generator=generator(0)).to(victim.like)
+    leaves = {name: value.detach().requires_grad_() for name, value in victim.theta0.items()}
+    try:
+        logits = victim.logits(leaves, x)
+    finally:
+        hook.remove()
+    (gradient,) = torch.autograd.grad(logits.square().sum(), seen[:1])
+    return bool((gradient[seen[0] < 0] == 0).all())

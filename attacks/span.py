@@ -15,11 +15,10 @@ from .distances import log_cosine
 from .dynamics import batch_plan, simulate
 from .features import features_of, invert
 from .labels import guess
-from .losses import training_loss
 from .optim import Adam, warmup_cosine
 from .params import cosine_distance, norm
 from .priors import box, total_variation
-from .reduced import Reduced, highest, projected, reduced
+from .reduced import highest, likely_labels, projected, reduced
 from .subspace import Layer, first_layer, subspace
 
 STRETCH = 4
@@ -217,7 +216,8 @@ def _held(victim: Victim, layer: Layer, state: State) -> State:
         w, owners = _settled(w, points, found.owners)
         labels, q = state.constants["labels"].clone(), found.q[:, : len(owners)]
         exact = q * (w[owners] * q.T).sum(1).sign()
-    labels[owners] = _labels(reduced(victim, layer, known["before"], known["after"]), w, owners, exact, known)
+    network = reduced(victim, layer, known["before"], known["after"])
+    labels[owners] = likely_labels(network, (w * known["scale"])[owners], (known["basis"] @ exact).T, known["before"])
     constants = {**state.constants, "owners": owners, "labels": labels}
     memory = {**known, "exact": exact}
     state = replace(state, variables={"w": w.to(state.variables["w"])}, constants=constants, memory=memory)
@@ -281,24 +281,6 @@ def _solved(victim: Victim, layer: Layer, state: State, residual: float) -> Stat
     memory = {**known, "best.x": x, "best.loss": x.new_tensor(residual)}
     terms = {**state.terms, "exact": float(len(w))}
     return replace(state, variables={"w": w.to(x)}, memory=memory, loss=residual, terms=terms, done=True)
-
-
-def _labels(network: Reduced, w: Tensor, owners: Tensor, exact: Tensor, known: Mapping[str, Tensor]) -> Tensor:
-    """Return (k,) labels of the owners of exact directions, by the class whose gradient their signals look like.
-
-    The signals of input i are the sum of -lr times its loss gradients at the layer's units over training. Through the
-    layer's weight they compare with the gradient of the loss by the input, for each class.
-    """
-    coordinates = (w * known["scale"])[owners].to(known["scale"]).requires_grad_()
-    signals = (exact.T @ known["basis"].T @ known["before"]).to(coordinates)
-    alike = []
-    for label in range(network.categories):
-        loss = training_loss(
-            network.logits(network.theta0, coordinates), torch.full((len(owners),), label, device=coordinates.device)
-        )
-        gradient = torch.autograd.grad(loss, coordinates)[0]
-        alike.append(-torch.cosine_similarity(signals, gradient, dim=1))
-    return torch.stack(alike).argmax(0).cpu()
 
 
 def _influence(coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:

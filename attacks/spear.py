@@ -13,8 +13,8 @@ from .certificate import AGREEMENT, ZERO, agreement, certified
 from .descent import reconstruction
 from .features import invert
 from .labels import guess
-from .reduced import highest, projected
-from .subspace import first_layer, subspace
+from .reduced import highest, likely_labels, projected, rectified, reduced
+from .subspace import Layer, first_layer, subspace
 
 STARTS = 128
 """Proposals a step."""
@@ -57,6 +57,11 @@ class Spear:
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Read the row space of the data. Raises :class:`.Unsupported` where it is not exact, or n is too large."""
         found = subspace(victim, recipe)
+        if not rectified(victim, found.layer):
+            raise Unsupported(
+                f"no ReLUs follow {found.layer.path}, so no unit is silent for a sample.",
+                "span needs none, simudy not even a linear layer.",
+            )
         if not found.count:
             raise Unsupported(
                 "the weights are rounded so coarsely that the number of training samples does not show exactly.",
@@ -101,7 +106,7 @@ class Spear:
         return State(step, {"q": q}, state.constants, state.memory, loss, terms, right or step >= self.iterations)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
-        """Return the inputs of a complete set of directions; without one, those of the directions found."""
+        """Return the inputs of a complete set of directions; without one, their part in the span of those found."""
         layer, q = first_layer(victim), state.variables["q"]
         inputs = _inputs(state, q).to(victim.like)
         influence = _amounts(state, q).abs().to(inputs) * torch.linalg.vector_norm(inputs, dim=1)
@@ -109,8 +114,17 @@ class Spear:
             x = invert(victim, layer, inputs, generator(0), self.inversion)
         else:
             x = inputs.view(len(inputs), *victim.shape)
-        found = reconstruction(victim, x, state.constants["labels"][: len(x)], influence, state.loss)
+        labels = _labels(victim, layer, state, inputs) if state.loss <= 0 else state.constants["labels"][: len(x)]
+        found = reconstruction(victim, x, labels, influence, state.loss)
         return replace(found, explained=not layer.features)
+
+
+def _labels(victim: Victim, layer: Layer, state: State, inputs: Tensor) -> Tensor:
+    """Return the labels of exact inputs (k, d)."""
+    known, q = state.memory, state.variables["q"]
+    network = reduced(victim, layer, known["before"], known["after"])
+    signals = (known["basis"] @ (q * _amounts(state, q))).T
+    return likely_labels(network, inputs.double() @ known["rows"].T, signals, known["before"])
 
 
 def _proposals(basis: Tensor, gen: torch.Generator) -> Tensor:

@@ -104,9 +104,23 @@ def subspace(victim: Victim, recipe: Recipe) -> Subspace:
     bias = None
     if layer.bias and layer.name("bias") in victim.theta0:
         name = layer.name("bias")
-        bias = victim.thetaf[name].double() - shrink * victim.theta0[name].double()
+        first, last = victim.theta0[name].double(), victim.thetaf[name].double()
+        bias = _bias_change(first, last, shrink, vectors[:, :rank])
     rest = float(values[rank] / values[rank - 1]) if rank < len(values) else 0.0
     return Subspace(layer, rows, values[:rank], rank if exact else 0, rest, change, bias, shrink)
+
+
+def _bias_change(before: Tensor, after: Tensor, shrink: float, basis: Tensor) -> Tensor:
+    """Return (width,) the change of the bias, decayed as the weight was or, as many leave biases out, not at all.
+
+    It lies in the span of the signals, the columns of ``basis`` (width, r); what does not, tells. Of an undecayed bias
+    exactly so only for little decay, as the weight then has forgotten a part of early steps and the bias has not.
+    """
+    changes = [after - factor * before for factor in (shrink, 1.0)]
+    outside = [
+        float((change - basis @ (basis.T @ change)).norm() / change.norm().clamp(min=1e-300)) for change in changes
+    ]
+    return changes[outside.index(min(outside))]
 
 
 def _most(change: Tensor, classes: int) -> int:
@@ -183,7 +197,8 @@ def _spectrum(before: Tensor, after: Tensor) -> tuple[float, Tensor, Tensor, int
         rank, exact = _rank(values, before.shape, floor)
         if number == ROUNDS - 1:
             break
-        following = _excess(before, after, vectors[:, :rank], excess)
+        # Under much decay no gap stands out at first; the widest one then serves to undo most of it.
+        following = _excess(before, after, vectors[:, : rank or _widest(values, before.shape)], excess)
         if abs(following - excess) <= 1e-11:
             break
         excess = following
@@ -218,6 +233,12 @@ def _rank(values: Tensor, shape: torch.Size, floor: float) -> tuple[int, bool]:
     if float(ratios[place]) >= GAP:
         return place + 1, True
     return (above, False) if floor and 0 < above <= most else (0, False)
+
+
+def _widest(values: Tensor, shape: torch.Size) -> int:
+    """Return after how many singular values the next one is smallest in proportion."""
+    ratios = values[:-1] / values[1:].clamp(min=float(values[0]) * 1e-8)
+    return int(ratios[: min(shape) - 1].argmax()) + 1
 
 
 def _rounding(before: Tensor, after: Tensor) -> float:

@@ -112,6 +112,15 @@ def test_a_frozen_backbone_gives_exact_features_and_images_that_have_them():
     assert not found.explained  # other images have these features, too
 
 
+def test_a_logit_that_the_network_squeezes_away():
+    network = nn.Sequential(net(k=1), nn.Flatten(0))
+    victim, x = victim_of(dataclasses.replace(RECIPE, size=4, batch_size=4), net(k=1))
+    parameters = [{f"0.{name}": value for name, value in side.items()} for side in (victim.theta0, victim.thetaf)]
+    victim = dataclasses.replace(victim, module=network, theta0=parameters[0], thetaf=parameters[1])
+    found, _ = run(victim, dataclasses.replace(RECIPE, size=4, batch_size=4))
+    assert error(found.images, x) < 0.02
+
+
 def test_adam_is_refused():
     victim, _ = victim_of(RECIPE, net())
     with pytest.raises(Unsupported, match="full rank"):

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from memaudit.attacks.base import Unsupported
 from memaudit.attacks.spear import Spear
@@ -33,6 +34,49 @@ def test_all_inputs_are_exact(name):
     assert state.terms["directions"] == 6
     assert error(found.images, x) < 1e-3
     assert bool((found.influence > 0).all())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_labels_of_exact_inputs_are_those_that_they_had(name):
+    victim, x = victim_of(CASES[name], net())
+    found, _ = run(victim, CASES[name])
+    nearest = torch.cdist(found.normalised.flatten(1), x.flatten(1)).argmin(1)
+    assert found.labels.tolist() == (nearest % 3).tolist()
+
+
+@pytest.mark.parametrize("after", [nn.Tanh(), nn.LeakyReLU(), nn.GELU()])
+def test_without_relus_it_refuses(after):
+    network = net()
+    network[2] = after
+    victim, _ = victim_of(RECIPE, network)
+    with pytest.raises(Unsupported, match="no ReLUs follow 1"):
+        Spear().init(victim, RECIPE, 0)
+
+
+def test_biases_that_did_not_decay():
+    """The weight forgets early steps, the bias does not, so that strengths are right to first order of the decay."""
+    recipe = dataclasses.replace(RECIPE, weight_decay=5e-3, epochs=20)
+    victim, x = decayed_but_for_biases(recipe)
+    found, _ = run(victim, recipe)
+    assert found.loss == 0
+    assert error(found.images, x) < 1e-3
+
+
+def decayed_but_for_biases(recipe):
+    """Train with torch's parameter groups, as is common."""
+    network = net()
+    victim, x = victim_of(dataclasses.replace(recipe, epochs=1), network)
+    network.load_state_dict(dict(victim.theta0))
+    groups = [[p for p in network.parameters() if p.dim() == n] for n in (2, 1)]
+    optimizer = torch.optim.SGD(
+        [{"params": groups[0], "weight_decay": recipe.weight_decay}, {"params": groups[1]}], lr=recipe.lr
+    )
+    for _ in range(recipe.epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(x), torch.arange(len(x)) % 3).backward()
+        optimizer.step()
+    last = {name: value.detach().clone() for name, value in network.named_parameters()}
+    return dataclasses.replace(victim, thetaf=last), x
 
 
 def test_the_number_of_samples_is_read_off():

@@ -55,6 +55,22 @@ def test_weight_decay_is_read_off():
     assert subspace(victim, recipe).shrink == pytest.approx((1 - 0.1 * 5e-3) ** 5, abs=1e-9)
 
 
+@pytest.mark.parametrize("decay", [5e-3, 5e-2])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_strong_decay_over_many_steps_is_undone(decay, momentum):
+    """No gap stands out of the change until most of the decay is undone."""
+    recipe = Recipe(
+        size=12, lr=0.05 * (1 - 0.8 * momentum), batch_size=12, epochs=60, weight_decay=decay, momentum=momentum
+    )
+    victim, x = victim_of(recipe, wide(width=100))
+    found = subspace(victim, recipe)
+    assert found.count == 12
+    if not momentum:
+        assert found.shrink == pytest.approx((1 - 0.05 * decay) ** 60, abs=1e-6)
+    flat = x.flatten(1).double()
+    assert float((flat - flat @ found.rows.T @ found.rows).norm() / flat.norm()) < 1e-3
+
+
 def test_bias_and_weight_see_the_same_signals():
     victim, x = victim_of(RECIPES["decay"], dtype=torch.float64)
     found = subspace(victim, RECIPES["decay"])
