@@ -8,12 +8,46 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from .. import MemauditError, __version__
-
-EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
-EPILOG = (
-    "Exit codes: 0 passed, 1 gate failed (training data leaked), 2 usage or input error, "
-    "3 inconclusive, 130 interrupted (run the same command to resume)."
+from .commands.options import (
+    EPILOG,
+    EXIT_CODES,
+    After,
+    AsJson,
+    Attacks,
+    BatchNorm,
+    BatchSize,
+    Before,
+    Clip,
+    Context,
+    Device,
+    Epochs,
+    FailIf,
+    FailOn,
+    ImageSize,
+    Labels,
+    Model,
+    ModelName,
+    Momentum,
+    Nesterov,
+    Normalise,
+    OptimizerOption,
+    Out,
+    Outputs,
+    Quiet,
+    Rate,
+    RecipeFile,
+    Schedule,
+    Searcher,
+    Seed,
+    Set,
+    ShowEvidence,
+    Size,
+    Verbose,
+    Warmup,
+    WeightDecay,
 )
+from .commands.report import report
+from .commands.verdict import gate
 
 app = typer.Typer(
     name="memaudit",
@@ -24,95 +58,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-
-Before = Annotated[
-    str, typer.Argument(metavar="BEFORE", help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")
-]
-After = Annotated[str, typer.Argument(metavar="AFTER", help="Checkpoint after training.")]
-Model = Annotated[
-    str, typer.Option(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.", show_default=True)
-]
-ImageSize = Annotated[int | None, typer.Option(help="Height and width of the input images in pixels.")]
-FailIf = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Gate, repeatable: [ATTACK.]METRIC OP VALUE, such as 'simudy.ssim_max>=0.4'. [default: recovered>0]"
-    ),
-]
-Outputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FORMAT=PATH",
-        help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html.",
-    ),
-]
-Normalise = Annotated[str | None, typer.Option(help="cifar10, imagenet, half, none, or numbers as 'MEAN,...;STD,...'.")]
-RecipeFile = Annotated[
-    str | None,
-    typer.Option("--recipe", metavar="FILE", help="Recipe as memaudit infer writes it; options beside it win."),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|auto",
-        help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
-        "[default: the count of --data, else auto]",
-    ),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        metavar="data|CLASS:COUNT,...",
-        help="How many samples each class has: those of --data, or counts. [default: worked out]",
-    ),
-]
-OptimizerOption = Annotated[
-    Literal["sgd", "adam", "adamw"] | None, typer.Option(help="Update rule. [default: read off the change]")
-]
-Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: searched for]")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples a step. [default: full batch up to 32, and others tried]")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training set. [default: from the steps, else 20]")]
-Momentum = Annotated[float | None, typer.Option(help="Momentum of SGD. [default: 0]")]
-Nesterov = Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")]
-WeightDecay = Annotated[
-    float | None, typer.Option(help="L2 factor, decoupled for adamw. [default: what the change tells, else 0]")
-]
-Schedule = Annotated[
-    Literal["constant", "linear", "cosine"] | None,
-    typer.Option(help="Learning-rate schedule, to zero at the end. [default: constant]"),
-]
-Warmup = Annotated[int | None, typer.Option(help="Steps of linear warm-up. [default: 0]")]
-Clip = Annotated[float | None, typer.Option(help="Global gradient norm that training clipped at. [default: none]")]
-BatchNorm = Annotated[
-    Literal["train", "eval"] | None,
-    typer.Option(help="Mode of batch norm in training. [default: read off its statistics]"),
-]
-Attacks = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME|all",
-        help="Attack to run, repeatable, or all that apply; see memaudit plugins. "
-        "[default: chosen from what the change shows]",
-    ),
-]
-Searcher = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME", help="Attack whose first steps compare candidates; see memaudit plugins. [default: simudy]"
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
-]
-Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Out = Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 
 
 def _version(wanted: bool) -> None:
@@ -178,6 +123,10 @@ def scan(
     out: Out = None,
     output: Outputs = None,
     fail_if: FailIf = None,
+    fail_on: FailOn = None,
+    name: ModelName = None,
+    evidence: ShowEvidence = "full",
+    context: Context = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     as_json: AsJson = False,
@@ -198,7 +147,7 @@ def scan(
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
         max_iterations=max_iterations, device=device, out=out, outputs=parse_outputs(output or ()),
-        fail_if=tuple(fail_if or ()),
+        fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name, evidence=evidence, context=context,
     )  # fmt: skip
     from .pipeline import scan as run
 
@@ -349,53 +298,6 @@ def inspect(
 
 
 @app.command()
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")],
-    output: Outputs = None,
-) -> None:
-    """Render a finished scan again, without running anything."""
-    from .console import make_console, print_summary
-    from .outputs import check_outputs, parse_outputs
-    from .report import load
-
-    found = load(run)
-    wanted = check_outputs(parse_outputs(output or ()))
-    folder = run if run.is_dir() else run.parent
-    console = make_console()
-    for item in wanted:
-        console.print("Wrote", str(item.write(found, folder, item.path)), markup=False)
-    if not wanted:
-        print_summary(console, found)
-
-
-@app.command(epilog=EPILOG)
-def gate(
-    report: Annotated[
-        Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")
-    ],
-    fail_if: FailIf = None,
-    as_json: AsJson = False,
-) -> None:
-    """Decide again from a report, with other thresholds if wanted; needs no GPU and runs no attack."""
-    from . import plugins
-    from .console import COLOURS, make_console
-    from .gate import judge, parse
-    from .report import load
-
-    found = load(report)
-    attacks = [*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)]
-    texts = fail_if or [result.expression for result in found.verdict.gates]
-    verdict = judge(found.attacks, [parse(text, attacks) for text in texts], found.plan)
-    console = make_console()
-    for result in verdict.gates:
-        console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
-        console.print(result.reason, markup=False)
-    if as_json:
-        typer.echo(verdict.model_dump_json(indent=2))
-    raise typer.Exit(EXIT_CODES[verdict.status])
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, images and reports.")] = Path("memaudit-demo"),
     quiet: Quiet = False,
@@ -434,6 +336,10 @@ def schema() -> None:
     from .report import schema as report_schema
 
     typer.echo(json.dumps(report_schema(), indent=2))
+
+
+app.command()(report)
+app.command(epilog=EPILOG)(gate)
 
 
 def main() -> NoReturn:

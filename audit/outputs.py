@@ -1,10 +1,11 @@
 """Report formats by name: which are wanted, and writing them. No torch here."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 from .. import MemauditError
 from . import plugins
@@ -14,7 +15,24 @@ GROUP = "memaudit.reports"
 ALWAYS = ("json", "html")
 """Formats that every scan writes into its run folder, as ``report.FORMAT``."""
 
-Writer = Callable[[AuditReport, Path, Path], Path]
+Evidence = Literal["full", "blurred", "none"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a report is to be shown, whatever its format.
+
+    Attributes:
+        evidence: ``full`` shows pictures, ``blurred`` only after a click or unrecognisably, ``none`` leaves them out.
+        context: Facts that the tool cannot know, for compliance documents; sections of key and value.
+    """
+
+    evidence: Evidence = "full"
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+Writer = Callable[[AuditReport, Path, Path, Look], Path]
+"""Writes the report of a run folder to a destination and returns that."""
 
 
 class OutputError(MemauditError):
@@ -59,7 +77,25 @@ def parse_outputs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output]) -> list[Path]:
+def read_context(path: str | Path | None) -> dict[str, Any]:
+    """Read facts for compliance documents from a TOML file; none where no file is given.
+
+    Raises:
+        OutputError: The file cannot be read, or is no TOML.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"--context {path} cannot be read ({error.strerror}).", "Name a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OutputError(
+            f"--context {path} is no TOML file ({error}).", "Write it as sections of KEY = VALUE."
+        ) from None
+
+
+def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look = Look()) -> list[Path]:
     """Write the formats of every scan into the run folder, then the wanted ones; return all paths."""
     always = check_outputs([(name, str(folder / f"report.{name}")) for name in ALWAYS])
-    return [output.write(report, folder, output.path) for output in (*always, *wanted)]
+    return [output.write(report, folder, output.path, look) for output in (*always, *wanted)]

@@ -54,6 +54,10 @@ SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
 
+_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time")
+"""Fields of a request that change no number of its answer."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """What is known before the first attack step; ``steps`` of training only where files tell them."""
@@ -151,7 +155,8 @@ def run_folder(scene: Scene) -> Path:
     """Return the folder that belongs to a request: the one it names, or one named after what it asks."""
     if scene.request.out:
         return Path(scene.request.out)
-    question = dataclasses.replace(scene.request, out=None, outputs=(), fail_if=(), max_time=None)
+    fields = [field.name for field in dataclasses.fields(scene.request) if field.name not in _PRESENTATION]
+    question = [getattr(scene.request, name) for name in fields]
     return Path("memaudit-runs") / key(_digests(scene), repr(question), __version__)
 
 

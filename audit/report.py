@@ -15,14 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from .. import MemauditError
 
-SCHEMA_VERSION = "1.2"
-SCHEMA_ID = "urn:memaudit:schema:report:1.2"
+SCHEMA_VERSION = "1.3"
+SCHEMA_ID = "urn:memaudit:schema:report:1.3"
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
 """How an attack ended: its loss fell under its tolerance; its schedule ended above it; a budget ended it first; the
 loss became NaN or exploded; it cannot treat this victim."""
 
 Decision = Literal["pass", "fail", "inconclusive"]
+
+Severity = Literal["none", "low", "medium", "high", "critical"]
+"""How bad a finding is, in ascending order; :mod:`memaudit.audit.rules` says which rule gives which."""
 
 Kind = Literal["run", "consensus"]
 """What a result comes from: one seed, or what several seeds of one attack agree on."""
@@ -179,7 +182,16 @@ class Match(Model):
     label: str = ""
     dummy: int
     scores: Scores
-    p_value: Number = Field(None, description="Against the same reconstructions matched to control images.")
+    nearest_ssim: Number = Field(
+        None, description="Highest SSIM of the training image with any reconstruction: what its p-value is of."
+    )
+    p_value: Number = Field(
+        None, description="Probability in (0, 1] of such a nearest_ssim for an image that was not trained on."
+    )
+    q_value: Number = Field(None, description="That, adjusted over all training images (Benjamini and Hochberg 1995).")
+    rank: int | None = Field(
+        None, description="Place of the training image in the pool by similarity to this reconstruction; 1 is nearest."
+    )
     recovered: bool
     original: str = Field(description="Picture, relative to the run folder.")
     reconstruction: str = Field(description="Picture, relative to the run folder.")
@@ -194,6 +206,14 @@ class Dummy(Model):
     picture: str
     insignificant: bool = Field(False, description="Set apart by its small influence: it stands for no image.")
     confidence: Number = Field(None, description="Of a consensus: mean SSIM between the seeds' images, in [-1, 1].")
+
+
+class Decoy(Model):
+    """What images score that no attack made: the floor under every similarity."""
+
+    name: str
+    ssim_mean: float = Field(description="Mean audit-mode SSIM, matched with the training images one to one.")
+    ssim_max: float
 
 
 class Metrics(Model):
@@ -217,6 +237,30 @@ class Metrics(Model):
     control_recovered: int | None = Field(None, description="Those that reach the same SSIM; expected is none.")
     control_ssim_mean: Number = None
     control_ssim_max: Number = None
+    null_kind: Literal["control", "mismatched"] | None = Field(
+        None,
+        description="What chance was measured with: held-out images, or, weaker, the training images against "
+        "reconstructions of other images and against turned and mirrored ones.",
+    )
+    null: list[float] = Field([], description="Highest SSIM of each comparison image, ascending; quantiles if many.")
+    null_size: int | None = Field(None, description="Number of those comparisons.")
+    observed: list[float] = Field(
+        [], description="Highest SSIM of each training image with any reconstruction, ascending; quantiles if many."
+    )
+    p_value: Number = Field(
+        None, description="That training images as a whole are no more similar than chance (Mann-Whitney, one-sided)."
+    )
+    detectable_ssim: Number = Field(
+        None, description="SSIM from which a single image would count as recovered; above 1 where none can."
+    )
+    tpr_at_1_fpr: Number = Field(
+        None, description="Share of training images above 99 % of the null; null for fewer than 100 comparisons."
+    )
+    identifiable: int | None = Field(
+        None, description="Reconstructions that are nearest to their own training image in the whole pool."
+    )
+    pool: int | None = Field(None, description="Number of images in that pool: training and held-out ones.")
+    decoys: list[Decoy] = Field([], description="The floor: what the mean image and smoothed noise score.")
 
 
 class Agreement(Model):
@@ -323,10 +367,49 @@ class GateResult(Model):
     reason: str
 
 
+class Finding(Model):
+    """What one rule says of one attack, or of the audit as a whole."""
+
+    rule: str = Field(description="Stable id, such as MA001; memaudit rules prints them all.")
+    name: str = Field(description="The rule's name.")
+    severity: Severity
+    attack: str = Field("", description="Empty where it is of the audit as a whole.")
+    message: str
+    records: list[int] = Field([], description="The training images that it is about.")
+    blocks: bool = Field(False, description="A reason why this audit cannot pass: evidence is missing.")
+    fingerprint: str = Field("", description="Of rule, attack and model; the same for every audit of this model.")
+
+
+class Advice(Model):
+    """Something that would lower the leak."""
+
+    id: str
+    title: str
+    effect: str = Field(description="What to expect of it for this model, and what it costs.")
+    command: str = Field("", description="The command that measures it; empty where a new training is needed first.")
+
+
+class DefencePoint(Model):
+    """The leak that was measured after a change to the published model (memaudit defend)."""
+
+    kind: Literal["none", "noise", "bits"]
+    value: Number = Field(
+        None, description="Noise: standard deviation over the root mean square of the change. Bits: their number."
+    )
+    distortion: float = Field(description="Norm of what was altered over the norm of the change of the parameters.")
+    images: int
+    ssim_mean: Number = None
+    ssim_max: Number = None
+    recovered: int | None = None
+    verdict: Decision
+    accuracy: Number = Field(None, description="Share of the test set that is classified correctly, in [0, 1].")
+
+
 class Verdict(Model):
     """The decision, one sentence for people, and the gates behind it."""
 
     status: Decision
+    severity: Severity = "none"
     summary: str
     gates: list[GateResult] = []
 
@@ -347,7 +430,11 @@ class AuditReport(Model):
 
     schema_id: str = Field(SCHEMA_ID, alias="$schema")
     schema_version: str = SCHEMA_VERSION
+    content_sha256: str = Field(
+        "", description="SHA-256 of the report without this field, as canonical JSON; memaudit verify checks it."
+    )
     created: str = Field(description="ISO 8601, UTC.")
+    model: str = Field("", description="What the audited model is called: --name, or the name of its file.")
     command: str
     seed: int
     verdict: Verdict
@@ -362,6 +449,9 @@ class AuditReport(Model):
     leaderboard: list[LeaderboardRow] = []
     per_image: list[BestMatch] = Field([], description="The best reconstruction of each training image.")
     recovered_by_any: int | None = Field(None, description="Training images that at least one result recovered.")
+    findings: list[Finding] = Field([], description="Most severe first.")
+    advice: list[Advice] = Field([], description="What would lower the leak.")
+    defences: list[DefencePoint] = Field([], description="What memaudit defend measured.")
     limitations: list[str] = []
     environment: Environment
 

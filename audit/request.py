@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from .. import MemauditError
+from .outputs import Evidence
+from .report import Severity
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class ScanRequest:
         out: The run folder; ``memaudit-runs/KEY`` by default.
         outputs: (format, path) of each report to write; HTML and JSON in the run folder by default.
         fail_if: Gate expressions.
+        fail_on: Severity from which a finding fails the audit: ``low``, ``medium``, ``high`` or ``critical``.
+        name: What the audited model is called in reports and fingerprints; the name of ``after`` by default.
+        evidence: Whether reports show pictures: ``full``, ``blurred`` or ``none``, which also keeps none on disk.
+        context: A TOML file of facts for compliance documents that the tool cannot know.
     """
 
     before: str | Path
@@ -83,6 +89,10 @@ class ScanRequest:
     out: str | Path | None = None
     outputs: tuple[tuple[str, str], ...] = ()
     fail_if: tuple[str, ...] = ()
+    fail_on: Severity | None = None
+    name: str | None = None
+    evidence: Evidence = "full"
+    context: str | Path | None = None
 
     def command(self) -> str:
         """Return the command line that asks the same."""

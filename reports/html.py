@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..audit.outputs import Look
 from ..audit.report import (
     Agreement,
     AttackResult,
@@ -93,7 +94,7 @@ class Tile(NamedTuple):
     note: str
 
 
-def write(report: AuditReport, folder: Path, destination: Path) -> Path:
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
     """Write one offline page with the pictures inside.
 
     A picture that is missing, outside ``folder`` or no PNG becomes a placeholder.

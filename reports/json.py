@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from ..audit.outputs import Look
 from ..audit.report import AuditReport
 from .files import write_text
 
 
-def write(report: AuditReport, folder: Path, destination: Path) -> Path:
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
     """Write the report as data (see memaudit schema); the pictures stay in the run folder.
 
     Raises:

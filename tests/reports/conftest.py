@@ -271,7 +271,7 @@ def _drop(names: set[str], *lists: list[dict[str, Any]]) -> None:
 
 
 def poisoned(report: r.AuditReport) -> r.AuditReport:
-    kept = {"status", "source", "original", "reconstruction", "picture", "schema_version", "$schema", "kind"}
+    kept = {"status", "source", "severity", "verdict", "null_kind", "original", "reconstruction", "picture", "schema_version", "$schema", "kind"}
 
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":

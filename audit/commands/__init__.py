@@ -1,0 +1,1 @@
+"""The commands that work on finished reports; ``memaudit.audit.cli`` registers them."""
