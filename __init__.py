@@ -27,9 +27,11 @@ class MemauditError(Exception):
         |-- audit.gate.GateError              malformed gate expression
         |-- audit.options.OptionError         malformed attack option
         |-- audit.recipe.RecipeError          training hyper-parameter out of range
+        |-- audit.config.ConfigError          unusable configuration file or variable
         |-- audit.outputs.OutputError         output that cannot be written where it was asked for
         |-- audit.report.ReportError          not a report that this version can read
-        |-- reports.files.FormatError         report that cannot be written
+        |-- audit.baseline.BaselineError      unusable baseline
+        |-- audit.files.FormatError           file that cannot be written
         `-- audit.drive.Interrupted           exit code 130: state saved, resumable
 
     Attributes:

@@ -3,33 +3,37 @@
 import dataclasses
 import platform
 import statistics
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from .. import __version__
-from ..attacks.base import Reconstruction
+from ..attacks.base import Reconstruction, generator
+from . import calibrate
 from . import match as matching
+from .advice import advise
 from .checkpoint import Checkpoint
 from .consensus import CHANCE, CONFIDENT, MARGIN, Consensus, consensus
 from .data.base import TrainingSet
+from .decoys import decoys
 from .drive import Outcome, Run
 from .evidence import save_picture
+from .findings import findings
 from .gate import Gate, judge
-from .infer import Candidate, at_edge
+from .infer import Candidate
 from .leaderboard import ORDER, leaderboard, per_image, ranking, recovered_by_any
-from .planner import SIMULATING
+from .limitations import ASSUMED, PLATEAU, limitations
 from .report import (
     Agreement,
     Architecture,
     AttackResult,
     AuditReport,
+    Decoy,
     Dummy,
     Environment,
     Fact,
@@ -42,6 +46,7 @@ from .report import (
     Scores,
     SearchPoint,
     Status,
+    Verdict,
 )
 from .report import Checkpoint as CheckpointInfo
 from .significance import insignificant
@@ -49,17 +54,8 @@ from .significance import insignificant
 if TYPE_CHECKING:
     from .pipeline import Learned, Scene
 
-PLATEAU = 0.1
-"""Cosine distance above which the paper sees that no dummy set of this size fits."""
-
 CURVE_POINTS = 400
 """Most points of a loss curve that a report keeps."""
-
-ASSUMED = {
-    "activation": "the activations are ReLU",
-    "stem_pooling": "there is no pooling after the first convolution",
-}
-"""What :attr:`memaudit.audit.families.base.Architecture.assumed` stands for, in words."""
 
 REASONS = {
     "converged": "",
@@ -75,6 +71,15 @@ FEATURES = (
 )
 
 
+@dataclass(frozen=True)
+class _Desk:
+    """Where results are described: what is known of the victim, the run folder, the rate of false discoveries."""
+
+    scene: "Scene"
+    folder: Path
+    level: float
+
+
 def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
     """Match reconstructions with the training set, save the pictures, and describe what came out.
 
@@ -85,20 +90,28 @@ def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[At
 
     Returns:
         One result for each run, attack by attack, and after several seeds of an attack that which they agree on. An
-        attack that refuses the victim gives one result, whatever the number of seeds.
+        attack that refuses the victim gives one result, whatever the number of seeds. The rate of false discoveries is
+        shared equally by all results that are compared with training images (Bonferroni).
     """
     by: dict[str, list[Run]] = {}
     for run in runs:
         by.setdefault(run.attack.name, []).append(run)
-    return [result for same in by.values() for result in _results(scene, same, folder)]
+    compared = sum(_compared(same) for same in by.values())
+    desk = _Desk(scene, folder, calibrate.LEVEL / max(compared, 1))
+    return [result for same in by.values() for result in _results(desk, same)]
 
 
-def _results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
+def _compared(runs: Sequence[Run]) -> int:
+    """Return how many results with images the runs of one attack give."""
+    return sum(bool(run.outcome and run.outcome.reconstruction) for run in runs) + (len(agreeing(runs)[1]) > 1)
+
+
+def _results(desk: _Desk, runs: Sequence[Run]) -> list[AttackResult]:
     """Describe the runs of one attack."""
-    results = [_run_result(scene, run, run.outcome, folder) for run in runs if run.outcome]
+    results = [_run_result(desk, run, run.outcome) for run in runs if run.outcome]
     seeds, images = agreeing(runs)
     if len(images) > 1:
-        results.append(_consensus_result(scene, results, seeds, consensus(images), folder))
+        results.append(_consensus_result(desk, results, seeds, consensus(images)))
     return results or [_refused(runs[0])]
 
 
@@ -118,8 +131,8 @@ def _refused(run: Run) -> AttackResult:
     )  # fmt: skip
 
 
-def _run_result(scene: "Scene", run: Run, outcome: Outcome, folder: Path) -> AttackResult:
-    found, status = outcome.reconstruction, _status(scene, outcome)
+def _run_result(desk: _Desk, run: Run, outcome: Outcome) -> AttackResult:
+    found, status = outcome.reconstruction, _status(desk.scene, outcome)
     result = AttackResult(
         name=run.attack.name,
         seed=run.seed,
@@ -134,7 +147,7 @@ def _run_result(scene: "Scene", run: Run, outcome: Outcome, folder: Path) -> Att
     )
     if found is None:
         return result
-    return result.model_copy(update=_evidence(scene, found, folder, f"{run.attack.name}/seed-{run.seed}"))
+    return result.model_copy(update=_evidence(desk, found, f"{run.attack.name}/seed-{run.seed}"))
 
 
 def _status(scene: "Scene", outcome: Outcome) -> Status:
@@ -143,11 +156,11 @@ def _status(scene: "Scene", outcome: Outcome) -> Status:
 
 
 def _consensus_result(
-    scene: "Scene", results: Sequence[AttackResult], seeds: Sequence[int], found: Consensus, folder: Path
+    desk: _Desk, results: Sequence[AttackResult], seeds: Sequence[int], found: Consensus
 ) -> AttackResult:
     """Describe a consensus: it took the time of all seeds, and ended no better than the worst of those in it."""
     name, members = results[0].name, [result for result in results if result.seed in seeds]
-    evidence = _evidence(scene, found.reconstruction, folder, f"{name}/consensus", found.confidence)
+    evidence = _evidence(desk, found.reconstruction, f"{name}/consensus", found.confidence)
     return AttackResult(
         name=name,
         kind="consensus",
@@ -177,13 +190,11 @@ def _agreement(found: Consensus, seeds: Sequence[int], dummies: Sequence[Dummy])
     )
 
 
-def _evidence(
-    scene: "Scene", found: Reconstruction, folder: Path, name: str, confidence: Tensor | None = None
-) -> dict[str, Any]:
+def _evidence(desk: _Desk, found: Reconstruction, name: str, confidence: Tensor | None = None) -> dict[str, Any]:
     """Return those fields of a result that come from its images."""
-    pictures = [save_picture(image, folder, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
-    idle = _idle(scene, found)
-    matches, metrics = _matches(scene, found, idle, pictures, folder)
+    pictures = [save_picture(image, desk.folder, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
+    idle = _idle(desk.scene, found)
+    matches, metrics = _matches(desk, found, idle, pictures)
     dummies = _dummies(found, idle, pictures, confidence)
     return {"loss": found.loss, "metrics": metrics, "matches": matches, "reconstructions": dummies}
 
@@ -219,18 +230,19 @@ def _dummies(
 
 
 def _matches(
-    scene: "Scene", found: Reconstruction, idle: Tensor, pictures: Sequence[str], folder: Path
+    desk: _Desk, found: Reconstruction, idle: Tensor, pictures: Sequence[str]
 ) -> tuple[list[Match], Metrics | None]:
     """Pair the significant dummies with training images."""
-    data, method = scene.data, scene.request.matching
+    scene, data, method = desk.scene, desk.scene.data, desk.scene.request.matching
     if data is None:
         return [], None
     kept = (~idle).nonzero().flatten().to(found.images.device)
     found = dataclasses.replace(found, images=found.images[kept], normalised=found.normalised[kept])
     pictures = [pictures[int(place)] for place in kept]
-    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method)
-    matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], folder) for pair in paired.matches]
-    return matches, _metrics(matches, len(data.images), paired.null, method)
+    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level)
+    matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk.folder) for pair in paired.matches]
+    floor = decoys(data.images, len(found.images), generator(scene.request.seed))
+    return matches, _metrics(matches, paired, desk, floor)
 
 
 def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, folder: Path) -> Match:
@@ -240,7 +252,10 @@ def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, fo
         label=_class_name(data, int(data.labels[pair.sample])),
         dummy=dummy,
         scores=Scores(ssim=pair.ssim, ssim_paper=pair.ssim_paper, psnr=pair.psnr, mse=pair.mse),
+        nearest_ssim=pair.nearest_ssim,
         p_value=pair.p_value,
+        q_value=pair.q_value,
+        rank=pair.rank,
         recovered=pair.recovered,
         original=save_picture(data.images[pair.sample], folder, f"data/sample-{pair.sample:05d}"),
         reconstruction=picture,
@@ -253,25 +268,15 @@ def _class_name(data: TrainingSet, label: int) -> str:
     return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
-def _metrics(matches: Sequence[Match], count: int, null: Any, method: str) -> Metrics:
+def _metrics(matches: Sequence[Match], paired: matching.Matching, desk: _Desk, floor: list[Decoy]) -> Metrics:
     ssim = [match.scores.ssim for match in matches]
     paper = [match.scores.ssim_paper for match in matches]
-    recovered = sum(match.recovered for match in matches)
-    criterion = f"SSIM of at least {matching.RECOVERED_SSIM}"
-    control: dict[str, Any] = {}
-    if null is not None:
-        criterion += f" and above {matching.NULL_QUANTILE:.0%} of {len(null)} matches with held-out images"
-        control = {
-            "control_pairs": len(null),
-            "control_recovered": int((null >= matching.RECOVERED_SSIM).sum()),
-            "control_ssim_mean": float(null.mean()),
-            "control_ssim_max": float(null.max()),
-        }
+    recovered, count = sum(match.recovered for match in matches), len(paired.observed)
     return Metrics(
         images=count,
         pairs=len(matches),
-        matching=method,
-        criterion=criterion,
+        matching=desk.scene.request.matching,
+        criterion=_criterion(desk.level, paired.null),
         ssim_mean=statistics.fmean(ssim),
         ssim_max=max(ssim),
         ssim_paper_mean=statistics.fmean(paper),
@@ -279,15 +284,43 @@ def _metrics(matches: Sequence[Match], count: int, null: Any, method: str) -> Me
         psnr_mean=statistics.fmean(match.scores.psnr for match in matches),
         recovered=recovered,
         recovered_fraction=recovered / count,
-        recovered_interval=interval(recovered, count),
-        **control,
+        recovered_interval=calibrate.interval(recovered, count),
+        decoys=floor,
+        **_held_against(paired, desk),
     )
 
 
-def interval(found: int, count: int) -> tuple[float, float]:
-    """Return the Clopper-Pearson 95 % interval of a share."""
-    ends = binomtest(found, count).proportion_ci(0.95, "exact")
-    return float(ends.low), float(ends.high)
+def _criterion(level: float, null: matching.Null) -> str:
+    what = {"control": "held-out images", "mismatched": "reconstructions of other images, turned and mirrored ones"}
+    return (
+        f"SSIM of at least {matching.RECOVERED_SSIM} and higher than {len(null.values)} comparisons with "
+        f"{what[null.kind]} allow at a false discovery rate of {level:.1%}"
+    )
+
+
+def _held_against(paired: matching.Matching, desk: _Desk) -> dict[str, Any]:
+    """Return those metrics that say what chance gives."""
+    null, observed = paired.null, paired.observed
+    least = max(calibrate.detectable(null.values, len(observed), desk.level), matching.RECOVERED_SSIM)
+    found: dict[str, Any] = {
+        "null_kind": null.kind,
+        "null": calibrate.kept(null.values),
+        "null_size": len(null.values),
+        "observed": calibrate.kept(observed),
+        "p_value": calibrate.shifted(observed, null.values),
+        "detectable_ssim": least,
+        "tpr_at_1_fpr": calibrate.tpr_at_1_fpr(observed, null.values),
+    }
+    if null.kind == "control":
+        found |= {
+            "control_pairs": len(null.matched),
+            "control_recovered": int((null.matched >= matching.RECOVERED_SSIM).sum()),
+            "control_ssim_mean": float(null.matched.mean()),
+            "control_ssim_max": float(null.matched.max()),
+            "identifiable": sum(match.rank == 1 for match in paired.matches),
+            "pool": len(observed) + len(null.values),
+        }
+    return found
 
 
 def _thin(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
@@ -303,13 +336,14 @@ def report(
     gates: Sequence[Gate],
     plan: Sequence[PlanStep] = (),
 ) -> AuditReport:
-    """Put the parts together and judge them."""
+    """Put the parts together, apply the rules to them, and judge what these found."""
     recipe = Recipe(**_settled(learned.facts, attacks))
-    return AuditReport(
+    plain = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=scene.request.name or Path(scene.pair.after.path).name,
         command=scene.request.command(),
         seed=scene.request.seed,
-        verdict=judge(attacks, gates, plan),
+        verdict=Verdict(status="inconclusive", summary=""),
         inputs=_inputs(scene),
         architecture=_architecture(scene),
         recipe=recipe,
@@ -324,6 +358,10 @@ def report(
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
+    found = findings(plain)
+    verdict = judge(attacks, gates, plan, found)
+    judged = plain.model_copy(update={"findings": found, "verdict": verdict})
+    return judged.model_copy(update={"advice": advise(judged)}).sealed()
 
 
 def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:
@@ -393,95 +431,6 @@ def _architecture(scene: "Scene") -> Architecture:
         moved=sorted(scene.pair.moved),
         assumed=[ASSUMED[fact] for fact in found.assumed if fact in ASSUMED],
     )
-
-
-def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Sequence[AttackResult]) -> list[str]:
-    """Return in words what this audit cannot claim."""
-    said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
-    said += _compared(scene, attacks)
-    if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
-        said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
-    if recipe.lr.source == "assumed":
-        said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
-    if count := len(scene.victim.masked):
-        said.append(
-            f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
-            "they compare."
-        )
-    tried = [
-        attack for attack in attacks if attack.name in SIMULATING and attack.kind == "run" and attack.loss is not None
-    ]
-    closest = min(tried, key=lambda attack: attack.loss or 0.0, default=None)
-    if closest is not None and (warning := too_small(closest, scene)):
-        said.append(warning)
-    said += [
-        f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
-        for fact in scene.architecture.assumed
-        if fact in ASSUMED
-    ]
-    return said + _endings(attacks)
-
-
-def _compared(scene: "Scene", attacks: Sequence[AttackResult]) -> list[str]:
-    """Say what the comparison with training and held-out images cannot tell."""
-    data, control, said = scene.data, scene.control, []
-    if data is None:
-        said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
-    elif control is None:
-        said.append(
-            "No held-out images were given (--control), so similarity by chance was not measured and 'recovered' means "
-            f"SSIM of at least {matching.RECOVERED_SSIM} alone."
-        )
-    elif len(control.images) < len(data.images):
-        said.append("There are fewer held-out images than training images, so similarity by chance is underestimated.")
-    measured = [attack.metrics for attack in attacks if attack.metrics]
-    if len(measured) > 1 and control is not None:
-        said.append(
-            f"Each of {len(measured)} results was held against chance by itself: an image that only one of them "
-            "recovers is weaker evidence than one that several do."
-        )
-    if alarms := max((found.control_recovered or 0 for found in measured), default=0):
-        said.append(
-            f"Negative control: up to {alarms} held-out images reach SSIM {matching.RECOVERED_SSIM} too, so that "
-            "similarity alone is no proof here; see the p-values."
-        )
-    if any(found is not None and found.resized for found in (data, control)):
-        said.append("Some images were resized to the network's input size before they were compared.")
-    return said
-
-
-def _endings(attacks: Sequence[AttackResult]) -> list[str]:
-    """Say which attacks did not converge and why, those with several seeds once for each way to end."""
-    runs = Counter(attack.name for attack in attacks if attack.kind == "run")
-    ends = Counter((attack.name, attack.status, attack.reason) for attack in attacks if attack.reason)
-    said = []
-    for (name, status, reason), count in ends.items():
-        seeds = f" with {count} of {runs[name]} seeds" if runs[name] > 1 else ""
-        said.append(f"Attack {name} ended as {status}{seeds}: {reason}.".replace("..", "."))
-    return said
-
-
-def too_small(attack: AttackResult, scene: "Scene") -> str:
-    """Say that the dummy set is too small where the loss levelled off too high (SimuDy, section 4.5 and Fig. 9)."""
-    rank, count = scene.delta.facts.get("size"), len(attack.reconstructions)
-    if rank is not None and count and count < int(rank.value):  # type: ignore[arg-type]
-        return (
-            f"The dummy set of {attack.name} is too small: {count} images, where the change shows {rank.value} "
-            f"training samples. Its images are fusions of several; give --size {rank.value} or more."
-        )
-    if attack.loss is None or attack.loss < PLATEAU or not _level(attack):
-        return ""
-    return (
-        f"The loss of {attack.name} levelled off at {attack.loss:.2g}, above {PLATEAU}: no {count} images explain the "
-        "change with this recipe. The dummy set is probably too small (try a larger --size), or the recipe is wrong."
-    )
-
-
-def _level(attack: AttackResult) -> bool:
-    """Return whether the loss hardly fell over the last quarter of the run."""
-    losses = [loss for _, loss in attack.curve if loss is not None]
-    quarter = losses[-max(len(losses) // 4, 1) :]
-    return bool(quarter) and min(quarter) > 0.7 * max(quarter)
 
 
 def _environment(scene: "Scene") -> Environment:

@@ -8,10 +8,14 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from .. import MemauditError, __version__
+from .commands.baseline import baseline
+from .commands.config import config
+from .commands.defend import defend
 from .commands.options import (
     EPILOG,
     EXIT_CODES,
     After,
+    AllowInconclusive,
     AsJson,
     Attacks,
     BatchNorm,
@@ -21,6 +25,7 @@ from .commands.options import (
     Context,
     Device,
     Epochs,
+    ExitZero,
     FailIf,
     FailOn,
     ImageSize,
@@ -33,6 +38,7 @@ from .commands.options import (
     OptimizerOption,
     Out,
     Outputs,
+    ProfileOption,
     Quiet,
     Rate,
     RecipeFile,
@@ -45,12 +51,15 @@ from .commands.options import (
     Verbose,
     Warmup,
     WeightDecay,
+    exit_code,
 )
 from .commands.report import report
-from .commands.verdict import gate
+from .commands.verdict import gate, rules, verify
+from .config import Group
 
 app = typer.Typer(
     name="memaudit",
+    cls=Group,
     help="Audit a checkpoint pair: can the training data be reconstructed from a model before and after fine-tuning?",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -127,6 +136,9 @@ def scan(
     name: ModelName = None,
     evidence: ShowEvidence = "full",
     context: Context = None,
+    profile: ProfileOption = None,
+    exit_zero: ExitZero = False,
+    allow_inconclusive: AllowInconclusive = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     as_json: AsJson = False,
@@ -157,7 +169,7 @@ def scan(
     print_summary(console, report)
     if as_json:
         typer.echo(report.to_json(), nl=False)
-    raise typer.Exit(EXIT_CODES[report.verdict.status])
+    raise typer.Exit(exit_code(report.verdict.status, exit_zero, allow_inconclusive))
 
 
 @app.command()
@@ -277,24 +289,41 @@ def linearity(
 
 @app.command()
 def inspect(
-    before: Before,
-    after: Annotated[str | None, typer.Argument(metavar="[AFTER]", help="Checkpoint after training.")] = None,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="BEFORE [AFTER]", help="Checkpoints before and after training; any number with --each."),
+    ],
+    each: Annotated[
+        bool, typer.Option("--each", help="Only check that each file loads without executing anything; 2 if not.")
+    ] = False,
     model: Model = "auto",
     image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the checkpoints are: architecture, tensors, digests, and how far each tensor moved. Runs no attack."""
+    import json
+
     from .console import make_console
+    from .inspection import check_each, print_inspection
     from .inspection import inspect as look
-    from .inspection import print_inspection
 
-    found = look(before, after, model, image_size)
+    if each:
+        if model != "auto" or image_size is not None:
+            raise MemauditError(
+                "inspect --each looks at files, not at networks.", "Leave out --model and --image-size."
+            )
+        rows, errors = check_each(files)
+        lines = [f"{row['path']}: {row['format']}, {row['tensors']} tensors, sha256 {row['sha256']}" for row in rows]
+        for line in [json.dumps(rows, indent=2)] if as_json else lines:
+            typer.echo(line)
+        raise typer.Exit(max((_fail(error) for error in errors), default=0))
+    if len(files) > 2:
+        raise MemauditError(f"inspect compares two checkpoints, and {len(files)} were given.", "Add --each.")
+    pair = look(files[0], next(iter(files[1:]), None), model, image_size)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(pair, indent=2))
     else:
-        print_inspection(make_console(answer=True), found)
+        print_inspection(make_console(answer=True), pair)
 
 
 @app.command()
@@ -338,8 +367,13 @@ def schema() -> None:
     typer.echo(json.dumps(report_schema(), indent=2))
 
 
+app.command()(config)
+app.command()(defend)
 app.command()(report)
 app.command(epilog=EPILOG)(gate)
+app.command()(rules)
+app.command()(verify)
+app.add_typer(baseline, name="baseline")
 
 
 def main() -> NoReturn:

@@ -18,7 +18,9 @@ from .events import Event
 from .report import titles
 
 if TYPE_CHECKING:
+    from .baseline import Comparison
     from .report import AuditReport, LeaderboardRow
+    from .rules import Rule
 
 PLAIN_WIDTH = 160
 """Columns where there is no terminal: names in tables are not cut short."""
@@ -226,6 +228,30 @@ def print_summary(console: Console, report: "AuditReport") -> None:
             console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
     verdict = report.verdict
     console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}[/] {escape(verdict.summary)}")
+
+
+def print_rules(console: Console, rules: Sequence["Rule"]) -> None:
+    """Print the table of rules."""
+    table = Table("rule", "severity", "when", "what to do", show_lines=True)
+    for rule in rules:
+        title = f"[bold]{rule.id}[/] {escape(rule.name)}\n{escape(rule.title)}"
+        table.add_row(title, "\n".join(rule.severities), escape(rule.when), escape(rule.help))
+    table.columns[1].no_wrap = True
+    console.print(table, soft_wrap=False)
+
+
+def print_comparison(console: Console, found: "Comparison") -> None:
+    """Print which leaks are accepted and which are not."""
+    groups = (("known", "green", found.known), ("expired", "red", found.expired), ("new", "red", found.new))
+    for word, colour, findings in groups:
+        for finding in findings:
+            console.print(f"[{colour}]{word:8}[/] ", end="")
+            console.print(f"{finding.rule} {finding.severity} {finding.attack}: {finding.message}", markup=False)
+    for item in found.gone:
+        console.print("[dim]gone    [/] ", end="")
+        console.print(f"{item.rule} {item.severity} {item.attack}: no longer found, write anew", markup=False)
+    if not any((found.known, found.expired, found.new, found.gone)):
+        console.print("No leak, and none accepted.")
 
 
 def _recovered(row: "LeaderboardRow") -> str:

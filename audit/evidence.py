@@ -10,9 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 FOLDER = Path("evidence")
-"""Where pictures lie in the run folder."""
+"""Where pictures lie in the run folder, for nobody else to read: they are personal data."""
 
-OURS = re.compile(r"(dummy|sample)-\d+-[0-9a-f]{8}\.png")
+DIGITS = 8
+"""Hexadecimal digits of the digest of its pixels in a picture's name."""
+
+OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.png")
 """Names of the pictures of a scan."""
 
 
@@ -27,8 +30,9 @@ def save_picture(image: Tensor, folder: Path, name: str) -> str:
         name: File name without its suffix; may hold one folder.
     """
     levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
-    relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:8]}.png"
+    relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:DIGITS]}.png"
     path = folder / relative
+    (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(levels[0]) if len(levels) < 3 else Image.fromarray(levels[:3].transpose(1, 2, 0))
     beside = path.with_suffix(".tmp")

@@ -3,12 +3,23 @@
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from .. import MemauditError
 from .plugins import nearest
-from .report import Agreement, AttackResult, Decision, GateResult, Key, PlanStep, Verdict, titles
+from .report import (
+    Agreement,
+    AttackResult,
+    Decision,
+    Finding,
+    GateResult,
+    PlanStep,
+    Severity,
+    Verdict,
+    titles,
+)
 
 METRICS = {
     "ssim_mean": "mean SSIM",
@@ -20,6 +31,9 @@ METRICS = {
     "confidence_mean": "mean confidence",
     "confidence_max": "best confidence",
     "confident": "number of images that the seeds agree on",
+    "identifiable": "number of reconstructions nearest to their own training image",
+    "tpr_at_1_fpr": "share of training images above 99 % of the comparison images",
+    "severity": "worst severity of its findings",
 }
 """Every metric that a gate may name."""
 
@@ -28,6 +42,12 @@ DATALESS = METRICS.keys() & Agreement.model_fields
 
 DEFAULT = "recovered>0"
 """The gate where none is given: one recovered training image is a leak."""
+
+CALIBRATED = {"recovered", "recovered_fraction", "severity"}
+"""Metrics that count what stands out from the comparison images, and so need enough of these."""
+
+SEVERITIES = get_args(Severity)
+"""From the least to the worst; a gate on ``severity`` compares their places."""
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 _FORM = re.compile(r"\s*(?:(?P<attack>[\w-]+)\.)?(?P<metric>\w+)\s*(?P<op>>=|<=|==|>|<)\s*(?P<value>\S+)\s*")
@@ -71,59 +91,148 @@ def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
         raise GateError(f"Gate '{text}' names an unknown metric '{metric}'.", nearest(metric, list(METRICS)))
     if attack and attacks and attack not in attacks:
         raise GateError(f"Gate '{text}' names an unknown attack '{attack}'.", nearest(attack, list(attacks)))
-    try:
-        value = float(form["value"])
-    except ValueError:
-        raise GateError(f"Gate '{text}' compares with '{form['value']}', which is not a number.", example) from None
-    if not math.isfinite(value):
-        raise GateError(f"Gate '{text}' compares with {form['value']}, which decides nothing.", example)
+    value = _severity(text, form["value"]) if metric == "severity" else _number(text, form["value"])
     return Gate(attack, metric, form["op"], value, text.strip())
 
 
-def judge(attacks: Sequence[AttackResult], gates: Sequence[Gate], plan: Sequence[PlanStep] = ()) -> Verdict:
+def wanted(fail_if: Sequence[str], fail_on: Severity | None = None) -> list[str]:
+    """Return the gate expressions that ``--fail-if`` and ``--fail-on`` stand for together; :data:`DEFAULT` for none."""
+    severity = [f"severity>={fail_on}"] if fail_on else []
+    return [*fail_if, *severity] or [DEFAULT]
+
+
+def _severity(text: str, word: str) -> float:
+    if word not in SEVERITIES:
+        raise GateError(f"Gate '{text}' names an unknown severity '{word}'.", nearest(word, list(SEVERITIES)))
+    return float(SEVERITIES.index(word))
+
+
+def _number(text: str, word: str) -> float:
+    example = "Write it as [ATTACK.]METRIC OP VALUE, for example 'simudy.ssim_max>=0.4'."
+    try:
+        value = float(word)
+    except ValueError:
+        raise GateError(f"Gate '{text}' compares with '{word}', which is not a number.", example) from None
+    if not math.isfinite(value):
+        raise GateError(f"Gate '{text}' compares with {word}, which decides nothing.", example)
+    return value
+
+
+def judge(
+    attacks: Sequence[AttackResult],
+    gates: Sequence[Gate],
+    plan: Sequence[PlanStep] = (),
+    findings: Sequence[Finding] = (),
+) -> Verdict:
     """Decide: any gate that trips fails the audit; a gate without the evidence to clear it leaves it inconclusive.
 
     Args:
         attacks: Every result. Any one trips a gate; one that converged clears it, but for its own attack only.
         gates: :data:`DEFAULT` where none is given.
         plan: Tells which attacks were left out: from them nothing follows.
+        findings: Their severities, and what evidence is missing: an attack with a finding that blocks clears no gate.
     """
-    results = [_decide(gate, attacks, plan) for gate in gates or [parse(DEFAULT)]]
+    bench = _Bench(attacks, plan, findings)
+    results = [bench.decide(gate) for gate in gates or [parse(DEFAULT)]]
     worst = next((s for s in ("fail", "inconclusive") if any(r.status == s for r in results)), "pass")
-    reasons = [result.reason for result in results if result.status == worst]
-    return Verdict(status=worst, summary=" ".join(reasons), gates=results)
+    reasons = dict.fromkeys(result.reason for result in results if result.status == worst)
+    severity = max((finding.severity for finding in findings), key=SEVERITIES.index, default="none")
+    return Verdict(status=worst, severity=severity, summary=" ".join(reasons), gates=results)
 
 
-def _decide(gate: Gate, attacks: Sequence[AttackResult], plan: Sequence[PlanStep]) -> GateResult:
-    chosen = [attack for attack in attacks if gate.attack in (None, attack.name)]
-    left_out = [step for step in plan if not step.runs and gate.attack in (None, step.attack)]
-    measured = [attack for attack in chosen if _value(gate.metric, attack) is not None]
-    tripped = [attack for attack in measured if gate.holds(_value(gate.metric, attack) or 0)]
-    if tripped:
-        return _result(gate, "fail", _said(gate, tripped, titles(attacks)))
-    if not measured:
-        where = f"attack {gate.attack}" if gate.attack else "any attack"
-        return _result(
-            gate, "inconclusive", f"{gate.metric} was not measured for {where}{_why(gate, chosen, left_out)}."
+@dataclass(frozen=True)
+class _Bench:
+    """All evidence that gates are held against."""
+
+    attacks: Sequence[AttackResult]
+    plan: Sequence[PlanStep]
+    findings: Sequence[Finding]
+
+    def decide(self, gate: Gate) -> GateResult:
+        """Hold one gate against every result that it is for."""
+        chosen = [attack for attack in self.attacks if gate.attack in (None, attack.name)]
+        left_out = [step for step in self.plan if not step.runs and gate.attack in (None, step.attack)]
+        measured = [attack for attack in chosen if self.value(gate.metric, attack) is not None]
+        tripped = [attack for attack in measured if gate.holds(self.value(gate.metric, attack) or 0)]
+        if tripped:
+            return _result(gate, "fail", self.said(gate, tripped))
+        if not measured:
+            where = f"attack {gate.attack}" if gate.attack else "any attack"
+            why = _why(gate, chosen, left_out)
+            return _result(gate, "inconclusive", f"{gate.metric} was not measured for {where}{why}.")
+        converged = [attack for attack in measured if attack.status == "converged"]
+        if not converged:
+            states = ", ".join(f"{name} {ends}" for name, ends in _ends(measured).items())
+            return _result(
+                gate,
+                "inconclusive",
+                f"No attack converged ({states}), so that {gate.text} did not hold clears nothing.",
+            )
+        telling = [attack for attack in converged if not self.blocks(gate, attack)]
+        if not telling:
+            reasons = dict.fromkeys(why for attack in converged for why in self.blocks(gate, attack))
+            return _result(gate, "inconclusive", " ".join(reasons))
+        return _result(gate, "pass", self.said(gate, telling) + _unclear(telling, chosen, left_out))
+
+    def value(self, metric: str, attack: AttackResult) -> float | None:
+        """Return a metric of one result; ``None`` where it was not measured."""
+        if metric == "severity":
+            return self.severity(attack)
+        part = attack.agreement if metric in DATALESS else attack.metrics
+        found = None if part is None else getattr(part, metric)
+        return None if found is None else float(found)
+
+    def severity(self, attack: AttackResult) -> float | None:
+        """Return the place of the worst finding of an attack; ``None`` where nothing was measured."""
+        if attack.metrics is None and attack.agreement is None:
+            return None
+        return max(
+            (float(SEVERITIES.index(found.severity)) for found in self.findings if found.attack == attack.name),
+            default=0.0,
         )
-    converged = [attack for attack in measured if attack.status == "converged"]
-    if not converged:
-        states = ", ".join(f"{name} {ends}" for name, ends in _ends(measured).items())
-        return _result(
-            gate, "inconclusive", f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
-        )
-    clear = {attack.name for attack in converged}
+
+    def blocks(self, gate: Gate, attack: AttackResult) -> list[str]:
+        """Return why an attack clears nothing although it converged; a comparison set only matters to what needs it."""
+        calibrated = gate.metric in CALIBRATED
+        return [
+            found.message
+            for found in self.findings
+            if found.blocks and (not found.attack or (calibrated and found.attack == attack.name))
+        ]
+
+    def said(self, gate: Gate, attacks: Sequence[AttackResult]) -> str:
+        """Say in one sentence what each attack reached, by the result nearest to the gate, or furthest past it."""
+        sign, names = -1.0 if gate.op.startswith("<") else 1.0, titles(self.attacks)
+        by: dict[str, list[AttackResult]] = {}
+        for attack in attacks:
+            by.setdefault(attack.name, []).append(attack)
+        said: dict[str, list[str]] = {}
+        for name, results in by.items():
+            values = [sign * (self.value(gate.metric, result) or 0) for result in results]
+            telling = results[values.index(max(values))]
+            who = name if len(results) > 1 and len(set(values)) == 1 else names[telling.key]
+            said.setdefault(self.reached(gate.metric, telling), []).append(who)
+        return "; ".join(f"{', '.join(who)} {reached}" for reached, who in said.items()) + "."
+
+    def reached(self, metric: str, attack: AttackResult) -> str:
+        """Say what one result reached."""
+        value = self.value(metric, attack) or 0.0
+        if metric == "severity":
+            return f"shows findings of severity {SEVERITIES[int(value)]}" if value else "shows no leak"
+        if attack.metrics and metric.startswith("recovered"):
+            return f"recovered {attack.metrics.recovered or 'none'} of {attack.metrics.images} training images"
+        if attack.agreement and metric == "confident":
+            agreed, seeds = attack.agreement.confident or "none", len(attack.agreement.seeds)
+            return f"shows {agreed} of {len(attack.reconstructions)} images alike with {seeds} seeds"
+        return f"reached a {METRICS[metric]} of {value:.3g}"
+
+
+def _unclear(telling: Sequence[AttackResult], chosen: Sequence[AttackResult], left_out: Sequence[PlanStep]) -> str:
+    clear = {attack.name for attack in telling}
     unclear = _ends([attack for attack in chosen if attack.name not in clear])
     unclear |= {step.attack: "left out" for step in left_out if step.attack not in unclear}
     rest = ", ".join(f"{name} ({ends})" for name, ends in unclear.items())
-    return _result(
-        gate, "pass", _said(gate, converged, titles(attacks)) + (f" Nothing follows from {rest}." if rest else "")
-    )
-
-
-def _value(metric: str, attack: AttackResult) -> float | None:
-    part = attack.agreement if metric in DATALESS else attack.metrics
-    return None if part is None else float(getattr(part, metric))
+    return f" Nothing follows from {rest}." if rest else ""
 
 
 def _ends(attacks: Sequence[AttackResult]) -> dict[str, str]:
@@ -132,30 +241,6 @@ def _ends(attacks: Sequence[AttackResult]) -> dict[str, str]:
     for attack in attacks:
         ends.setdefault(attack.name, {})[attack.status] = None
     return {name: " and ".join(found) for name, found in ends.items()}
-
-
-def _said(gate: Gate, attacks: Sequence[AttackResult], names: Mapping[Key, str]) -> str:
-    """Say in one sentence what each attack reached: the result that comes nearest to the gate, or passes it most."""
-    sign = -1.0 if gate.op.startswith("<") else 1.0
-    by: dict[str, list[AttackResult]] = {}
-    for attack in attacks:
-        by.setdefault(attack.name, []).append(attack)
-    said: dict[str, list[str]] = {}
-    for name, results in by.items():
-        values = [sign * (_value(gate.metric, result) or 0) for result in results]
-        telling = results[values.index(max(values))]
-        who = name if len(results) > 1 and len(set(values)) == 1 else names[telling.key]
-        said.setdefault(_reached(gate.metric, telling), []).append(who)
-    return "; ".join(f"{', '.join(who)} {reached}" for reached, who in said.items()) + "."
-
-
-def _reached(metric: str, attack: AttackResult) -> str:
-    if attack.metrics and metric.startswith("recovered"):
-        return f"recovered {attack.metrics.recovered or 'none'} of {attack.metrics.images} training images"
-    if attack.agreement and metric == "confident":
-        agreed = attack.agreement.confident or "none"
-        return f"shows {agreed} of {len(attack.reconstructions)} images alike with {len(attack.agreement.seeds)} seeds"
-    return f"reached a {METRICS[metric]} of {_value(metric, attack):.3g}"
 
 
 def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep]) -> str:
@@ -167,6 +252,8 @@ def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep
         return f" ({', '.join(f'{name} {ends}' for name, ends in _ends(chosen).items())})"
     if gate.metric in DATALESS:
         return " (no attack came to an end with several seeds; pass --restarts)"
+    if gate.metric in ("identifiable", "tpr_at_1_fpr") and any(attack.metrics for attack in chosen):
+        return " (there are too few held-out images for it; pass more with --control)"
     return " (no training data were given to match against; pass --data)"
 
 

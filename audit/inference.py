@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import MemauditError
 from . import assemble, pipeline, recipe_file
 from .events import Event, Listener, silence
+from .files import write_text
 from .options import build
 from .recipe import check
 from .report import Delta, Fact, SearchPoint
@@ -77,11 +77,8 @@ def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
 
 
 def write_recipe(found: Inference, path: Path) -> None:
-    """Write the recipe file. Raises :class:`memaudit.MemauditError` where it cannot be written."""
-    try:
-        path.write_text(found.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise MemauditError(f"{path} cannot be written ({error.strerror}).", "Choose another with --output.") from None
+    """Write the recipe file. Raises :class:`.files.FormatError` where it cannot be written."""
+    write_text(path, found.to_toml())
 
 
 def print_inference(console: Console, found: Inference) -> None:

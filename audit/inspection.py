@@ -1,5 +1,7 @@
 """What the files and the installation hold, without any run: the inspect and plugins commands."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from .data.base import GROUP as DATA
 from .delta import read_delta
 from .families.base import GROUP as FAMILIES
 from .families.base import Architecture, UnknownArchitecture, detect
+from .weights import CheckpointError, digest, load
 
 GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
 
@@ -36,6 +39,20 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         "tensors": [row.model_dump(mode="json") for row in delta.tensors],
         "delta": {name: fact.model_dump(mode="json") for name, fact in delta.facts.items()},
     }
+
+
+def check_each(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[CheckpointError]]:
+    """Load files by the loader that executes nothing: describe those that it reads, and say why not the others."""
+    found, errors = [], []
+    for file in files:
+        try:
+            form, sources, tensors = load(Path(file))
+            found.append({"path": file, "format": form, "sha256": digest(sources), "tensors": len(tensors)})
+        except CheckpointError as error:
+            errors.append(error)
+        except OSError as error:
+            errors.append(CheckpointError(f"{file} cannot be read: {error.strerror or error}.", "Check the path."))
+    return found, errors
 
 
 def _file(found: Checkpoint) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from rich.markup import escape
 
 from ..attacks.base import Normalisation, Recipe, Victim, generator
 from ..attacks.linearity import linearity
-from .assemble import ASSUMED
 from .checkpoint import Checkpoint, CheckpointPair, read
 from .data.base import DataError, TrainingSet, open_source
 from .events import Event, Listener, silence
 from .families.base import IMAGE_SIZE, Architecture, detect
 from .families.base import victim as make_victim
+from .limitations import ASSUMED
 from .pipeline import exact_numerics
 from .recipe import RecipeError, check, normalisation, pick_device
 from .request import ScanRequest

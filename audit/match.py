@@ -6,14 +6,16 @@ attack: what an attack may know of the data is in its victim and its recipe.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..attacks.base import Normalisation, Reconstruction
+from . import calibrate
 from .data.base import DataError, TrainingSet
 from .metrics import mse_matrix, psnr, ssim_matrix
 
@@ -22,9 +24,6 @@ Scores = NDArray[np.float64]
 
 RECOVERED_SSIM = 0.4
 """SSIM from which a sample counts as reconstructed: the practice of Haim et al. 2022 and Buzaglo et al. 2023."""
-
-NULL_QUANTILE = 0.99
-"""With a control set a sample counts only above this quantile of chance: one false alarm in a hundred."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,12 @@ class Match:
         ssim_paper: SSIM as the SimuDy authors compute it, in [-1, 1].
         psnr: Peak signal-to-noise ratio in dB, at most 100.
         mse: Mean squared error of the pixels, in [0, 1].
-        p_value: Probability of such an SSIM by chance, in (0, 1]; ``None`` without a control set.
-        recovered: The SSIM reaches :data:`RECOVERED_SSIM` and, with a control set, exceeds what chance gives.
+        nearest_ssim: Highest SSIM of the sample with any reconstruction.
+        p_value: Probability of such a ``nearest_ssim`` by chance, in (0, 1] (:func:`.calibrate.p_values`).
+        q_value: That, adjusted over all training images.
+        rank: Place of the sample among training and held-out images by SSIM with this reconstruction; ``None``
+            without a control set.
+        recovered: The SSIM reaches :data:`RECOVERED_SSIM`, and the q-value is at most the level.
     """
 
     sample: int
@@ -48,8 +51,26 @@ class Match:
     ssim_paper: float
     psnr: float
     mse: float
-    p_value: float | None
+    nearest_ssim: float
+    p_value: float
+    q_value: float
+    rank: int | None
     recovered: bool
+
+
+@dataclass(frozen=True)
+class Null:
+    """What chance gives.
+
+    Attributes:
+        kind: ``control`` for held-out images; ``mismatched`` where there are none (:func:`mismatched`).
+        values: (c,) highest SSIM of each comparison image.
+        matched: Audit-mode SSIM of the same reconstructions paired with held-out images one to one; empty without them.
+    """
+
+    kind: Literal["control", "mismatched"]
+    values: Scores
+    matched: Scores
 
 
 @dataclass(frozen=True)
@@ -58,11 +79,13 @@ class Matching:
 
     Attributes:
         matches: Ordered by sample.
-        null: Audit-mode SSIM of the same reconstructions matched with held-out images; ``None`` without a control set.
+        observed: (m,) highest SSIM of each training image with any reconstruction.
+        null: What that was held against.
     """
 
     matches: tuple[Match, ...]
-    null: Scores | None
+    observed: Scores
+    null: Null
 
 
 def match(
@@ -71,6 +94,7 @@ def match(
     normalisation: Normalisation,
     control: TrainingSet | None = None,
     method: Method = "hungarian",
+    level: float = calibrate.LEVEL,
 ) -> Matching:
     """Pair reconstructions with training images one to one by audit-mode SSIM, and score the pairs.
 
@@ -78,9 +102,9 @@ def match(
         reconstruction: What the attack claims.
         truth: The training images, of the same shape.
         normalisation: The victim's, for the score of the paper.
-        control: Images from the same source that were not trained on, of the same shape. At least as many as the
-            training images, or chance is underestimated (:func:`null_scores`).
+        control: Images from the same source that were not trained on, of the same shape.
         method: See :func:`assign`.
+        level: False discovery rate at which an image counts as recovered, in (0, 1).
 
     Returns:
         ``min(m, n)`` matches, ordered by sample, and the null they were held against.
@@ -89,15 +113,17 @@ def match(
         DataError: The control set holds training images, or shapes differ.
     """
     _check_shape("training", truth, reconstruction.images)
-    null: Scores | None = None
     if control is not None:
         _check_shape("control", control, reconstruction.images)
         check_held_out(control, truth)
-        null = null_scores(reconstruction.images, control, len(truth.images), method)
     scores = ssim_matrix(truth.images, reconstruction.images, "audit").cpu().numpy()
     pairs = sorted(assign(scores, method))
-    found = (_judge(reconstruction, truth, normalisation, null, pair, float(scores[pair])) for pair in pairs)
-    return Matching(tuple(found), null)
+    others = None if control is None else ssim_matrix(control.images, reconstruction.images, "audit").cpu().numpy()
+    null = _null(scores, others, pairs, reconstruction.images, truth.images, method)
+    observed = scores.max(1)
+    p = calibrate.p_values(observed, null.values)
+    judge = _Judge(reconstruction, truth, normalisation, scores, others, p, calibrate.q_values(p), level)
+    return Matching(tuple(judge(*pair) for pair in pairs), observed, null)
 
 
 def assign(scores: Scores, method: Method) -> list[tuple[int, int]]:
@@ -114,31 +140,64 @@ def assign(scores: Scores, method: Method) -> list[tuple[int, int]]:
     return _METHODS[method](scores)
 
 
-def null_scores(images: Tensor, control: TrainingSet, size: int, method: Method) -> Scores:
-    """Return the SSIM that chance gives: the same reconstructions matched with images that were not trained on.
+def matched_null(scores: Scores, size: int, method: Method) -> Scores:
+    """Return the SSIM of the same reconstructions paired with images that were not trained on.
 
     The control set is cut into disjoint folds, each of the size of the training set, because the best of many
     candidates is better than the best of few. The rest that fills no fold is dropped. A control set smaller than one
     fold is used whole, which underestimates chance.
 
     Args:
-        images: (n, c, h, w) reconstructions, pixels in [0, 1].
-        control: Held-out images of the same shape.
+        scores: (c, n) SSIM of held-out images with reconstructions.
         size: Images a fold, at least 1: the number of training images.
         method: See :func:`assign`.
 
     Returns:
-        (folds * min(size, n),) audit-mode SSIM of the matched pairs of all folds.
+        (folds * min(size, n),) SSIM of the pairs of all folds.
     """
-    folds = max(len(control.images) // size, 1)
-    scores = ssim_matrix(control.images[: folds * size], images, "audit").cpu().numpy()
-    matched = (fold[pair] for fold in np.array_split(scores, folds) for pair in assign(fold, method))
+    folds = max(len(scores) // size, 1)
+    matched = (fold[pair] for fold in np.array_split(scores[: folds * size], folds) for pair in assign(fold, method))
     return np.fromiter(matched, dtype=np.float64)
 
 
-def p_value(score: float, null: Scores) -> float:
-    """Return the probability in (0, 1] of ``score`` or more by chance, ``(1 + #{null >= score}) / (1 + #null)``."""
-    return float((1 + np.count_nonzero(null >= score)) / (1 + null.size))
+def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, truth: Tensor) -> Scores:
+    """Return the highest SSIM of each training image with reconstructions that cannot be of it.
+
+    Those are the reconstructions that were paired with other images and, as the best one is missing there, all
+    reconstructions turned and mirrored: seven ways where images are square, three otherwise. Weaker than held-out
+    images: it takes for granted that pictures are as likely when turned; symmetric pictures and copies of one image
+    in the training set make it strict.
+
+    Args:
+        scores: (m, n) SSIM of training images with reconstructions.
+        pairs: Which belongs to which.
+        images: (n, c, h, w) reconstructions, pixels in [0, 1].
+        truth: (m, c, h, w) training images.
+    """
+    others = [np.delete(scores[i], j) for i, j in pairs]
+    values = [np.array([row.max() for row in others if len(row)])]
+    values += [ssim_matrix(truth, turned, "audit").cpu().numpy().max(1) for turned in _turned(images)]
+    return np.concatenate(values)
+
+
+def _turned(images: Tensor) -> list[Tensor]:
+    """Return the images mirrored and turned in every way that keeps their shape, but not as they are."""
+    quarters = (0, 1, 2, 3) if images.shape[-1] == images.shape[-2] else (0, 2)
+    turned = [torch.rot90(images, k, (-2, -1)) for k in quarters]
+    return [*turned[1:], *(image.flip(-1) for image in turned)]
+
+
+def _null(
+    scores: Scores,
+    others: Scores | None,
+    pairs: list[tuple[int, int]],
+    images: Tensor,
+    truth: Tensor,
+    method: Method,
+) -> Null:
+    if others is None:
+        return Null("mismatched", mismatched(scores, pairs, images, truth), np.empty(0))
+    return Null("control", others.max(1), matched_null(others, len(scores), method))
 
 
 def _hungarian(scores: Scores) -> list[tuple[int, int]]:
@@ -160,30 +219,43 @@ def _greedy(scores: Scores) -> list[tuple[int, int]]:
 _METHODS: dict[str, Callable[[Scores], list[tuple[int, int]]]] = {"hungarian": _hungarian, "greedy": _greedy}
 
 
-def _judge(
-    reconstruction: Reconstruction,
-    truth: TrainingSet,
-    normalisation: Normalisation,
-    null: Scores | None,
-    pair: tuple[int, int],
-    ssim: float,
-) -> Match:
-    """Score one pair (sample, dummy) in full."""
-    sample, dummy = pair
-    image, guess = truth.images[sample : sample + 1], reconstruction.images[dummy : dummy + 1]
-    mse = mse_matrix(image, guess)
-    normalised = reconstruction.normalised[dummy : dummy + 1]
-    paper = ssim_matrix(normalisation.from_pixels(image), normalised, "paper")
-    scored: dict[str, Any] = {"ssim_paper": float(paper), "psnr": float(psnr(mse)), "mse": float(mse)}
-    chance = -1.0 if null is None else float(np.quantile(null, NULL_QUANTILE, method="higher"))
-    return Match(
-        sample=sample,
-        dummy=dummy,
-        ssim=ssim,
-        p_value=None if null is None else p_value(ssim, null),
-        recovered=ssim >= RECOVERED_SSIM and ssim > chance,
-        **scored,
-    )
+@dataclass(frozen=True)
+class _Judge:
+    """Scores one pair (sample, dummy) in full."""
+
+    reconstruction: Reconstruction
+    truth: TrainingSet
+    normalisation: Normalisation
+    scores: Scores
+    others: Scores | None
+    p: Scores
+    q: Scores
+    level: float
+
+    def __call__(self, sample: int, dummy: int) -> Match:
+        image, guess = self.truth.images[sample : sample + 1], self.reconstruction.images[dummy : dummy + 1]
+        mse = mse_matrix(image, guess)
+        normalised = self.reconstruction.normalised[dummy : dummy + 1]
+        ssim, q = float(self.scores[sample, dummy]), float(self.q[sample])
+        return Match(
+            sample=sample,
+            dummy=dummy,
+            ssim=ssim,
+            ssim_paper=float(ssim_matrix(self.normalisation.from_pixels(image), normalised, "paper")),
+            psnr=float(psnr(mse)),
+            mse=float(mse),
+            nearest_ssim=float(self.scores[sample].max()),
+            p_value=float(self.p[sample]),
+            q_value=q,
+            rank=self._rank(sample, dummy),
+            recovered=ssim >= RECOVERED_SSIM and q <= self.level,
+        )
+
+    def _rank(self, sample: int, dummy: int) -> int | None:
+        if self.others is None:
+            return None
+        pool = np.concatenate([self.scores[:, dummy], self.others[:, dummy]])
+        return 1 + int((pool > self.scores[sample, dummy]).sum())
 
 
 def _check_shape(role: str, data: TrainingSet, images: Tensor) -> None:

@@ -9,9 +9,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
 from ..attacks.dynamics import gradient
-from . import assemble, gate, planner, plugins
+from . import assemble, gate, limitations, planner, plugins
 from .artefacts import read_artefacts
 from .campaign import Campaign, Place
 from .checkpoint import CheckpointPair, read_pair
@@ -36,7 +37,7 @@ from .infer import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search
 from .match import check_held_out
 from .options import GROUP as ATTACKS
 from .options import build
-from .outputs import Output, check_outputs, write_outputs
+from .outputs import Look, check_outputs, read_context, write_outputs
 from .planner import Choice
 from .recipe import ASSUMED_LR, Known, check, decay_of, known, normalisation, pick_device, shapes, shrink
 from .report import AuditReport, Delta, Fact, PlanStep
@@ -96,9 +97,11 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
 
 def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     started = time.monotonic()
-    gates = [gate.parse(text, list(plugins.available(ATTACKS))) for text in request.fail_if]
+    names = list(plugins.available(ATTACKS))
+    gates = [gate.parse(text, names) for text in gate.wanted(request.fail_if, request.fail_on)]
     candidates = planner.candidates(request, gates)
-    outputs = check_outputs(request.outputs)
+    look = Look(request.evidence, read_context(request.context))
+    deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs), look=look)
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
@@ -106,13 +109,13 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     learned = learn(scene, _searchers(scene, candidates), store, _deadline(request, started, ALLOWANCE), listener)
     deadline = _deadline(request, started)
     runs, plan = _attack(scene, candidates, learned.recipe, store, deadline, listener)
-    return _conclude(scene, learned, plan, runs, gates, outputs, store, listener)
+    return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
 
 
 def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
     """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where nothing will run."""
     request = scene.request
-    if planner.lost(scene.delta) and not any(choice.asked for choice in candidates):
+    if scene.delta.lost and not any(choice.asked for choice in candidates):
         return []
     named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
     return named or build([SEARCHER], [], request.max_iterations)
@@ -178,7 +181,7 @@ def _warn(scene: Scene, listener: Listener) -> None:
     assumed = {name: fact for name, fact in facts if fact.source == "assumed"}
     told = [f"{name} = {fact.value} ({fact.option or fact.evidence})" for name, fact in assumed.items()]
     guessed = scene.architecture.assumed
-    told += [f"{assemble.ASSUMED[fact]} (--model)" for fact in guessed if fact in assemble.ASSUMED]
+    told += [f"{limitations.ASSUMED[fact]} (--model)" for fact in guessed if fact in limitations.ASSUMED]
     if told:
         listener(Event("warning", f"Assumed, as it was not given: {', '.join(told)}."))
 
@@ -337,14 +340,14 @@ def _conclude(
     plan: Sequence[PlanStep],
     runs: Sequence[Run],
     gates: Sequence[Gate],
-    outputs: Sequence[Output],
+    deliver: Callable[[AuditReport, Path], list[Path]],
     store: Store,
     listener: Listener,
 ) -> AuditReport:
     listener(Event("match", "reconstructions"))
     attacks = assemble.attack_results(scene, runs, store.folder)
     report = assemble.report(scene, learned, attacks, gates, plan)
-    for path in write_outputs(report, store.folder, outputs):
+    for path in deliver(report, store.folder):
         listener(Event("report", str(path)))
-    prune(store.folder, report.pictures())
+    prune(store.folder, () if scene.request.evidence == "none" else report.pictures())
     return report

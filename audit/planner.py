@@ -118,11 +118,6 @@ class Sight:
     lost: bool
 
 
-def lost(delta: Delta) -> bool:
-    """Return whether every tensor that changed did so by no more than its rounding."""
-    return not any(row.status == "moved" for row in delta.tensors)
-
-
 def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta) -> Sight:
     """Gather what the rules look at from the victim, its recipe, where that comes from, and what was read."""
     read = delta.facts
@@ -131,7 +126,7 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     images = 1 if known["size"].source == "assumed" else size
     moved = sum(value.numel() for value in victim.delta.values())
     linearity = float(read["linearity"].value) if "linearity" in read else None  # type: ignore[arg-type]
-    return Sight(recipe.steps, size, sharp, linearity, moved / (images * math.prod(victim.shape)), lost(delta))
+    return Sight(recipe.steps, size, sharp, linearity, moved / (images * math.prod(victim.shape)), delta.lost)
 
 
 def candidates(request: ScanRequest, gates: Sequence[Gate] = ()) -> list[Choice]:

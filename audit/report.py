@@ -4,10 +4,11 @@ Pictures are files beside the report, named by paths relative to the run folder;
 Non-finite numbers are stored as null.
 """
 
+import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,6 +148,11 @@ class Delta(Model):
 
     tensors: list[TensorReading] = []
     facts: dict[str, Fact] = Field({}, description="Readings by name, each with its evidence.")
+
+    @property
+    def lost(self) -> bool:
+        """Whether every tensor that changed did so by no more than its rounding."""
+        return all(row.status != "moved" for row in self.tensors)
 
 
 class SearchPoint(Model):
@@ -465,9 +471,17 @@ class AuditReport(Model):
         matched = {path for a in self.attacks for m in a.matches for path in (m.original, m.reconstruction)}
         return matched | {dummy.picture for attack in self.attacks for dummy in attack.reconstructions}
 
+    def sealed(self) -> "AuditReport":
+        """Return the report with the digest of its content."""
+        return self.model_copy(update={"content_sha256": content_digest(self._content())})
+
     def to_json(self) -> str:
-        """Return the report as an indented JSON document ending in a newline."""
-        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+        """Return the sealed report as an indented JSON document ending in a newline."""
+        return json.dumps(self.sealed()._content(), indent=2, ensure_ascii=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
+        return content
 
 
 def titles(attacks: Sequence[AttackResult]) -> dict[Key, str]:
@@ -482,6 +496,16 @@ def titles(attacks: Sequence[AttackResult]) -> dict[Key, str]:
     return {attack.key: title(attack) for attack in attacks}
 
 
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a report's JSON without ``content_sha256``: keys sorted, no spaces, UTF-8.
+
+    It is of the content as it stands in the file, so that a reader of an older minor version checks newer ones too.
+    """
+    rest = {name: value for name, value in content.items() if name != "content_sha256"}
+    plain = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema of :class:`AuditReport` (draft 2020-12)."""
     found = AuditReport.model_json_schema(mode="serialization")
@@ -490,6 +514,15 @@ def schema() -> dict[str, Any]:
 
 def load(path: Path) -> AuditReport:
     """Read a report, or the report of a run folder. Raises :class:`ReportError`."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
+    """Read a report, or the report of a run folder; return it and its content as it stands in the file.
+
+    Raises:
+        ReportError: The file is not there, is no report, or is one of another major version.
+    """
     path = path / "report.json" if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -499,7 +532,7 @@ def load(path: Path) -> AuditReport:
                 f"{path} has report schema {version}; this memaudit reads {SCHEMA_VERSION}.",
                 "Install a matching version.",
             )
-        return AuditReport.model_validate(content)
+        return AuditReport.model_validate(content), content
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
     except ReportError:

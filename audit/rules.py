@@ -38,7 +38,8 @@ RULES = {
             "MA001", "TrainingRecordReconstructed", ("critical", "high"),
             "Training images were reconstructed",
             "At least one training image is recovered: SSIM of 0.4 or more with its reconstruction, and more similar "
-            "than chance at a false discovery rate of 1 %. Critical where at least half of the images are, else high.",
+            "than chance at a false discovery rate of 1 %, shared by all results. Critical where at least half of the "
+            "images are, else high.",
             "Do not publish both checkpoints of this pair. See the advice of the report, and measure with "
             "memaudit defend.",
         ),

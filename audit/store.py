@@ -76,7 +76,8 @@ class Job:
             for name, tensor in members.items()
         }
         plain = {"step": state.step, "loss": state.loss, "terms": dict(state.terms), "done": state.done, "extra": extra}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)
         beside = self.path.with_suffix(".tmp")
         try:
             save_file(_unshared(tensors), beside, metadata={"state": json.dumps(plain)})

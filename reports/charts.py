@@ -1,7 +1,7 @@
 """Line charts as inline SVG: numbers in, markup out. Colours and fonts belong to the page's style sheet."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -113,7 +113,7 @@ def line_chart(
     if not values:
         return Markup("")
     across = _scale([a for line in lines for a, _ in line.points], x.log, _LEFT + 8, _RIGHT - 8, margin=0.0)
-    up = _scale(values + ([guide[0]] if guide else []), y.log, _BOTTOM, _TOP, margin=0.06)
+    up = _scale(values + ([guide[0]] if guide else []), y.log, _BOTTOM, _TOP, margin=0.12 if guide else 0.06)
     guides = [_guide(up(guide[0]), guide[1])] if guide else []
     marks = [_chosen(point, across, up) for point in _drawable([chosen] if chosen else [], x, y)]
     rules, notes = zip((_frame(across, up, x, y), Markup("")), *guides, *marks, strict=True)
@@ -192,24 +192,41 @@ def _round_steps(low: float, high: float) -> list[float]:
 
 
 def _frame(across: Scale, up: Scale, x: Axis, y: Axis) -> Markup:
+    return frame_of(across, up, x, y, (_LEFT, _RIGHT, _TOP, _BOTTOM), tick_label)
+
+
+def frame_of(
+    across: Scale, up: Scale, x: Axis, y: Axis, box: tuple[int, int, int, int], label: Callable[[float], str]
+) -> Markup:
+    """Return the rules, ticks and names of two axes.
+
+    Args:
+        across: The horizontal scale.
+        up: The vertical scale.
+        x: What it measures.
+        y: What the vertical one measures.
+        box: Left, right, top and bottom of what they enclose.
+        label: Writes a vertical value.
+    """
+    left, right, top, bottom = box
     rows = [
         Markup(
             '<path class="grid" d="M{} {}H{}" fill="none" stroke="currentColor"/>'
             '<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>'
-        ).format(_LEFT, up(v), _RIGHT, _LEFT - 7, up(v) + 3.5, tick_label(v))
+        ).format(left, up(v), right, left - 7, up(v) + 3.5, label(v))
         for v in up.ticks()
     ]
     columns = [
         Markup(
             '<path class="axis" d="M{} {}v4" fill="none" stroke="currentColor"/>'
             '<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>'
-        ).format(across(v), _BOTTOM, across(v), _BOTTOM + 16, tick_label(v))
+        ).format(across(v), bottom, across(v), bottom + 16, tick_label(v))
         for v in across.ticks()
     ]
     axes = Markup(
         '<path class="axis" d="M{} {}H{}" fill="none" stroke="currentColor"/>'
-        '<text class="name" x="4" y="14">{}</text><text class="name" x="{}" y="{}" text-anchor="end">{}</text>'
-    ).format(_LEFT, _BOTTOM, _RIGHT, _named(y), _RIGHT, HEIGHT - 6, _named(x))
+        '<text class="name" x="4" y="{}">{}</text><text class="name" x="{}" y="{}" text-anchor="end">{}</text>'
+    ).format(left, bottom, right, top - 16, _named(y), right, bottom + 36, _named(x))
     return Markup("").join([*rows, axes, *columns])
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..profiles import PROFILES, Profile
+
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 EPILOG = (
     "Exit codes: 0 passed, 1 gate failed (training data leaked), 2 usage or input error, "
@@ -116,3 +118,36 @@ Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")]
+ExitZero = Annotated[
+    bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdict: report, do not gate. Errors still count.")
+]
+AllowInconclusive = Annotated[
+    bool, typer.Option("--allow-inconclusive", help="Exit with 0 instead of 3 where the audit cannot tell.")
+]
+
+
+def exit_code(status: str, exit_zero: bool = False, allow_inconclusive: bool = False) -> int:
+    """Return the exit code of a verdict."""
+    if exit_zero or (allow_inconclusive and status == "inconclusive"):
+        return 0
+    return EXIT_CODES[status]
+
+
+def _apply_profile(ctx: typer.Context, name: Profile | None) -> Profile | None:
+    """Put the values of a profile under what is configured; eager, and so before the options that they are for."""
+    if name is not None:
+        values = {key.replace("-", "_"): value for key, value in PROFILES[name].items()}
+        ctx.default_map = {**values, **(ctx.default_map or {})}
+    return name
+
+
+ProfileOption = Annotated[
+    Profile | None,
+    typer.Option(
+        "--profile",
+        is_eager=True,
+        callback=_apply_profile,
+        help="smoke: minutes on a CPU; ci: up to 20 minutes; full: no limit, three seeds, every attack that applies. "
+        "Options that are given win.",
+    ),
+]

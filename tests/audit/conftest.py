@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
+from memaudit.audit import report as r
+
 PRIVATE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-PUBLIC = ("moon.png", "brick.png", "clock_motion.png", "page.png")
+PUBLIC = ("moon.png", "brick.png", "clock_motion.png", "page.png", "coins.png", "camera.png", "horse.png")
 SIDE = 12
 
 
@@ -21,6 +23,17 @@ def photographs(names) -> np.ndarray:
     return np.stack(
         [np.asarray(ImageOps.fit(Image.open(folder / name).convert("RGB"), (SIDE, SIDE))) for name in names]
     )
+
+
+def crops(names) -> np.ndarray:
+    """Return five images of each photograph, the whole and its quarters: a control set that is large enough."""
+    folder, side = Path(data.__file__).parent, 2 * SIDE
+    cut = []
+    for name in names:
+        whole = ImageOps.fit(Image.open(folder / name).convert("RGB"), (side, side))
+        corners = [(x, y, x + SIDE, y + SIDE) for x in (0, SIDE) for y in (0, SIDE)]
+        cut += [np.asarray(whole.crop(corner)) for corner in corners] + [np.asarray(whole.resize((SIDE, SIDE)))]
+    return np.stack(cut)
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ def leak(tmp_path_factory) -> Leak:
         optimizer.step()
     save_file(net.state_dict(), found.after)
     np.savez(found.data, images=private, labels=labels.numpy(), names=np.array([Path(name).stem for name in PRIVATE]))
-    np.savez(found.control, images=photographs(PUBLIC))
+    np.savez(found.control, images=crops(PUBLIC))
     return found
 
 
@@ -58,3 +71,26 @@ def options() -> dict:
     """What the auditor of that pair knows."""
     settings = ("simudy.iterations=60", "simudy.alpha=0.03")
     return {"normalise": "0.5;0.25", "epochs": 10, "attacks": ("simudy",), "options": settings}
+
+
+@pytest.fixture
+def report() -> r.AuditReport:
+    """A clean audit by one attack, in as few words as the schema allows."""
+    attack = r.AttackResult(
+        name="simudy", seed=0, status="converged", loss=0.01, iterations=1, seconds=1.0, peak_memory_bytes=1
+    )
+    fact = r.Fact(value=1, source="given")
+    images = r.Images(path="d", sha256="0", count=10)
+    checkpoint = r.Checkpoint(path="a.pt", format="torch", sha256="0")
+    names = ("optimizer", "size", "lr", "batch_size", "epochs", "momentum", "nesterov", "weight_decay", "batch_norm",
+             "image_size", "normalise")  # fmt: skip
+    return r.AuditReport(
+        created="2026-01-01T00:00:00+00:00", model="a.pt", command="", seed=0,
+        verdict=r.Verdict(status="pass", summary=""),
+        inputs=r.Inputs(before=checkpoint, after=checkpoint, data=images, control=images),
+        architecture=r.Architecture(
+            family="mlp", name="MLP", score=1.0, classes=2, shape=(3, 8, 8), parameters=1, tensors=1, moved=[]
+        ),
+        recipe=r.Recipe(**dict.fromkeys(names, fact)), attacks=[attack],
+        environment=r.Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),
+    )  # fmt: skip

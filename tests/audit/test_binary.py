@@ -23,7 +23,7 @@ from memaudit.audit.linearity import LinearityRequest, measure
 from memaudit.audit.pipeline import ScanRequest, load, scan
 from memaudit.audit.recipe import RecipeError, known
 
-from .conftest import PRIVATE, PUBLIC, SIDE, Leak, photographs
+from .conftest import PRIVATE, PUBLIC, SIDE, Leak, crops, photographs
 
 LABELS = (1, 1, 1, 0)
 LR, EPOCHS = 0.02, 10
@@ -55,7 +55,7 @@ def binary(tmp_path_factory) -> Leak:
     x = torch.from_numpy(private).permute(0, 3, 1, 2) / 255 * 4 - 2
     found = Leak(*train(folder, network(), x, LABELS), folder / "private.npz", folder / "public.npz")
     np.savez(found.data, images=private, labels=np.array(LABELS))
-    np.savez(found.control, images=photographs(PUBLIC))
+    np.savez(found.control, images=crops(PUBLIC))
     return found
 
 
@@ -74,7 +74,7 @@ def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
     assert 0.5 * LR < report.recipe.lr.value < 2 * LR
     for name in ("simudy", "onestep"):
         assert found[name].metrics.ssim_mean > 0.5, name
-        assert found[name].metrics.recovered >= 3, name
+        assert found[name].metrics.recovered >= {"simudy": 3, "onestep": 2}[name], name
     assert sorted(dummy.label for dummy in found["simudy"].reconstructions) == sorted(LABELS)
     # Ten steps from a default start are no stationary point: haim runs, explains nothing, and says so.
     assert found["haim"].status == "stalled"

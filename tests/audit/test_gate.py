@@ -1,7 +1,7 @@
 import pytest
 
-from memaudit.audit.gate import DATALESS, METRICS, GateError, judge, parse
-from memaudit.audit.report import Agreement, AttackResult, Dummy, Metrics, PlanStep
+from memaudit.audit.gate import DATALESS, METRICS, GateError, judge, parse, wanted
+from memaudit.audit.report import Agreement, AttackResult, Dummy, Finding, Metrics, PlanStep
 
 
 def attack(name="simudy", status="converged", ssim_max=0.9, recovered=3, metrics=True, seed=None):
@@ -30,7 +30,7 @@ def decide(attacks, *texts, plan=()):
 
 
 def test_every_metric_is_one_of_the_reports():
-    assert set(METRICS) <= {*Metrics.model_fields, *Agreement.model_fields}
+    assert set(METRICS) <= {*Metrics.model_fields, *Agreement.model_fields, *Finding.model_fields}
     assert set(Agreement.model_fields) & set(METRICS) == DATALESS
 
 
@@ -77,6 +77,7 @@ def test_a_missing_metric_is_inconclusive_and_says_why():
     ("text", "said"),
     [
         ("simudy.ssim_maks>=0.4", "Did you mean ssim_max"), ("ssim_max=0.4", "cannot be parsed"),
+        ("severity>=hihg", "Did you mean high"),
         ("ssim_max>=high", "not a number"), ("", "cannot be parsed"), ("ssim_max", "cannot be parsed"),
         ("ssim_max>=nan", "nan"), ("recovered>inf", "decides nothing"),
         ("confidence_men>0", "Did you mean confidence_mean"),
@@ -158,3 +159,58 @@ def test_attacks_that_only_stalled_diverged_or_refused_clear_nothing():
 def test_an_attack_that_took_no_step_is_named_with_how_it_ended():
     spent = attack(status="budget_spent", metrics=False).model_copy(update={"iterations": 0})
     assert "(simudy budget_spent)" in judge([spent], []).summary
+
+
+def finding(severity="high", attack="simudy", blocks=False, message="too few images"):
+    return Finding(rule="MA001", name="", severity=severity, attack=attack, message=message, blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    ("severity", "level", "expected"),
+    [("high", "high", "fail"), ("critical", "high", "fail"), ("medium", "high", "pass"), ("none", "low", "pass")],
+)
+def test_a_gate_on_severity(severity, level, expected):
+    gates = [parse(text) for text in wanted([], level)]
+    verdict = judge([attack(recovered=0)], gates, findings=[finding(severity)])
+    assert (verdict.status, verdict.severity) == (expected, severity)
+
+
+def test_a_severity_counts_for_its_attack_alone():
+    gates = [parse("loo.severity>=high")]
+    assert judge([attack(), attack("loo")], gates, findings=[finding()]).status == "pass"
+    assert judge([attack(), attack("loo")], gates, findings=[finding(attack="loo")]).status == "fail"
+
+
+def test_nothing_measured_has_no_severity():
+    assert judge([attack(metrics=False)], [parse("severity>=low")]).status == "inconclusive"
+
+
+def test_the_gates_that_are_wanted():
+    assert wanted([]) == ["recovered>0"]
+    assert wanted(["ssim_max>=0.4"], "high") == ["ssim_max>=0.4", "severity>=high"]
+    assert wanted([], "low") == ["severity>=low"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("recovered>0", "inconclusive"), ("recovered_fraction>0.5", "inconclusive"), ("severity>=high", "inconclusive"),
+     ("ssim_max>=0.95", "pass")],
+)  # fmt: skip
+def test_too_few_comparisons_clear_nothing_that_counts_recovered_images(text, status):
+    verdict = judge([attack(recovered=0)], [parse(text)], findings=[finding("none", blocks=True)])
+    assert verdict.status == status
+    assert ("too few images" in verdict.summary) is (status == "inconclusive")
+
+
+def test_another_attack_may_clear_and_a_leak_stays_a_leak():
+    blocked = [finding("none", blocks=True)]
+    verdict = judge([attack(recovered=0), attack("loo", recovered=0)], [parse("recovered>0")], findings=blocked)
+    assert verdict.status == "pass"
+    assert "Nothing follows from simudy" in verdict.summary
+    assert judge([attack(recovered=1)], [parse("recovered>0")], findings=blocked).status == "fail"
+
+
+def test_what_is_missing_in_the_audit_as_a_whole_blocks_every_gate():
+    rounding = [finding("none", attack="", blocks=True, message="all rounding")]
+    verdict = judge([attack(recovered=0)], [parse("ssim_max>=0.95")], findings=rounding)
+    assert (verdict.status, verdict.summary) == ("inconclusive", "all rounding")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memaudit.attacks.base import Normalisation, Reconstruction
 from memaudit.audit.data.base import DataError, TrainingSet
-from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, null_scores, p_value
+from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, matched_null, mismatched
 from memaudit.audit.metrics import ssim_matrix
 
 METHODS: tuple[Method, ...] = ("hungarian", "greedy")
@@ -87,7 +87,9 @@ def test_a_permuted_copy_is_found(method: Method) -> None:
         assert found.ssim_paper == pytest.approx(1)
         assert found.psnr == 100
         assert found.mse == 0
-        assert found.p_value is None
+        assert found.nearest_ssim == found.ssim
+        assert found.rank is None
+        assert found.p_value <= found.q_value <= 0.01
         assert found.recovered
 
 
@@ -119,67 +121,132 @@ def test_the_papers_score_sees_what_was_not_clamped() -> None:
     assert after.ssim_paper < before.ssim_paper
 
 
-def test_recovered_without_a_control_set_is_the_threshold_alone() -> None:
-    truth = noise(6, 0)
+def photographs(count: int, seed: int, side: int = 12) -> Tensor:
+    """Return smooth random images: as those of nature, alike in parts."""
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(coarse, side, mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("held_out", [0, 60])
+def test_recovered_needs_the_threshold_and_more_than_chance(held_out: int) -> None:
+    truth, strangers = photographs(6, 0), photographs(6, 9)
     mixed = torch.stack(
         [
-            (1 - share) * image + share * noise(1, 9)[0]
+            image + share * (noise(1, 7)[0] - image)
             for image, share in zip(truth, (0, 0.2, 0.4, 0.6, 0.8, 1), strict=True)
         ]
     )
-    matches = match(reconstruction(mixed), training_set(truth), NORMALISATION).matches
+    control = training_set(photographs(held_out, 5)) if held_out else None
+    matches = match(reconstruction(mixed), training_set(truth), NORMALISATION, control).matches
     assert {found.recovered for found in matches} == {True, False}
-    assert all(found.recovered is (found.ssim >= RECOVERED_SSIM) for found in matches)
+    assert all(found.recovered is (found.ssim >= RECOVERED_SSIM and found.q_value <= 0.01) for found in matches)
+    nothing = match(reconstruction(strangers), training_set(truth), NORMALISATION, control).matches
+    assert not any(found.recovered for found in nothing)
 
 
-def test_with_a_control_set_recovered_must_beat_chance() -> None:
-    """Every image is nearly the same: a high SSIM says nothing."""
+@pytest.mark.parametrize("held_out", [0, 40])
+def test_where_all_images_are_nearly_the_same_a_high_ssim_says_nothing(held_out: int) -> None:
     common = noise(1, 0)
     alike = (common + 0.01 * noise(44, 1)).clamp(0, 1)
-    truth, control, guess = alike[:2], alike[2:42], alike[42:]
-    alone = match(reconstruction(guess), training_set(truth), NORMALISATION).matches
-    against = match(reconstruction(guess), training_set(truth), NORMALISATION, training_set(control))
-    controlled = against.matches
-    assert against.null is not None
-    assert len(against.null) > 0
-    assert all(found.recovered and found.p_value is None for found in alone)
-    assert not any(found.recovered for found in controlled)
-    assert all(found.p_value is not None and 0.01 < found.p_value <= 1 for found in controlled)
+    control = training_set(alike[2:42]) if held_out else None
+    matches = match(reconstruction(alike[42:]), training_set(alike[:2]), NORMALISATION, control).matches
+    assert all(found.ssim > 0.9 for found in matches)
+    assert not any(found.recovered for found in matches)
 
 
 def test_with_a_control_set_a_true_copy_stands_out() -> None:
     truth, control = noise(4, 0), noise(200, 1)
     for found in match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(control)).matches:
         assert found.recovered
-        assert found.p_value == pytest.approx(1 / 201)
+        assert found.p_value < 1 / 201
+        assert found.rank == 1
+
+
+def test_the_level_decides() -> None:
+    truth, control = photographs(4, 0), training_set(photographs(30, 5))
+    claim = reconstruction(truth + 0.3 * (noise(4, 1) - truth))
+    kept = [
+        [
+            pair
+            for pair in match(claim, training_set(truth), NORMALISATION, control, level=level).matches
+            if pair.recovered
+        ]
+        for level in (0.5, 1e-9)
+    ]
+    assert len(kept[0]) > len(kept[1]) == 0
+    assert all(pair.q_value <= 0.5 for pair in kept[0])
+
+
+def test_ranks_count_the_more_similar_images_of_the_pool() -> None:
+    truth, control = noise(3, 0), noise(5, 1)
+    found = match(
+        reconstruction(torch.stack([truth[0], control[0], truth[2]])),
+        training_set(truth),
+        NORMALISATION,
+        training_set(control),
+    )
+    assert [pair.rank == 1 for pair in found.matches] == [True, False, True]
+    images = torch.cat([truth, control])
+    scores = ssim_matrix(images, control[:1], "audit")[:, 0]
+    assert found.matches[1].rank == 1 + int((scores > scores[1]).sum())
+
+
+def test_the_null_of_a_control_set_is_the_best_of_each_image() -> None:
+    images, control = noise(3, 0), noise(9, 1)
+    found = match(reconstruction(images), training_set(noise(4, 2)), NORMALISATION, training_set(control))
+    wanted = ssim_matrix(control, images, "audit").amax(1).numpy()
+    np.testing.assert_array_equal(found.null.values, wanted)
+    np.testing.assert_array_equal(found.observed, ssim_matrix(noise(4, 2), images, "audit").amax(1).numpy())
+
+
+def test_the_weaker_null_is_of_reconstructions_of_other_images_and_of_turned_ones() -> None:
+    images = noise(5, 0)
+    scores = ssim_matrix(images, images, "audit").numpy()
+    values = mismatched(scores, assign(scores, "hungarian"), images, images)
+    np.testing.assert_array_equal(values[:5], np.where(np.eye(5, dtype=bool), -1, scores).max(1))
+    mirrored = ssim_matrix(images, images.flip(-1), "audit").amax(1).numpy()
+    assert any(np.array_equal(values[5 * k : 5 * k + 5], mirrored) for k in range(8))
+    assert values.shape == (40,)
+
+
+def test_copies_of_a_training_image_make_the_weaker_null_strict() -> None:
+    truth = torch.cat([noise(5, 0), noise(1, 0)])
+    matches = match(reconstruction(truth), training_set(truth), NORMALISATION).matches
+    assert all(found.ssim > 0.99 and not found.recovered for found in matches)
+    held_out = match(reconstruction(truth), training_set(truth), NORMALISATION, training_set(noise(40, 3))).matches
+    assert all(found.recovered for found in held_out)
+
+
+def test_images_that_are_not_square_are_turned_in_three_ways() -> None:
+    images = torch.rand(4, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    scores = ssim_matrix(images, images, "audit").numpy()
+    assert mismatched(scores, assign(scores, "hungarian"), images, images).shape == (4 * 4,)
+
+
+def test_a_single_image_has_only_turned_ones_to_be_held_against() -> None:
+    image = noise(1, 0)
+    found = match(reconstruction(image), training_set(image), NORMALISATION)
+    assert (found.null.kind, found.null.values.shape) == ("mismatched", (7,))
+    assert found.matches[0].recovered
 
 
 @pytest.mark.parametrize(
     ("control", "size", "dummies", "expected"),
     [(12, 4, 4, 12), (13, 4, 4, 12), (15, 4, 2, 6), (3, 4, 4, 3), (3, 4, 2, 2), (4, 4, 9, 4), (7, 4, 4, 4)],
 )
-def test_the_null_is_made_of_whole_folds(control: int, size: int, dummies: int, expected: int) -> None:
-    null = null_scores(noise(dummies, 0), training_set(noise(control, 1)), size, "hungarian")
-    assert null.shape == (expected,)
+def test_the_matched_null_is_made_of_whole_folds(control: int, size: int, dummies: int, expected: int) -> None:
+    scores = np.random.default_rng(0).normal(size=(control, dummies))
+    assert matched_null(scores, size, "hungarian").shape == (expected,)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_null_is_the_same_matching_on_each_fold(method: Method) -> None:
+def test_the_matched_null_is_the_same_matching_on_each_fold(method: Method) -> None:
     images, control = noise(3, 0), noise(9, 1)
     wanted = []
     for fold in control.split(3):
         scores = ssim_matrix(fold, images, "audit").numpy()
         wanted += [scores[pair] for pair in assign(scores, method)]
-    np.testing.assert_array_equal(null_scores(images, training_set(control), 3, method), wanted)
-
-
-def test_p_values_are_within_bounds_and_fall() -> None:
-    null = np.random.default_rng(0).normal(size=99)
-    values = [p_value(score, null) for score in np.linspace(-5, 5, 50)]
-    assert values[0] == 1
-    assert values[-1] == pytest.approx(0.01)
-    assert values == sorted(values, reverse=True)
-    assert p_value(float(null.max()), null) == pytest.approx(0.02)
+    np.testing.assert_array_equal(matched_null(ssim_matrix(control, images, "audit").numpy(), 3, method), wanted)
 
 
 @pytest.mark.parametrize("shared", [1, 3])
@@ -212,5 +279,6 @@ def test_a_diverged_reconstruction_is_matched_but_not_recovered() -> None:
 
 def test_matches_are_plain_values() -> None:
     (found,) = match(reconstruction(noise(1, 0)), training_set(noise(1, 0)), NORMALISATION).matches
-    assert found == Match(0, 0, found.ssim, found.ssim_paper, 100.0, 0.0, None, True)
-    assert [type(value) for value in vars(found).values()] == [int, int, float, float, float, float, type(None), bool]
+    kinds = [int, int, float, float, float, float, float, float, float, type(None), bool]
+    assert isinstance(found, Match)
+    assert [type(value) for value in vars(found).values()] == kinds

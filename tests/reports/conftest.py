@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import skimage
 from PIL import Image
+from scipy.stats import mannwhitneyu
 from skimage.metrics import structural_similarity
 
 from memaudit.audit import leaderboard
 from memaudit.audit import report as r
+from memaudit.audit.rules import RULES
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -43,42 +45,53 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def leak(folder: Path) -> r.AuditReport:
-    return leak_report(folder)
+    return leak_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
 def clean(folder: Path) -> r.AuditReport:
-    return clean_report(folder)
+    return clean_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
 def blind() -> r.AuditReport:
-    return blind_report()
+    return blind_report().sealed()
 
 
 @pytest.fixture(scope="session")
 def many(folder: Path) -> r.AuditReport:
-    return many_report(folder)
+    return many_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
 def trust(folder: Path) -> r.AuditReport:
-    return trust_report(folder)
+    return trust_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
 def hostile(leak: r.AuditReport) -> r.AuditReport:
-    return poisoned(leak)
+    return poisoned(leak).sealed()
 
 
 @pytest.fixture(scope="session")
 def hostile_many(many: r.AuditReport) -> r.AuditReport:
-    return poisoned(many)
+    return poisoned(many).sealed()
 
 
 @pytest.fixture
 def old(leak: r.AuditReport) -> dict[str, Any]:
     return old_content(leak)
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[r.AuditReport, Path]:
+    root = tmp_path_factory.mktemp("crowd")
+    return crowd_report(root), root
+
+
+@pytest.fixture
+def recent(leak: r.AuditReport) -> dict[str, Any]:
+    return recent_content(leak)
 
 
 @pytest.fixture
@@ -135,7 +148,10 @@ def leak_report(root: Path) -> r.AuditReport:
         **dict.fromkeys(("iterations", "seconds", "peak_memory_bytes"), 0),
     )
     reason = f"simudy: recovered is {simudy.metrics.recovered}, and recovered>0 is a leak."
-    return _report(_verdict("fail", reason, "recovered>0"), [simudy, stalled, refused], _wide_search(), _delta())
+    verdict = _verdict("fail", reason, "recovered>0").model_copy(update={"severity": "high"})
+    found = [pair.sample for pair in pairs if pair.recovered]
+    more = {"findings": _leak_findings(found), "advice": _advice(), "defences": _defences()}
+    return _report(verdict, [simudy, stalled, refused], _wide_search(), _delta()).model_copy(update=more)
 
 
 def clean_report(root: Path) -> r.AuditReport:
@@ -171,7 +187,12 @@ def blind_report() -> r.AuditReport:
     )
     reason = "No recovered was measured for any attack (no training data were given to match against; pass --data)."
     report = _report(_verdict("inconclusive", reason, "recovered>0"), [attack], _search())
-    return report.model_copy(update={"inputs": report.inputs.model_copy(update={"data": None, "control": None})})
+    inputs = report.inputs.model_copy(update={"data": None, "control": None})
+    findings = [
+        _finding("MA101", "none", "It ended as budget spent: 10 min of 10 min used.", "simudy", blocks=True),
+        _finding("MA104", "none", "No training images were given, so nothing was compared with them."),
+    ]
+    return report.model_copy(update={"inputs": inputs, "findings": findings})
 
 
 def many_report(root: Path) -> r.AuditReport:
@@ -204,6 +225,44 @@ def trust_report(root: Path) -> r.AuditReport:
     return ranked(report, [attack.model_copy(update=bare) for attack in report.attacks])
 
 
+def crowd_report(root: Path, count: int = 120) -> r.AuditReport:
+    """As many images as the paper has at most, of CIFAR's size and hard to compress, and five attacks on them."""
+    noise = np.random.default_rng(1)
+    source = Path(skimage.__file__).parent / "data"
+    photos = [np.asarray(Image.open(source / name).convert("RGB").resize((128, 128))) for name in PHOTOS]
+    first, pairs = leak_report_of(root), []
+    for i in range(count):
+        x, y = noise.integers(0, 128 - SIDE, 2)
+        photo = photos[i % len(photos)][y : y + SIDE, x : x + SIDE]
+        Image.fromarray(photo).save(_picture(root, "originals", i))
+        found = photo + noise.normal(0, 4 + i / 2, photo.shape)
+        Image.fromarray(found.clip(0, 255).astype(np.uint8)).save(_picture(root, "simudy", i))
+        label = f"class {i % 10}"
+        pairs.append(_match(root, i, f"{label}/{i:05}.png", label))
+    attacks = []
+    for place, name in enumerate(("simudy", "span", "sme", "buzaglo", "dlg")):
+        worse = [_elsewhere(root, _worse(pair, 0.03 * place), name, place) for pair in pairs] if place else pairs
+        dummies = [_dummy(i).model_copy(update={"picture": pair.reconstruction}) for i, pair in enumerate(worse)]
+        more = {"name": name, "matches": worse, "metrics": _metrics(worse, count), "reconstructions": dummies}
+        attacks.append(first.attacks[0].model_copy(update=more))
+    data = r.Images(path="train/", sha256="0c" * 32, count=count)
+    inputs = first.inputs.model_copy(update={"data": data})
+    return ranked(first.model_copy(update={"inputs": inputs}), attacks)
+
+
+def leak_report_of(root: Path) -> r.AuditReport:
+    draw_pictures(root)
+    return leak_report(root)
+
+
+def _elsewhere(root: Path, pair: r.Match, attack: str, shift: int) -> r.Match:
+    """Return the pair with a picture of its own, a little different."""
+    path = _picture(root, attack, pair.sample)
+    moved = np.roll(np.asarray(Image.open(root / pair.reconstruction)), shift, axis=1)
+    Image.fromarray(moved).save(path)
+    return pair.model_copy(update={"reconstruction": path.relative_to(root).as_posix()})
+
+
 def ranked(report: r.AuditReport, attacks: list[r.AttackResult]) -> r.AuditReport:
     """Return the report with these results, ordered as a scan does."""
     found = {
@@ -219,7 +278,7 @@ def ranked(report: r.AuditReport, attacks: list[r.AttackResult]) -> r.AuditRepor
 def _worse(pair: r.Match, less: float) -> r.Match:
     ssim = pair.scores.ssim - less
     scores = pair.scores.model_copy(update={"ssim": ssim, "ssim_paper": ssim * 0.9})
-    return pair.model_copy(update={"scores": scores, "recovered": ssim > 0.5})
+    return pair.model_copy(update={"scores": scores, "nearest_ssim": ssim, "recovered": ssim > 0.5})
 
 
 def _agreed(runs: list[r.AttackResult]) -> r.AttackResult:
@@ -235,9 +294,23 @@ def _agreed(runs: list[r.AttackResult]) -> r.AttackResult:
     return runs[1].model_copy(update=update)
 
 
+def recent_content(report: r.AuditReport) -> dict[str, Any]:
+    """Return a report as schema 1.2 had it: no severity, no finding, and no null but a mean and a maximum."""
+    content = report.model_dump(mode="json", by_alias=True)
+    content |= {"$schema": "urn:memaudit:schema:report:1.2", "schema_version": "1.2"}
+    for name in ("model", "content_sha256", "findings", "advice", "defences"):
+        del content[name]
+    later = {"null_kind", "null", "null_size", "observed", "p_value", "detectable_ssim", "tpr_at_1_fpr",
+             "identifiable", "pool", "decoys", "severity"}  # fmt: skip
+    _drop(later, [content["verdict"]], [attack["metrics"] or {} for attack in content["attacks"]])
+    matches = [match for attack in content["attacks"] for match in attack["matches"]]
+    _drop({"nearest_ssim", "q_value", "rank"}, matches, [best["match"] for best in content["per_image"]])
+    return content
+
+
 def previous_content(report: r.AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.1 had it: one result for each attack, and nothing that tells several apart."""
-    content = report.model_dump(mode="json", by_alias=True)
+    content = recent_content(report)
     content |= {"$schema": "urn:memaudit:schema:report:1.1", "schema_version": "1.1"}
     for name in ("plan", "ranking", "per_image", "recovered_by_any"):
         del content[name]
@@ -271,13 +344,16 @@ def _drop(names: set[str], *lists: list[dict[str, Any]]) -> None:
 
 
 def poisoned(report: r.AuditReport) -> r.AuditReport:
-    kept = {"status", "source", "severity", "verdict", "null_kind", "original", "reconstruction", "picture", "schema_version", "$schema", "kind"}
+    kept = {"status", "source", "severity", "null_kind", "original", "reconstruction", "picture", "schema_version",
+            "$schema", "kind"}  # fmt: skip
 
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":
             return {"".join(HOSTILE): "".join(HOSTILE)}
         if key == "facts":
             return {f"{name} {''.join(HOSTILE)}": poison(item, name) for name, item in value.items()}
+        if key == "defences":
+            return value
         if isinstance(value, dict):
             return {name: poison(item, name) for name, item in value.items()}
         if isinstance(value, list):
@@ -305,7 +381,10 @@ def _match(root: Path, i: int, name: str, label: str) -> r.Match:
         label=label,
         dummy=i,
         scores=r.Scores(ssim=ssim, ssim_paper=ssim * 0.9, psnr=-10 * float(np.log10(mse)), mse=mse),
+        nearest_ssim=ssim,
         p_value=0.0099 if ssim > 0.5 else 0.14,
+        q_value=0.033 if ssim > 0.5 else 0.2,
+        rank=1 if ssim > 0.3 else 2 + i,
         recovered=ssim > 0.5,
         original=original,
         reconstruction=reconstruction,
@@ -317,11 +396,13 @@ def _dummy(i: int, insignificant: bool = False) -> r.Dummy:
     return r.Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=picture, insignificant=insignificant)
 
 
-def _metrics(pairs: list[r.Match]) -> r.Metrics:
+def _metrics(pairs: list[r.Match], images: int = len(PHOTOS)) -> r.Metrics:
     ssim = [pair.scores.ssim for pair in pairs]
     recovered = sum(pair.recovered for pair in pairs)
+    null = np.sort(np.random.default_rng(2).normal(0.15, 0.05, 200)).tolist()
+    observed = sorted(pair.nearest_ssim for pair in pairs)
     return r.Metrics(
-        images=len(PHOTOS),
+        images=images,
         matching="hungarian",
         criterion="SSIM of at least 0.4",
         ssim_mean=float(np.mean(ssim)),
@@ -329,7 +410,7 @@ def _metrics(pairs: list[r.Match]) -> r.Metrics:
         ssim_paper_mean=float(np.mean(ssim)) * 0.9,
         psnr_mean=float(np.mean([pair.scores.psnr for pair in pairs])),
         recovered=recovered,
-        recovered_fraction=recovered / len(PHOTOS),
+        recovered_fraction=recovered / images,
         recovered_interval=(0.067, 0.652),
         pairs=len(pairs),
         ssim_paper_max=max(ssim) * 0.9,
@@ -337,7 +418,63 @@ def _metrics(pairs: list[r.Match]) -> r.Metrics:
         control_recovered=0,
         control_ssim_mean=0.118,
         control_ssim_max=0.204,
+        null_kind="control",
+        null=null,
+        null_size=len(null),
+        observed=observed,
+        p_value=float(mannwhitneyu(observed, null, alternative="greater").pvalue),
+        detectable_ssim=0.437,
+        tpr_at_1_fpr=float(np.mean(np.array(observed) > np.quantile(null, 0.99))),
+        identifiable=sum(pair.rank == 1 for pair in pairs),
+        pool=images + len(null),
+        decoys=[
+            r.Decoy(name="mean of the training images", ssim_mean=0.131, ssim_max=0.208),
+            r.Decoy(name="smoothed noise", ssim_mean=0.067, ssim_max=0.112),
+        ],
     )
+
+
+def _finding(rule: str, severity: str, message: str, attack: str = "", **options: Any) -> r.Finding:
+    name = RULES[rule].name
+    return r.Finding(rule=rule, name=name, severity=severity, message=message, attack=attack, **options)
+
+
+def _leak_findings(records: list[int]) -> list[r.Finding]:
+    message = f"{len(records)} of {len(PHOTOS)} training images are recovered."
+    return [
+        _finding("MA001", "high", message, "simudy", records=records, fingerprint="5e" * 32),
+        _finding("MA101", "none", "It ended as stalled.", "gradient_inversion"),
+        _finding("MA101", "none", "It ended as unsupported: haim needs a binary classifier.", "haim"),
+        _finding("MA106", "none", "Assumed, neither given nor inferred: lr."),
+    ]
+
+
+def _advice() -> list[r.Advice]:
+    command = "memaudit defend runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/"
+    return [
+        r.Advice(
+            id="noise-change",
+            title="Add noise to the change before publishing",
+            effect="Costs accuracy, which --test measures. It is no differential privacy.",
+            command=f"{command} --noise 0.01,0.1,1",
+        ),
+        r.Advice(
+            id="dp-sgd",
+            title="Train again with differential privacy (DP-SGD)",
+            effect="Clips the gradient of each image and adds noise in every step. Audit the new pair all the same.",
+        ),
+    ]
+
+
+def _defences() -> list[r.DefencePoint]:
+    measured = [
+        ("none", None, 0.0, 0.521, 0.94, 3, "fail", 0.871), ("noise", 0.01, 0.01, 0.52, 0.93, 3, "fail", 0.871),
+        ("noise", 0.1, 0.1, 0.41, 0.71, 2, "fail", 0.868), ("noise", 1.0, 1.0, 0.14, 0.21, 0, "inconclusive", 0.74),
+        ("bits", 8, 0.004, 0.52, 0.94, 3, "fail", 0.871), ("bits", 4, 0.07, 0.46, 0.83, 2, "fail", 0.869),
+        ("bits", 2, 0.44, 0.22, 0.34, 0, "inconclusive", 0.81),
+    ]  # fmt: skip
+    names = ("kind", "value", "distortion", "ssim_mean", "ssim_max", "recovered", "verdict", "accuracy")
+    return [r.DefencePoint(images=10, **dict(zip(names, row, strict=True))) for row in measured]
 
 
 def _search() -> list[r.SearchPoint]:
@@ -463,6 +600,7 @@ def _report(
 ) -> r.AuditReport:
     return r.AuditReport(
         created="2026-11-22T13:24:05+00:00",
+        model="cifar-classifier",
         command="memaudit scan runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/ "
         "--batch-size 5 --epochs 20 --attack simudy --attack gradient_inversion --attack haim --seed 7",
         seed=7,

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from memaudit.reports.charts import Axis, Point, Series, legend, line_chart, spans_decades, tick_label
+from memaudit.reports.histogram import Group, histogram, quantile, swatches
 
 
 def chart(points: list[Point], log: bool = False, **options: object) -> ElementTree.Element:
@@ -164,3 +165,57 @@ def test_a_log_axis_is_for_positive_values_over_decades() -> None:
     assert not spans_decades([1.0, 0.5])
     assert not spans_decades([1.0, 0.0])
     assert not spans_decades([None])
+
+
+def two_groups(up: list[float], down: list[float], **options: object) -> ElementTree.Element:
+    groups = Group("found", up, len(up)), Group("chance", down, len(down))
+    return ElementTree.fromstring(histogram(*groups, "SSIM", key="k", title="t", description="d", **options))
+
+
+def of_class(found: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
+    return [element for element in found.iter("path") if element.get("class") == kind]
+
+
+def test_a_histogram_has_bars_up_and_an_area_down() -> None:
+    found = two_groups([0.1, 0.1, 0.9], [0.1, 0.2])
+    tips = [bar.findtext("title") for bar in of_class(found, "bar")]
+    assert tips == ["0.1 to 0.15: 66.7 % of 3", "0.9 to 0.95: 33.3 % of 3"]
+    assert len(of_class(found, "area")) == 1
+    assert (found.findtext("title"), found.findtext("desc")) == ("t", "d")
+    base = of_class(found, "area")[0].get("d", "").split("V")[-1]
+    assert all(f"V{base}z" in bar.get("d", "") for bar in of_class(found, "bar"))
+    lowest = max(float(part.split("H")[0]) for part in of_class(found, "area")[0].get("d", "").split("V")[1:])
+    assert lowest > float(base)
+
+
+def test_a_histogram_marks_values_in_order() -> None:
+    found = two_groups([0.1], [0.2], marks=[(0.6, "late"), (0.4, "early")])
+    assert texts(found, "note") == ["early", "late"]
+    places = [float(of_class(found, f"mark-{i}")[0].get("d", "")[1:].split()[0]) for i in range(2)]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("values", [[0.3], [0.3, 0.3], [-1.0, 1.0], [1e-9, 2e-9], [0.0, math.nan]])
+def test_a_histogram_holds_every_value(values: list[float]) -> None:
+    found = two_groups(values, values)
+    shares = [float((bar.findtext("title") or "").split(": ")[1].split(" %")[0]) for bar in of_class(found, "bar")]
+    assert sum(shares) == pytest.approx(100, rel=0.01)
+
+
+def test_a_histogram_of_nothing_is_nothing() -> None:
+    full, empty = Group("a", [0.1], 1), Group("b", [], 0)
+    for groups in ((full, empty), (empty, full)):
+        assert histogram(*groups, "x", key="k", title="t", description="d") == ""
+
+
+def test_a_histogram_escapes_every_text() -> None:
+    evil = '"><script>alert(1)</script>'
+    group = Group(evil, [0.1, 0.4], 2)
+    drawn = histogram(group, group, evil, [(0.2, evil)], key=evil, title=evil, description=evil)
+    assert "<script" not in drawn + swatches(group, group)
+    assert ElementTree.fromstring(drawn).findtext("title") == evil
+
+
+def test_quantiles_lie_between_neighbours() -> None:
+    assert [quantile([1.0, 2.0, 4.0], level) for level in (0, 0.25, 0.5, 0.75, 1)] == [1, 1.5, 2, 3, 4]
+    assert quantile([7.0], 0.99) == 7

@@ -6,9 +6,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from memaudit import MemauditError
+from memaudit.audit.files import FormatError, write_text
 from memaudit.audit.report import AuditReport, load, schema
 from memaudit.reports import json
-from memaudit.reports.files import FormatError, write_text
 
 
 @pytest.mark.parametrize("name", ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"])
@@ -32,7 +32,7 @@ def test_what_is_not_finite_becomes_null(leak: AuditReport, folder: Path, tmp_pa
     assert written["attacks"][0]["loss"] is None
     assert written["attacks"][0]["curve"] == [[0, 1.0], [1, None], [2, None]]
     assert written["search"][0]["loss"] is None
-    assert load(tmp_path) == report
+    assert load(tmp_path) == report.sealed()
 
 
 def test_writing_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writing a report's text: whole or not at all."""
+"""Writing a file: whole or not at all."""
 
 import os
 import secrets
@@ -8,11 +8,16 @@ from .. import MemauditError
 
 
 class FormatError(MemauditError):
-    """The report cannot be written where it was asked for."""
+    """A file cannot be written where it was asked for."""
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` beside ``path`` and rename it into place; parent folders are created.
+    """Write ``text`` as UTF-8; see :func:`write_bytes`."""
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write ``content`` beside ``path`` and rename it into place; parent folders are created.
 
     A symbolic link is followed, and a device or a pipe is refused rather than replaced.
 
@@ -29,7 +34,7 @@ def write_text(path: Path, text: str) -> Path:
         raise FormatError(f"{path} is not a regular file.", "Name an ordinary file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, text.encode("utf-8", "backslashreplace"))
+        _replace(target, content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise FormatError(f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.") from None

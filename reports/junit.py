@@ -1,0 +1,154 @@
+"""The findings and gates as JUnit XML: a suite for each attack with a case for each rule, and one of the gates.
+
+A case passes only where evidence clears it: without, it is skipped, and an inconclusive gate is an error.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+from xml.etree import ElementTree
+
+from ..audit.files import write_text
+from ..audit.outputs import Look
+from ..audit.report import AttackResult, AuditReport, Finding, PlanStep
+from ..audit.rules import RULES, Rule
+
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, in any notation."""
+
+_CLEARS: dict[str, Callable[[AttackResult], bool]] = {
+    "MA001": lambda result: result.metrics is not None and not result.metrics.recovered,
+    "MA002": lambda result: (
+        _CLEARS["MA001"](result) and result.metrics is not None and result.metrics.p_value is not None
+    ),
+    "MA003": lambda result: result.metrics is not None and result.metrics.identifiable is not None,
+    "MA004": lambda result: result.agreement is not None and not result.agreement.confident,
+}
+"""What a converged result must show for a rule without a finding to count as passed."""
+
+
+class Case(NamedTuple):
+    """One test case: how it ended, why, and of which kind that is."""
+
+    name: str
+    outcome: Literal["passed", "failure", "error", "skipped"] = "passed"
+    message: str = ""
+    kind: str = ""
+
+
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
+    """Write the report as JUnit XML.
+
+    Raises:
+        FormatError: The destination cannot be written.
+    """
+    root = suites(report)
+    ElementTree.indent(root)
+    body = ElementTree.tostring(root, encoding="unicode")
+    return write_text(destination, f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n')
+
+
+def suites(report: AuditReport) -> ElementTree.Element:
+    """Return the tree, with the counts that belong to it."""
+    by: dict[str, list[AttackResult]] = {}
+    for result in report.attacks:
+        by.setdefault(result.name, []).append(result)
+    found = [
+        _suite(name, list(_judged(name, results, report)), sum(result.seconds for result in results))
+        for name, results in by.items()
+    ]
+    found += [_suite(step.attack, _left_out(step)) for step in report.plan if step.attack not in by]
+    told = by.keys() | {step.attack for step in report.plan}
+    found.append(_suite("audit", [_case(finding, report) for finding in report.findings if finding.attack not in told]))
+    found.append(_suite("gates", [_gate(gate.expression, gate.status, gate.reason) for gate in report.verdict.gates]))
+    return _sum(ElementTree.Element("testsuites", {"name": _legal(f"memaudit {report.model}".strip())}), found)
+
+
+def _judged(attack: str, results: Sequence[AttackResult], report: AuditReport) -> Iterator[Case]:
+    """Return a case for each rule about leaks, then one for each piece of evidence that is missing."""
+    found = [finding for finding in report.findings if finding.attack == attack]
+    leaks = {finding.rule: finding for finding in found if finding.rule in RULES and RULES[finding.rule].leak}
+    blocked = [finding for finding in report.findings if finding.blocks and finding.attack in ("", attack)]
+    for rule in RULES.values():
+        if rule.id in leaks:
+            yield _case(leaks[rule.id], report)
+        elif rule.leak:
+            yield _unfound(rule, results, blocked)
+    yield from (_case(finding, report) for finding in found if leaks.get(finding.rule) is not finding)
+
+
+def _unfound(rule: Rule, results: Sequence[AttackResult], blocked: Sequence[Finding]) -> Case:
+    converged = [result for result in results if result.status == "converged"]
+    if not converged:
+        ends = ", ".join(dict.fromkeys(result.status.replace("_", " ") for result in results))
+        reason = next((f" {result.reason}" for result in results if result.reason), "")
+        return Case(_name(rule), "skipped", f"The attack did not converge ({ends}): it clears nothing.{reason}")
+    if blocked:
+        return Case(_name(rule), "skipped", " ".join(finding.message for finding in blocked))
+    if not any(_CLEARS[rule.id](result) for result in converged):
+        return Case(_name(rule), "skipped", "It was not measured, or a worse rule holds.")
+    return Case(_name(rule))
+
+
+def _case(finding: Finding, report: AuditReport) -> Case:
+    """Return a finding as a case: what the gates let pass is no failure, but stays to be read."""
+    rule = RULES.get(finding.rule)
+    name = _name(rule) if rule else f"{finding.rule} {finding.name}"
+    if finding.severity == "none":
+        return Case(name, "skipped", finding.message)
+    failed = report.verdict.status == "fail"
+    return Case(name, "failure" if failed else "passed", finding.message, finding.severity)
+
+
+def _left_out(step: PlanStep) -> list[Case]:
+    reason = "The attack has no result." if step.runs else f"The attack was not run: {step.reason}"
+    return [Case(_name(rule), "skipped", reason) for rule in RULES.values() if rule.leak]
+
+
+def _gate(expression: str, status: str, reason: str) -> Case:
+    match status:
+        case "pass":
+            return Case(expression, "passed", reason)
+        case "fail":
+            return Case(expression, "failure", reason, "gate")
+        case _:
+            return Case(expression, "error", reason, "inconclusive")
+
+
+def _name(rule: Rule) -> str:
+    return f"{rule.id} {rule.title}"
+
+
+def _suite(name: str, cases: Sequence[Case], seconds: float = 0.0) -> ElementTree.Element:
+    suite = ElementTree.Element("testsuite", {"name": _legal(name)})
+    suite.set("tests", str(len(cases)))
+    for word, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(word, str(sum(case.outcome == outcome for case in cases)))
+    suite.set("time", f"{seconds:.3f}")
+    for case in cases:
+        element = ElementTree.SubElement(
+            suite, "testcase", {"name": _legal(case.name), "classname": _legal(f"memaudit.{name}"), "time": "0.000"}
+        )
+        if case.outcome == "passed":
+            if case.message:
+                ElementTree.SubElement(element, "system-out").text = _legal(case.message)
+            continue
+        told = ElementTree.SubElement(element, case.outcome, {"message": _legal(case.message)})
+        if case.kind:
+            told.set("type", case.kind)
+            told.text = _legal(case.message)
+    return suite
+
+
+def _sum(root: ElementTree.Element, found: Sequence[ElementTree.Element]) -> ElementTree.Element:
+    kept = [suite for suite in found if len(suite)]
+    for word in ("tests", "failures", "errors", "skipped"):
+        root.set(word, str(sum(int(suite.get(word, "0")) for suite in kept)))
+    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in kept):.3f}")
+    root.extend(kept)
+    return root
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("", text)

@@ -1,0 +1,223 @@
+"""The report as Markdown for a step summary: no pictures, one size for any report, and text from files stays text."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..audit.files import write_text
+from ..audit.outputs import Look
+from ..audit.report import AuditReport, Checkpoint, DefencePoint, Finding, Images, LeaderboardRow, titles
+from .chance import Chance, held_against_chance
+from .dpia_page import block, escape
+from .plots import altered
+from .verdict import headline, shows
+from .words import NOTHING, count, duration, fixed, moment, number, percent, share
+
+LIMIT = 100 * 1024
+"""Bytes of the file, at most: a step summary of more than 1 MiB is not shown at all, and several jobs share it."""
+
+_LONGEST = 600
+"""Characters of one text from a file, at most."""
+
+_TAIL = 1024
+"""Bytes kept for saying what was left out."""
+
+_INVISIBLE = "\u200b"
+_ADDRESSES = re.compile(r"://|www(?=\\?\.)|@|#(?=\w)|GH-(?=\d)", re.IGNORECASE)
+"""What a forge turns into a link, a mention or a reference after Markdown was read, so that escaping does not help."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the file: its rows may be cut from the end, its head only together with all of them."""
+
+    title: str
+    rows: Sequence[str]
+    head: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+        return _size(self._start) + sum(_size(row) + 1 for row in self.rows) + 1
+
+    def render(self, room: int) -> tuple[str, int]:
+        """Return as many rows as have room, and how many are left out; nothing where not even one has room."""
+        left = room - _size(self._start) - 1
+        kept: list[str] = []
+        for row in self.rows:
+            left -= _size(row) + 1
+            if left < 0:
+                break
+            kept.append(row)
+        if not kept:
+            return "", len(self.rows)
+        return self._start + "\n".join(kept) + "\n\n", len(self.rows) - len(kept)
+
+    @property
+    def _start(self) -> str:
+        return f"## {self.title}\n\n{self.head}" if self.title else self.head
+
+
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
+    """Write the report as Markdown of at most :data:`LIMIT` bytes.
+
+    Raises:
+        FormatError: The destination cannot be written.
+    """
+    return write_text(destination, render(report))
+
+
+def render(report: AuditReport) -> str:
+    """Return the document; what has no room is named at its end."""
+    parts = [part for part in sections(report) if part.rows]
+    found, cut, room = [], [], _share([part.size for part in parts], LIMIT - _TAIL)
+    for part in parts:
+        shown, missing = part.render(room)
+        found.append(shown)
+        if missing:
+            what = f"{missing} of {len(part.rows)} rows of" if shown else "the section"
+            cut.append(f"{what} {part.title or 'Verdict'}")
+    left_out = f"Left out for size: {'; '.join(cut)}. All of it is in report.json.\n" if cut else ""
+    return "".join(found) + (left_out or "Everything, with the pictures, is in the run folder's report.html.\n")
+
+
+def sections(report: AuditReport) -> list[Section]:
+    """Return the parts of the document in order."""
+    chance = held_against_chance(report)
+    return [
+        Section("", list(_verdict(report))),
+        _table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
+        _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
+        _leaderboard(report),
+        _table("Against chance", _LEVELS, _chance(chance)),
+        Section("What that means", [f"- {text(said)}" for said in _said(chance)]),
+        _table("Defences that were measured", _DEFENCES, [_defence(point) for point in report.defences]),
+        Section("What would lower the leak", [f"- **{text(a.title)}** {text(a.effect)}" for a in report.advice]),
+        Section("Limitations", [f"- {text(said)}" for said in report.limitations]),
+        Section("Reproduce", [f"{block(report.command)}\n", text(_environment(report))]),
+        _table("Digests", ("File", "SHA-256"), _digests(report)),
+    ]
+
+
+def text(value: object) -> str:
+    """Return text from a file such that no reader of Markdown makes anything of it: no markup, link or mention."""
+    raw = str(value)
+    return _ADDRESSES.sub(rf"\g<0>{_INVISIBLE}", escape(raw if len(raw) <= _LONGEST else f"{raw[:_LONGEST]}…"))
+
+
+def code(value: object) -> str:
+    """Return text from a file as code, also in a table."""
+    raw = " ".join("".join(mark if mark.isprintable() else " " for mark in str(value)).split())
+    raw = raw if len(raw) <= _LONGEST else f"{raw[:_LONGEST]}…"
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", raw)), default=0))
+    room = " " if raw.startswith("`") or raw.endswith("`") else ""
+    return f"{fence}{room}{raw.replace('|', chr(92) + '|')}{room}{fence}" if raw else NOTHING
+
+
+def _verdict(report: AuditReport) -> Iterator[str]:
+    shown, not_shown = shows(report)
+    verdict = report.verdict
+    yield f"# {headline(report)}\n"
+    named = f" · model {code(report.model)}" if report.model else ""
+    yield f"**Verdict: {verdict.status}** · severity: **{verdict.severity}**{named} · {text(moment(report.created))}\n"
+    yield f"{text(verdict.summary)}\n"
+    yield f"- **What this shows.** {shown}"
+    yield f"- **What it does not show.** {not_shown}"
+
+
+def _findings(report: AuditReport) -> list[Sequence[str]]:
+    return [
+        (_weight(f), text(f"{f.rule} {f.name}"), code(f.attack) if f.attack else "all", text(f.message))
+        for f in report.findings
+    ]
+
+
+def _weight(finding: Finding) -> str:
+    if finding.severity != "none":
+        return f"**{finding.severity}**"
+    return "missing evidence" if finding.blocks else "note"
+
+
+def _gates(report: AuditReport) -> list[Sequence[str]]:
+    return [(code(gate.expression), f"**{gate.status}**", text(gate.reason)) for gate in report.verdict.gates]
+
+
+def _leaderboard(report: AuditReport) -> Section:
+    names = titles(report.attacks)
+    head = ("#", "Result", "Ended", "Mean SSIM", "Best SSIM", "Recovered", "Confidence", "Loss", "Time")
+    found = _table("Leaderboard", head, [_row(row, names.get(row.key, row.attack)) for row in report.leaderboard])
+    return Section(found.title, found.rows, f"{text(report.ranking)}\n\n{found.head}" if report.ranking else found.head)
+
+
+def _row(row: LeaderboardRow, name: str) -> Sequence[str]:
+    interval = f" ({share(row.recovered_interval)})" if row.recovered_interval else ""
+    of = f" of {row.images}{interval}" if row.images else ""
+    recovered = NOTHING if row.recovered is None else f"{row.recovered}{of}"
+    return (
+        str(row.rank), code(name), row.status.replace("_", " "), fixed(row.ssim_mean), fixed(row.ssim_max), recovered,
+        fixed(row.confidence_mean), number(row.loss, 3), duration(row.seconds),
+    )  # fmt: skip
+
+
+_LEVELS = ("Result", "Highest SSIM of", "Number", "Median", "95 %", "99 %", "Highest")
+
+
+def _chance(found: list[Chance]) -> list[Sequence[str]]:
+    return [
+        (code(part.title), group, str(size), *(fixed(value) for value in values))
+        for part in found
+        for group, size, values in part.quantiles
+    ]
+
+
+def _said(found: list[Chance]) -> Iterator[str]:
+    for part in found:
+        yield from (f"{part.title}: {statement}" for statement in part.statements)
+        floor = ", ".join(f"{decoy.name} {fixed(decoy.ssim_mean)}" for decoy in part.metrics.decoys)
+        if floor:
+            yield f"{part.title}: mean SSIM of images that no attack made: {floor}."
+
+
+_DEFENCES = ("Change", "Distortion", "Mean SSIM", "Best SSIM", "Recovered", "Accuracy", "Verdict")
+
+
+def _defence(point: DefencePoint) -> Sequence[str]:
+    recovered = NOTHING if point.recovered is None else f"{point.recovered} of {point.images}"
+    return (
+        altered(point), number(point.distortion, 3), fixed(point.ssim_mean), fixed(point.ssim_max), recovered,
+        percent(point.accuracy, 1), f"**{point.verdict}**",
+    )  # fmt: skip
+
+
+def _environment(report: AuditReport) -> str:
+    found = report.environment
+    threads = count(found.threads, "thread")
+    return f"memaudit {found.memaudit}, Python {found.python}, torch {found.torch}, {found.device}, {threads}."
+
+
+def _digests(report: AuditReport) -> list[Sequence[str]]:
+    given = report.inputs
+    files: list[Checkpoint | Images] = [given.before, given.after]
+    files += [images for images in (given.data, given.control) if images]
+    content = [("content of the report", code(report.content_sha256))] if report.content_sha256 else []
+    return [*((code(file.path), code(file.sha256)) for file in files), *content]
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return Section(title, lines, f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
+
+
+def _share(sizes: Sequence[int], room: int) -> int:
+    """Return how many bytes each may have at most, so that the small ones are whole and the rest share alike."""
+    for place, size in enumerate(sorted(sizes)):
+        fair = room // (len(sizes) - place)
+        if size > fair:
+            return fair
+        room -= size
+    return max(sizes, default=0)
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))

@@ -1,0 +1,153 @@
+"""The page of :mod:`.html` as PDF, through WeasyPrint: everything opened, light colours, numbered pages, no network."""
+
+import base64
+import importlib
+import io
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+
+from PIL import Image
+
+from ..audit.files import FormatError, write_bytes
+from ..audit.outputs import Look
+from ..audit.report import AuditReport
+from . import html
+from .grid import blurred
+
+_PICTURE = re.compile(r'(?<=src=")data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)')
+
+_KEPT = "The pictures are blurred on the screen and on paper, but the file holds them as they are."
+"""What the page says of itself, and is not true of the PDF."""
+
+_SHEET = """
+@page { size: A4; margin: 14mm 13mm 17mm;
+  @bottom-left { content: "memaudit"; font: 8pt sans-serif; color: #666 }
+  @bottom-right { content: counter(page) " / " counter(pages); font: 8pt sans-serif; color: #666 } }
+.page { padding: 0 }
+h1 { font-size: 20pt; line-height: 1.2 }
+h2 { font-size: 14pt }
+.banner { padding: 16pt }
+.eyebrow { white-space: nowrap }
+.meaning { display: block; padding: 14pt }
+.meaning > * + * { margin-top: 10pt }
+.meaning h2 { font-size: 11pt }
+.tiles { display: table; width: 100%; table-layout: fixed }
+.tiles > div { display: table-cell; padding: 12pt }
+.gates, .gates li, .findings, .advice, .side, .side.even, .charts, .facts, .facts.long, .row, .scores { display: block }
+.findings > li + li, .advice > li + li, .side > * + *, .charts > * + * { margin-top: 10pt }
+.pairs, .lone { display: block }
+.pairs > li, .lone > li { display: inline-block; vertical-align: top; margin: 0 0 8pt }
+.pairs > li { width: 31.6%; margin-right: .9% }
+.lone > li { width: 15%; margin-right: .9% }
+.pair { display: table; width: 100%; table-layout: fixed; border-spacing: 3pt 0 }
+.pair figure { display: table-cell }
+.scores > div { display: inline-block; margin-right: 8pt }
+.facts dt { float: left; clear: left; width: 30% }
+.facts dd { margin: 0 0 4pt 32% }
+.legend { display: block }
+.legend li { display: inline-block; margin-right: 14pt }
+.key { display: inline-block; vertical-align: middle }
+.pairs, .lone { orphans: 1; widows: 1 }
+table { font-size: 7.5pt }
+th, td, .dense th, .dense td, .board th, .board td { padding: 2.5pt 3.5pt }
+thead th, thead th.num { white-space: normal }
+"""
+"""What the page does not say for paper, or says in ways that WeasyPrint does not know or takes minutes for (grids)."""
+
+_CHART = re.compile(r'<svg class="(?:chart|key)\b[^>]*>')
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_MEDIA = re.compile(r"@media([^{]*)\{((?:[^{}]*\{[^{}]*\})*)[^{}]*\}")
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_DRAWN = re.compile(r"\.(?:chart|key|line|dot|series-\d)\b")
+_SERIES = re.compile(r"\.series-\d")
+_VARIABLE = re.compile(r"var\((--[\w-]+)\)")
+_OVER = ".chart text{font-size:11px;font-family:sans-serif}.chart .note,.dot{stroke:none}"
+"""Of a drawing, WeasyPrint does not style the root, and cannot paint a text's outline behind it."""
+
+
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
+    """Write the page as one PDF.
+
+    Raises:
+        FormatError: WeasyPrint or one of its libraries is missing or fails, or the destination cannot be written.
+    """
+    weasyprint = _weasyprint()
+    page = html.render(report, folder, look)
+    if look.evidence == "blurred":
+        page = _PICTURE.sub(_coarse, page).replace(_KEPT, "The pictures are blurred beyond recognition.")
+    ink = f"<style>{_ink(page)}</style>"
+    paper = _CHART.sub(lambda found: found[0] + ink, page).replace("</head>", f"<style>{_SHEET}</style></head>", 1)
+    return write_bytes(destination, _printed(weasyprint, paper))
+
+
+def _weasyprint() -> ModuleType:
+    try:
+        with redirect_stdout(io.StringIO()):  # it prints how to install its libraries
+            return importlib.import_module("weasyprint")
+    except OSError as error:
+        raise FormatError(
+            f"WeasyPrint cannot load a system library ({_first_line(error)}).",
+            "On Debian and Ubuntu: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0. "
+            "Elsewhere install Pango, or print the HTML report from a browser.",
+        ) from None
+    except ImportError as error:
+        raise FormatError(
+            f"PDF needs WeasyPrint, which cannot be imported ({_first_line(error)}).",
+            "Run: pip install 'memaudit[pdf]', or print the HTML report from a browser.",
+        ) from None
+
+
+def _printed(weasyprint: ModuleType, page: str) -> bytes:
+    fetcher = importlib.import_module("weasyprint.urls").URLFetcher(allowed_protocols={"data"})
+    try:
+        with _quiet("weasyprint", "fontTools"):
+            return bytes(weasyprint.HTML(string=page, url_fetcher=fetcher).write_pdf())
+    except Exception as error:  # a bug of the renderer is no reason for a traceback: the page can be had without it
+        raise FormatError(
+            f"WeasyPrint failed on this report ({type(error).__name__}: {_first_line(error)}).",
+            "Print the HTML report from a browser.",
+        ) from None
+
+
+def _ink(page: str) -> str:
+    """Return the page's rules for drawings, in its colours for paper: WeasyPrint reads those inside a drawing alone."""
+    style = _STYLE.search(page)
+    sheet = style[1] if style else ""
+    everywhere = _MEDIA.sub("", sheet)
+    paper = "".join(block[2] for block in _MEDIA.finditer(sheet) if "print" in block[1])
+    roots = [rule[2] for rule in _RULE.finditer(everywhere + paper) if rule[1].strip() == ":root"]
+    said = [line.partition(":") for root in roots for line in root.split(";")]
+    values = {name.strip(): value.strip() for name, _, value in said}
+    rules = [(rule[1].strip(), rule[2]) for rule in _RULE.finditer(everywhere) if _DRAWN.search(rule[1])]
+    drawn = "".join(f"{name}{' *' * bool(_SERIES.fullmatch(name))}{{{rule}}}" for name, rule in rules)
+    return _VARIABLE.sub(lambda found: values.get(found[1], ""), drawn) + _OVER
+
+
+def _coarse(found: re.Match[str]) -> str:
+    """Return a picture's address with its pixels beyond recognition: WeasyPrint knows no blur."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(found[1])), formats=["PNG", "WEBP"]) as opened:
+        blurred(opened.convert("RGB")).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep notes on styles that only browsers know out of the log."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

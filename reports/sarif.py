@@ -1,0 +1,167 @@
+"""The findings as SARIF 2.1.0 with errata 01, for code scanning: no picture, no record's name, no path of this machine.
+
+Only a leak is a ``fail``; missing evidence is ``open``, whose level must be none (SARIF 2.1.0, 3.27.10).
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Any
+from urllib.parse import quote
+
+from ..audit.commands.options import exit_code
+from ..audit.files import write_text
+from ..audit.outputs import Look
+from ..audit.report import AuditReport, Checkpoint, Finding, Severity
+from ..audit.rules import RULES, Rule
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+
+_LEVELS: dict[Severity, str] = {
+    "critical": "error", "high": "error", "medium": "warning", "low": "note", "none": "none",
+}  # fmt: skip
+_SCORES: dict[Severity, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
+"""In the middle of the ranges by which GitHub tells critical (over 9.0), high (7.0), medium (4.0) and low apart."""
+
+_ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
+
+_TAXONOMY, _CLASS = "NIST AI 100-2", "NISTAML.032"
+_MEMBER = {"id": _CLASS, "index": 0, "toolComponent": {"name": _TAXONOMY, "index": 0}}
+
+
+def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
+    """Write one result for each finding, that is for each rule and attack.
+
+    Raises:
+        FormatError: The destination cannot be written.
+    """
+    return write_text(destination, json.dumps(log(report), indent=2, ensure_ascii=False) + "\n")
+
+
+def log(report: AuditReport) -> dict[str, Any]:
+    """Return the whole file; it is the same for the same report and current folder."""
+    rules = _rules(report.findings)
+    places = {rule["id"]: place for place, rule in enumerate(rules)}
+    files = (report.inputs.before, report.inputs.after)
+    run = {
+        "tool": {
+            "driver": {
+                "name": "memaudit",
+                "version": report.environment.memaudit,
+                "supportedTaxonomies": [{"name": _TAXONOMY, "index": 0}],
+                "rules": rules,
+            }
+        },
+        "automationDetails": {"id": f"memaudit/{_model(report).replace('/', '-')}/"},
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "exitCode": exit_code(report.verdict.status),
+                "exitCodeDescription": report.verdict.status,
+            }
+        ],
+        "artifacts": [_artifact(file, role) for file, role in zip(files, ("before", "after"), strict=True)],
+        "taxonomies": [_taxonomy()],
+        "results": [_result(finding, places[finding.rule], report.inputs.after) for finding in report.findings],
+        "properties": {"verdict": report.verdict.status, "severity": report.verdict.severity},
+    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def address(path: str) -> str:
+    """Return a file relative to the current folder as a URI; of one elsewhere only its name."""
+    name = re.split(r"[\\/]", path.rstrip("\\/"))[-1]
+    inside = Path(os.path.normpath(Path.cwd() / path))
+    if not PureWindowsPath(path).drive and inside != Path.cwd() and inside.is_relative_to(Path.cwd()):
+        name = inside.relative_to(Path.cwd()).as_posix()
+    return quote(name or "checkpoint", errors="replace")
+
+
+def _model(report: AuditReport) -> str:
+    return report.model or re.split(r"[\\/]", report.inputs.after.path)[-1]
+
+
+def _rules(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return every rule, and those that only a newer version knows, as far as the report tells of them."""
+    worst = {rule.id: rule.severities[0] for rule in RULES.values()}
+    for finding in sorted(findings, key=lambda finding: -_ORDER.index(finding.severity)):
+        worst[finding.rule] = finding.severity
+    names = {finding.rule: finding.name for finding in findings}
+    return [
+        _rule(RULES[id_], severity) if id_ in RULES else {"id": id_, "name": names[id_]}
+        for id_, severity in worst.items()
+    ]
+
+
+def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": rule.id,
+        "name": rule.name,
+        "shortDescription": {"text": f"{rule.title}."},
+        "fullDescription": {"text": rule.when},
+        "help": {"text": f"{rule.when}\n\n{rule.help}", "markdown": f"{rule.when}\n\n**What to do.** {rule.help}"},
+        "defaultConfiguration": {"level": _LEVELS[severity]},
+        "properties": {"tags": ["privacy", "machine-learning"]},
+    }
+    if rule.leak:
+        found["properties"] = {
+            "tags": ["security", "privacy", "machine-learning"],
+            "security-severity": _SCORES[severity],
+            "precision": "high",
+        }
+        found["relationships"] = [{"target": _MEMBER, "kinds": ["superset"]}]
+    return found
+
+
+def _artifact(file: Checkpoint, role: str) -> dict[str, Any]:
+    return {
+        "location": {"uri": address(file.path)},
+        "description": {"text": f"The checkpoint {role} the training that is audited."},
+        "roles": ["analysisTarget"],
+        "hashes": {"sha-256": file.sha256},
+    }
+
+
+def _taxonomy() -> dict[str, Any]:
+    return {
+        "name": _TAXONOMY,
+        "version": "e2025",
+        "organization": "NIST",
+        "shortDescription": {"text": "Adversarial Machine Learning: A Taxonomy and Terminology."},
+        "informationUri": "https://doi.org/10.6028/NIST.AI.100-2e2025",
+        "taxa": [{"id": _CLASS, "name": "Data Reconstruction"}],
+    }
+
+
+def _result(finding: Finding, place: int, after: Checkpoint) -> dict[str, Any]:
+    leak = finding.severity != "none"
+    where = finding.attack or "audit"
+    found: dict[str, Any] = {
+        "ruleId": finding.rule,
+        "ruleIndex": place,
+        "kind": "fail" if leak else "open",
+        "level": _LEVELS[finding.severity],
+        "message": {"text": _plain(f"{where}: {finding.message}")},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": address(after.path), "index": 1},
+                    "region": {"startLine": 1},
+                },
+                "logicalLocations": [{"fullyQualifiedName": where, "kind": "attack" if finding.attack else "audit"}],
+            }
+        ],
+        "properties": {"severity": finding.severity, "records": len(finding.records), "blocks": finding.blocks},
+    }
+    if finding.fingerprint:
+        found["partialFingerprints"] = {"memaudit/v1": finding.fingerprint}
+    if leak:
+        found["taxa"] = [_MEMBER]
+    return found
+
+
+def _plain(text: str) -> str:
+    """Return text in which no reader of SARIF sees a link or a placeholder (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
+    return re.sub(r"([\\\[\]])", r"\\\1", text).replace("{", "{{").replace("}", "}}")
