@@ -32,6 +32,12 @@ EPS = {
 AUDIBLE = 3.0
 """A change under so many times its rounding is left out by the attacks."""
 
+NO_BACKING = (
+    "A lower leak means that these attacks did worse, not that the model is safe: an attacker who adapts to the "
+    "defence may do better. inconclusive clears nothing."
+)
+"""What stands under every measured curve."""
+
 SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
 """Options of a scan that its measurements do not depend on, and how many words follow each."""
 
@@ -92,7 +98,8 @@ def _noise(report: AuditReport) -> Advice | None:
     if coverage > 1:
         expect = (
             f"{_moved(report):,} numbers moved, {coverage:.2g} for each unknown one of the images, so that an attack "
-            f"averages noise out: expect little from noise of much less than {_rough(math.sqrt(coverage))} times the change"
+            "averages noise out: expect little from noise of much less than "
+            f"{_rough(math.sqrt(coverage))} times the change"
         )
     else:
         expect = "Fewer numbers moved than the images have, so that even little noise may count"
@@ -125,8 +132,8 @@ def _rounding(report: AuditReport) -> Advice | None:
     return Advice(
         id="round-change",
         title="Round the change to a few bits",
-        effect=f"{said} Rounding the change itself is coarser; eight bits hardly alter it. Costs accuracy, which "
-        "--test measures.",
+        effect=f"{said} Rounding the change itself is coarser; eight bits hardly alter it. May cost accuracy: "
+        "--test measures that.",
         command=_defend(report, "--bits", BITS),
     )
 

@@ -41,6 +41,7 @@ TITLES = {
     "finish": "Measuring",
     "match": "Matching",
     "linearity": "Linearity",
+    "defend": "Defending",
 }
 
 
@@ -227,7 +228,8 @@ def print_summary(console: Console, report: "AuditReport") -> None:
         if report.recovered_by_any is not None and report.inputs.data:
             console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
     verdict = report.verdict
-    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}[/] {escape(verdict.summary)}")
+    severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
+    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {escape(verdict.summary)}")
 
 
 def print_rules(console: Console, rules: Sequence["Rule"]) -> None:

@@ -31,6 +31,7 @@ from .. import MemauditError
 from ..attacks.base import generator
 from ..attacks.params import Params
 from . import pipeline, recipe_file
+from .advice import NO_BACKING
 from .checkpoint import CheckpointPair, read
 from .data.base import TrainingSet, open_source
 from .events import Event, Listener, silence
@@ -60,12 +61,6 @@ BATCH = 256
 
 TOO_FEW = "MA102"
 """The rule that says so."""
-
-NO_BACKING = (
-    "A lower leak means that these attacks did worse, not that the model is safe: an attacker who adapts to the "
-    "defence may do better. inconclusive clears nothing."
-)
-"""What stands under every curve."""
 
 
 class DefenceError(MemauditError):

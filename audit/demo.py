@@ -31,7 +31,7 @@ PUBLIC = (
     "brick.png", "cell.png", "clock_motion.png", "grass.png", "gravel.png", "horse.png", "microaneurysms.png",
     "moon.png", "page.png", "text.png",
 )  # fmt: skip
-"""The photographs that it never saw: the negative control."""
+"""The photographs that it never saw: with their quarters, the negative control."""
 
 SIDE = 32
 WIDTH = 300
@@ -48,7 +48,7 @@ def run_demo(folder: Path, listener: Listener) -> AuditReport:
     torch.set_flush_denormal(True)
     listener(Event("load", "ten photographs, and a network trained on them"))
     private = write_photographs(PRIVATE, folder / "private")
-    write_photographs(PUBLIC, folder / "public")
+    write_photographs(PUBLIC, folder / "public", quarters=True)
     train_victim(private, folder)
     request = ScanRequest(
         before=folder / "before.safetensors",
@@ -62,17 +62,33 @@ def run_demo(folder: Path, listener: Listener) -> AuditReport:
     return scan(request, listener)
 
 
-def write_photographs(names: tuple[str, ...], folder: Path) -> Tensor:
-    """Write bundled photographs as 32 x 32 PNG files and return them: (n, 3, 32, 32) pixels in [0, 1]."""
+def write_photographs(names: tuple[str, ...], folder: Path, quarters: bool = False) -> Tensor:
+    """Write bundled photographs as 32 x 32 PNG files and return them: (n, 3, 32, 32) pixels in [0, 1].
+
+    Args:
+        names: Of the photographs.
+        folder: Where to write.
+        quarters: Whether the four quarters of each follow it, as pictures of their own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images = []
     for name in names:
         with Image.open(Path(skimage_data.__file__).parent / name) as photograph:
-            small = ImageOps.fit(photograph.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
-        small.save(folder / f"{Path(name).stem}.png")
-        pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
-        images.append(pixels.view(SIDE, SIDE, 3).permute(2, 0, 1).float() / 255)
+            whole = photograph.convert("RGB")
+        parts = {Path(name).stem: _fitted(whole, SIDE)}
+        if quarters:
+            corners = [(x, y) for x in (0, SIDE) for y in (0, SIDE)]
+            large = _fitted(whole, 2 * SIDE)
+            parts |= {f"{Path(name).stem}-{x}-{y}": large.crop((x, y, x + SIDE, y + SIDE)) for x, y in corners}
+        for title, part in parts.items():
+            part.save(folder / f"{title}.png")
+            pixels = torch.frombuffer(bytearray(part.tobytes()), dtype=torch.uint8)
+            images.append(pixels.view(SIDE, SIDE, 3).permute(2, 0, 1).float() / 255)
     return torch.stack(images)
+
+
+def _fitted(photograph: Image.Image, side: int) -> Image.Image:
+    return ImageOps.fit(photograph, (side, side), Image.Resampling.LANCZOS)
 
 
 def train_victim(images: Tensor, folder: Path) -> None:
@@ -102,7 +118,7 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
     metrics = attack.metrics
     console.print(
         f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.images} private "
-        f"photographs (mean SSIM {metrics.ssim_mean:.2f}). Against ten photographs that were not used, the same "
-        f"reconstructions reach {metrics.control_ssim_mean:.2f}."
+        f"photographs (mean SSIM {metrics.ssim_mean:.2f}). Against {metrics.null_size} pictures that were not used, "
+        f"the same reconstructions reach {metrics.control_ssim_mean:.2f}."
     )
     console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")

@@ -55,7 +55,7 @@ def _resembled(results: list[AttackResult]) -> Iterator[Finding]:
         return
     telling = _least(results, lambda metrics: metrics.p_value)
     if telling and telling.p_value is not None and telling.p_value * len(results) <= SURE:
-        message = f"The training images as a whole are more similar than chance allows (p = {telling.p_value:.2g})."
+        message = f"The training images as a whole are more similar than chance allows ({_said(telling.p_value)})."
         yield _finding("MA002", "medium", message, results[0].name)
 
 
@@ -65,7 +65,7 @@ def _identified(results: list[AttackResult]) -> Iterator[Finding]:
     if telling and p is not None and p * len(results) <= SURE:
         message = (
             f"{telling.identifiable} of {telling.pairs} reconstructions are nearest to their own training image among "
-            f"{telling.pool} images (p = {p:.2g})."
+            f"{telling.pool} images ({_said(p)})."
         )
         yield _finding("MA003", "medium", message, results[0].name)
 
@@ -102,6 +102,10 @@ def _too_few(results: list[AttackResult]) -> Iterator[Finding]:
             "not nearly exact would go unnoticed."
         )
         yield _finding("MA102", "none", message, results[0].name, blocks=True)
+
+
+def _said(p: float) -> str:
+    return "p < 1e-6" if p < 1e-6 else f"p = {p:.2g}"
 
 
 def _rounding(report: AuditReport) -> Iterator[Finding]:

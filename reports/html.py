@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from ..audit.advice import NO_BACKING
 from ..audit.files import write_text
 from ..audit.outputs import Look
 from ..audit.report import AuditReport, titles
@@ -127,6 +128,7 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "trusted": trusted,
         "loss_chart": loss_chart,
         "defence_charts": defence_charts(report.defences),
+        "no_backing": NO_BACKING,
     }
 
 

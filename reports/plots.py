@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ..audit.report import AttackResult, DefencePoint
 from .charts import Axis, Series, legend, line_chart, spans_decades
-from .words import fixed, number, percent
+from .words import fixed, number
 
 
 class Curve(NamedTuple):
@@ -46,7 +46,7 @@ def defence_charts(points: list[DefencePoint]) -> list[Curve]:
         curve
         for curve in (
             _curve(points, lambda point: point.ssim_mean, "mean SSIM", "Leak: lower is better.", fixed),
-            _curve(points, lambda point: point.accuracy, "accuracy", "Use: higher is better.", percent),
+            _curve(points, _share, "accuracy, %", "Use: higher is better.", lambda value: f"{fixed(value, 1)} %"),
         )
         if curve.drawn
     ]
@@ -63,6 +63,10 @@ def altered(point: DefencePoint) -> str:
             return "as published"
 
 
+def _share(point: DefencePoint) -> float | None:
+    return None if point.accuracy is None else 100 * point.accuracy
+
+
 def _curve(
     points: list[DefencePoint],
     value: Callable[[DefencePoint], float | None],
@@ -71,18 +75,20 @@ def _curve(
     write: Callable[[float | None], str],
 ) -> Curve:
     plain = [point for point in points if point.kind == "none"]
+    log = spans_decades([point.distortion for point in points if point.kind != "none"])
+    first = [] if log else plain
     kinds = {"noise": "noise added", "bits": "rounded to bits"}
     series = [
-        Series([(p.distortion, value(p)) for p in sorted([*plain, *found], key=lambda p: p.distortion)], said, look)
+        Series([(p.distortion, value(p)) for p in sorted([*first, *found], key=lambda p: p.distortion)], said, look)
         for look, (kind, said) in enumerate(kinds.items())
         if (found := [point for point in points if point.kind == kind])
     ]
     start = next((value(point) for point in plain), None)
     drawn = line_chart(
         series,
-        Axis("distortion of the change"),
+        Axis("distortion of the change", log=log),
         Axis(name),
-        key=f"defence-{name.split()[-1].lower()}",
+        key=f"defence-{title.split(':')[0].lower()}",
         title=f"{name[0].upper()}{name[1:]} over the distortion of the change",
         description="; ".join(f"{altered(point)}: {write(value(point))}" for point in points) + ".",
         guide=None if start is None else (start, "as published"),

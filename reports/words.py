@@ -28,10 +28,16 @@ def percent(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None or not math.isfinite(value) else f"{fixed(100 * value, digits)} %"
 
 
+_LEAST = 1e-6
+"""Probabilities under it rest on a model of the tail that nothing was measured of."""
+
+
 def probability(value: float | None) -> str:
-    """Return two significant digits, ``0.014`` or ``2.1·10⁻⁷``, or a dash."""
+    """Return two significant digits, ``0.014`` or ``2.1·10⁻⁵``, or a dash; what is smaller is not known so exactly."""
     if value is None or not math.isfinite(value):
         return NOTHING
+    if 0 < value < _LEAST:
+        return "< 10⁻⁶"
     if value >= 1e-3 or value <= 0:
         return f"{value:.2g}"
     factor, exponent = f"{value:.1e}".split("e")

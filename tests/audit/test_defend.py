@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from memaudit.audit.advice import NO_BACKING
 from memaudit.audit.checkpoint import read_pair
 from memaudit.audit.defend import (
-    NO_BACKING,
     Defence,
     DefenceError,
     altered,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from memaudit.audit.advice import NO_BACKING
 from memaudit.audit.outputs import Evidence, Look
 from memaudit.audit.report import SCHEMA_ID, AuditReport, Delta, Fact, SearchPoint, load
 from memaudit.reports import chance, extracts, facts, html, pictures, plots, search, verdict, words
@@ -538,7 +539,11 @@ def test_advice_has_commands_and_defences_a_curve(leak: AuditReport, clean: Audi
     assert "--noise 0.01,0.1,1" in seen
     assert "rounded to 2 bits 0.44 0.220 0.340 0 of 10 81.0 % inconclusive" in seen
     leaked, used = plots.defence_charts(leak.defences)
-    assert (leaked.drawn.count('class="dot"'), used.drawn.count('class="dot"')) == (4 + 4 + 2, 4 + 4 + 2)
+    assert (leaked.drawn.count('class="dot"'), used.drawn.count('class="dot"')) == (3 + 3 + 2, 3 + 3 + 2)
+    assert all("distortion of the change (log scale)" in curve.drawn for curve in (leaked, used))
+    narrow = [point for point in leak.defences if point.kind == "none" or point.distortion > 0.1]
+    assert "log scale" not in plots.defence_charts(narrow)[0].drawn
+    assert NO_BACKING in seen
     bare = [point.model_copy(update={"accuracy": None}) for point in leak.defences]
     assert len(plots.defence_charts(bare)) == 1
     assert "What to do next" in page(clean.model_copy(update={"advice": leak.advice[:1]}), folder).seen()
@@ -631,8 +636,8 @@ def test_a_huge_picture_is_left_out(folder: Path, tmp_path: Path, monkeypatch: p
         (words.percent(None), "–"),
         (words.probability(0.0142), "0.014"),
         (words.probability(1.0), "1"),
-        (words.probability(2.13e-7), "2.1·10⁻⁷"),
-        (words.probability(1e-12), "1·10⁻¹²"),
+        (words.probability(2.13e-5), "2.1·10⁻⁵"),
+        (words.probability(1e-12), "< 10⁻⁶"),
         (words.probability(None), "–"),
         (words.count(1, "image"), "1 image"),
         (words.count(0, "image"), "0 images"),
