@@ -1,6 +1,5 @@
 """The command line: a thin layer over the Python API. Torch is imported only inside the commands that need it."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -8,6 +7,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from .. import MemauditError, __version__
+from . import interrupt
 from .commands.baseline import baseline
 from .commands.config import config
 from .commands.defend import defend
@@ -378,7 +378,7 @@ app.add_typer(baseline, name="baseline")
 
 def main() -> NoReturn:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt.listen()
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:

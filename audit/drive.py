@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from .. import MemauditError
 from ..attacks.base import ALPHA, Attack, Recipe, Reconstruction, State, Victim
+from . import interrupt
 from .events import Event, Listener, silence
 from .meter import PeakMemory
 from .store import Job
@@ -207,6 +208,7 @@ def _loop(
 ) -> None:
     saved_at, pause = time.monotonic(), SAVE_SECONDS
     while not session.over:
+        interrupt.check()
         if budget.steps is not None and session.state.step >= budget.steps:
             return
         if time.monotonic() >= budget.deadline:

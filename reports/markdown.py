@@ -93,7 +93,7 @@ def sections(report: AuditReport) -> list[Section]:
         _table("Against chance", _LEVELS, _chance(chance)),
         Section("What that means", [f"- {text(said)}" for said in _said(chance)]),
         _table("Defences that were measured", _DEFENCES, [_defence(point) for point in report.defences]),
-        Section("What would lower the leak", [f"- **{text(a.title)}** {text(a.effect)}" for a in report.advice]),
+        Section("What would lower the leak", [f"- **{text(a.title)}.** {text(a.effect)}" for a in report.advice]),
         Section("Limitations", [f"- {text(said)}" for said in report.limitations]),
         Section("Reproduce", [f"{block(report.command)}\n", text(_environment(report))]),
         _table("Digests", ("File", "SHA-256"), _digests(report)),

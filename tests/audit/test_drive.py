@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import math
 import time
@@ -8,6 +9,7 @@ import torch
 
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit import drive as driving
+from memaudit.audit import interrupt
 from memaudit.audit.drive import Budget, Interrupted, drive
 from memaudit.audit.store import Store
 
@@ -169,3 +171,19 @@ def test_state_is_saved_while_running(scene, tmp_path, monkeypatch):
     drive(ATTACK, *scene, job=job, listener=lambda event: seen.append(job.path.exists()))
     assert seen[1:] == [True] * 12
     assert not list(job.path.parent.glob("*.tmp"))
+
+
+def test_a_lost_interrupt_still_stops_before_the_next_step(tiny, monkeypatch):
+    """As where a signal arrives while code in C swallows exceptions."""
+    victim, recipe, *_ = tiny
+    seen = []
+
+    def listener(event):
+        seen.append(event.step)
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupt._interrupt(2, None)
+
+    monkeypatch.setattr(interrupt, "_asked", False)
+    with pytest.raises(Interrupted):
+        drive(SimuDy(iterations=5), victim, recipe, 0, listener=listener)
+    assert seen == [1]
