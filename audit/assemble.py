@@ -79,6 +79,10 @@ class _Desk:
     folder: Path
     level: float
 
+    def save(self, image: Tensor, name: str) -> str:
+        """Save a picture, unless none may be kept; return its path in the run folder."""
+        return save_picture(image, self.folder, name, self.scene.request.evidence != "none")
+
 
 def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
     """Match reconstructions with the training set, save the pictures, and describe what came out.
@@ -192,7 +196,7 @@ def _agreement(found: Consensus, seeds: Sequence[int], dummies: Sequence[Dummy])
 
 def _evidence(desk: _Desk, found: Reconstruction, name: str, confidence: Tensor | None = None) -> dict[str, Any]:
     """Return those fields of a result that come from its images."""
-    pictures = [save_picture(image, desk.folder, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
+    pictures = [desk.save(image, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
     idle = _idle(desk.scene, found)
     matches, metrics = _matches(desk, found, idle, pictures)
     dummies = _dummies(found, idle, pictures, confidence)
@@ -240,12 +244,12 @@ def _matches(
     found = dataclasses.replace(found, images=found.images[kept], normalised=found.normalised[kept])
     pictures = [pictures[int(place)] for place in kept]
     paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level)
-    matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk.folder) for pair in paired.matches]
+    matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk) for pair in paired.matches]
     floor = decoys(data.images, len(found.images), generator(scene.request.seed))
     return matches, _metrics(matches, paired, desk, floor)
 
 
-def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, folder: Path) -> Match:
+def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, desk: _Desk) -> Match:
     return Match(
         sample=pair.sample,
         name=data.names[pair.sample],
@@ -257,7 +261,7 @@ def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, fo
         q_value=pair.q_value,
         rank=pair.rank,
         recovered=pair.recovered,
-        original=save_picture(data.images[pair.sample], folder, f"data/sample-{pair.sample:05d}"),
+        original=desk.save(data.images[pair.sample], f"data/sample-{pair.sample:05d}"),
         reconstruction=picture,
     )
 
@@ -307,7 +311,6 @@ def _held_against(paired: matching.Matching, desk: _Desk) -> dict[str, Any]:
         "null": calibrate.kept(null.values),
         "null_size": len(null.values),
         "observed": calibrate.kept(observed),
-        "p_value": calibrate.shifted(observed, null.values),
         "detectable_ssim": least,
         "tpr_at_1_fpr": calibrate.tpr_at_1_fpr(observed, null.values),
     }
@@ -317,8 +320,16 @@ def _held_against(paired: matching.Matching, desk: _Desk) -> dict[str, Any]:
             "control_recovered": int((null.matched >= matching.RECOVERED_SSIM).sum()),
             "control_ssim_mean": float(null.matched.mean()),
             "control_ssim_max": float(null.matched.max()),
-            "identifiable": sum(match.rank == 1 for match in paired.matches),
-            "pool": len(observed) + len(null.values),
+            "p_value": calibrate.shifted(observed, null.values),
+        }
+    if paired.nearest is not None:
+        drawn, trained = paired.nearest
+        pool = len(observed) + len(null.values)
+        found |= {
+            "identifiable": trained,
+            "nearest": drawn,
+            "pool": pool,
+            "identifiable_p_value": calibrate.pointed(trained, drawn, len(observed), pool),
         }
     return found
 
@@ -340,6 +351,7 @@ def report(
     recipe = Recipe(**_settled(learned.facts, attacks))
     plain = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        evidence=scene.request.evidence,
         model=scene.request.name or Path(scene.pair.after.path).name,
         command=scene.request.command(),
         seed=scene.request.seed,

@@ -2,12 +2,12 @@
 
 A finding is recognised by rule, attack and model, and each of its records by a salted digest of its name: never by a
 score, a pixel or a message, which change from run to run. A record that is not in the baseline makes a finding new.
+The salt keeps digests of different baselines apart; it stands in the file, so guessable names can be guessed.
 """
 
 import datetime
 import hashlib
 import secrets
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import MemauditError
+from .files import read_toml
 from .gate import SEVERITIES as ORDER
+from .gate import judge, parse
 from .report import AuditReport, Decision, Finding, Severity
-from .rules import RULES
 
 VERSION = 1
 DAYS = 90
@@ -72,7 +73,7 @@ def accept(report: AuditReport, reason: str, expires: datetime.date, salt: str |
         report: A finished audit.
         reason: Why they are accepted, in words.
         expires: The last day on which they are.
-        salt: Hides the names of records; a fresh one by default.
+        salt: Tells digests of different baselines apart; a fresh one by default.
 
     Raises:
         BaselineError: No reason is given.
@@ -127,25 +128,20 @@ def decide(report: AuditReport, compared: Comparison, fail_on: Severity) -> Deci
         compared: The result.
         fail_on: Severity from which a finding that is new or expired fails.
     """
-    if any(ORDER.index(f.severity) >= ORDER.index(fail_on) for f in [*compared.new, *compared.expired]):
-        return "fail"
-    return "inconclusive" if report.verdict.status == "inconclusive" else "pass"
+    left = [finding for finding in report.findings if finding not in compared.known]
+    return judge(report.attacks, [parse(f"severity>={fail_on}")], report.plan, left).status
 
 
 def leaks(report: AuditReport) -> list[Finding]:
-    """Return the findings that say that data leak, of rules that this version knows."""
-    return [finding for finding in report.findings if finding.rule in RULES and RULES[finding.rule].leak]
+    """Return the findings that say that data leak: those with a severity, also of rules of newer versions."""
+    return [finding for finding in report.findings if finding.severity != "none"]
 
 
 def load(path: Path) -> Baseline:
     """Read a baseline. Raises :class:`BaselineError`."""
+    content = read_toml(path, "The baseline", BaselineError, "Write one with memaudit baseline write.")
     try:
-        return Baseline.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        hint = "Write one with memaudit baseline write."
-        raise BaselineError(f"{path} cannot be read ({error.strerror}).", hint) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{path} is no TOML file ({error}).", "Correct it, or write it anew.") from None
+        return Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -155,7 +151,8 @@ def load(path: Path) -> Baseline:
 
 def dump(baseline: Baseline) -> str:
     """Return a baseline as TOML, with dates as dates."""
-    return HEADER + tomli_w.dumps(baseline.model_dump(), multiline_strings=False)
+    plain = tomli_w.dumps(baseline.model_dump(), multiline_strings=False)
+    return HEADER + plain.encode("utf-8", "replace").decode("utf-8")
 
 
 def expiry(text: str | None, today: datetime.date) -> datetime.date:
@@ -177,6 +174,8 @@ def _covers(item: Accepted, report: AuditReport, finding: Finding, salt: str) ->
 
 
 def _records(report: AuditReport, finding: Finding, salt: str) -> set[str]:
-    """Return salted digests of the names of a finding's training images."""
+    """Return salted digests of the names of a finding's training images; those of another data set are others."""
     names = {match.sample: match.name for attack in report.attacks for match in attack.matches}
-    return {hashlib.sha256(f"{salt}\x1f{names.get(i, i)}".encode()).hexdigest()[:16] for i in finding.records}
+    data = report.inputs.data.sha256 if report.inputs.data else ""
+    told = (f"{salt}\x1f{data}\x1f{names.get(i, i)}".encode("utf-8", "replace") for i in finding.records)
+    return {hashlib.sha256(text).hexdigest()[:16] for text in told}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, false_discovery_control, mannwhitneyu
+from scipy.stats import binomtest, false_discovery_control, hypergeom, mannwhitneyu
 
 Values = NDArray[np.float64]
 
@@ -102,9 +102,13 @@ def interval(found: int, count: int) -> tuple[float, float]:
     return float(ends.low), float(ends.high)
 
 
-def exceeds(found: int, count: int, share: float) -> float:
-    """Return the one-sided p-value of ``found`` of ``count`` where ``share`` is expected (binomial)."""
-    return float(binomtest(found, count, share, alternative="greater").pvalue)
+def pointed(found: int, drawn: int, marked: int, pool: int) -> float:
+    """Return the one-sided p-value of ``found`` or more marked ones among ``drawn`` of ``pool`` (hypergeometric).
+
+    Which images of a pool are nearest to reconstructions does not depend on which of them were trained on, unless the
+    reconstructions do.
+    """
+    return float(hypergeom.sf(found - 1, pool, marked, drawn))
 
 
 def kept(values: Values | Sequence[float]) -> list[float]:

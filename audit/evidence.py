@@ -5,9 +5,12 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDER = Path("evidence")
 """Where pictures lie in the run folder, for nobody else to read: they are personal data."""
@@ -19,7 +22,7 @@ OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.png")
 """Names of the pictures of a scan."""
 
 
-def save_picture(image: Tensor, folder: Path, name: str) -> str:
+def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) -> str:
     """Write one image (c, h, w) in [0, 1] losslessly and return its path relative to the run folder.
 
     A digest of the pixels is part of the name, so that an older report never points at newer pictures.
@@ -28,9 +31,12 @@ def save_picture(image: Tensor, folder: Path, name: str) -> str:
         image: One, three or any other number of channels; all but the first three are left out.
         folder: The run folder.
         name: File name without its suffix; may hold one folder.
+        keep: Whether to write it at all; its path tells the pixels' digest either way.
     """
     levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
     relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:DIGITS]}.png"
+    if not keep:
+        return relative.as_posix()
     path = folder / relative
     (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)

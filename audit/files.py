@@ -2,13 +2,39 @@
 
 import os
 import secrets
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from .. import MemauditError
 
 
 class FormatError(MemauditError):
     """A file cannot be written where it was asked for."""
+
+
+TOML_LIMIT = 2**20
+"""Bytes; a larger file was not written for memaudit."""
+
+
+def read_toml(path: Path, what: str, error: type[MemauditError], hint: str) -> dict[str, Any]:
+    """Read a TOML file that people write.
+
+    Args:
+        path: The file.
+        what: What it is called in messages, such as ``The recipe``.
+        error: What is raised where it cannot be read, is too large, or is no TOML.
+        hint: What to do about it.
+    """
+    try:
+        if path.stat().st_size > TOML_LIMIT:
+            raise error(f"{what} {path} is larger than {TOML_LIMIT >> 20} MiB.", hint)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise error(f"{what} {path} cannot be read ({failure.strerror}).", hint) from None
+    except (ValueError, RecursionError) as failure:  # no TOML, no text, or a number of thousands of digits
+        why = next(iter(str(failure).splitlines()), "")[:200]
+        raise error(f"{what} {path} is not TOML ({why}).", hint) from None
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterator
 
-from . import calibrate
 from .report import AttackResult, AuditReport, Finding, Metrics, Severity
 from .rules import RULES
 
 SURE = 0.001
-"""The p-value that a finding about a whole set of images needs."""
+"""The p-value that a finding about a whole set of images needs, shared by all results that were compared."""
 
 REACHABLE = 0.97
 """A comparison set that lets a single image count only above this SSIM cannot show that none was recovered."""
@@ -24,7 +23,8 @@ def findings(report: AuditReport) -> list[Finding]:
     by: dict[str, list[AttackResult]] = {}
     for result in report.attacks:
         by.setdefault(result.name, []).append(result)
-    found = [finding for rule in _OF_ATTACKS for results in by.values() for finding in rule(results)]
+    sure = SURE / max(sum(result.metrics is not None for result in report.attacks), 1)
+    found = [finding for rule in _OF_ATTACKS for results in by.values() for finding in rule(results, sure)]
     found += [finding for rule in _OF_AUDITS for finding in rule(report)]
     marked = [f.model_copy(update={"fingerprint": fingerprint(f.rule, f.attack, report.model)}) for f in found]
     return sorted(marked, key=lambda finding: (_ORDER.index(finding.severity), finding.rule, finding.attack))
@@ -40,7 +40,7 @@ def _finding(rule: str, severity: Severity, message: str, attack: str = "", **mo
     return Finding.model_validate(fields | more)
 
 
-def _reconstructed(results: list[AttackResult]) -> Iterator[Finding]:
+def _reconstructed(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     records = sorted({match.sample for result in results for match in result.matches if match.recovered})
     images = next((result.metrics.images for result in results if result.metrics), 0)
     if records:
@@ -50,41 +50,35 @@ def _reconstructed(results: list[AttackResult]) -> Iterator[Finding]:
         yield _finding("MA001", severity, message, results[0].name, records=records)
 
 
-def _resembled(results: list[AttackResult]) -> Iterator[Finding]:
+def _resembled(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     if any(match.recovered for result in results for match in result.matches):
         return
     telling = _least(results, lambda metrics: metrics.p_value)
-    if telling and telling.p_value is not None and telling.p_value * len(results) <= SURE:
+    if telling and telling.p_value is not None and telling.p_value <= sure:
         message = f"The training images as a whole are more similar than chance allows ({_said(telling.p_value)})."
         yield _finding("MA002", "medium", message, results[0].name)
 
 
-def _identified(results: list[AttackResult]) -> Iterator[Finding]:
-    telling = _least(results, _identified_by_chance)
-    p = _identified_by_chance(telling) if telling else None
-    if telling and p is not None and p * len(results) <= SURE:
+def _identified(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+    telling = _least(results, lambda metrics: metrics.identifiable_p_value)
+    p = telling.identifiable_p_value if telling else None
+    if telling and p is not None and p <= sure:
+        expected = (telling.nearest or 0) * telling.images / (telling.pool or 1)
         message = (
-            f"{telling.identifiable} of {telling.pairs} reconstructions are nearest to their own training image among "
-            f"{telling.pool} images ({_said(p)})."
+            f"{telling.identifiable} of the {telling.nearest} images that are nearest to a reconstruction, in a pool "
+            f"of {telling.pool}, are training images; chance gives {expected:.1f} ({_said(p)})."
         )
         yield _finding("MA003", "medium", message, results[0].name)
 
 
-def _identified_by_chance(metrics: Metrics) -> float | None:
-    """Return the p-value of so many reconstructions whose nearest image is a training image: pairing picks that one."""
-    if not (metrics.pool and metrics.pairs) or metrics.identifiable is None:
-        return None
-    return calibrate.exceeds(metrics.identifiable, metrics.pairs, metrics.images / metrics.pool)
-
-
-def _agreed(results: list[AttackResult]) -> Iterator[Finding]:
+def _agreed(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     for result in results:
         if result.agreement and result.agreement.confident:
             message = f"{result.agreement.confident} images come out alike from {len(result.agreement.seeds)} seeds."
             yield _finding("MA004", "medium", message, result.name)
 
 
-def _unfinished(results: list[AttackResult]) -> Iterator[Finding]:
+def _unfinished(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     if any(result.status == "converged" for result in results):
         return
     ends = " and ".join(dict.fromkeys(result.status.replace("_", " ") for result in results))
@@ -93,7 +87,7 @@ def _unfinished(results: list[AttackResult]) -> Iterator[Finding]:
     yield _finding("MA101", "none", message, results[0].name)
 
 
-def _too_few(results: list[AttackResult]) -> Iterator[Finding]:
+def _too_few(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     needed = [result.metrics.detectable_ssim for result in results if result.metrics]
     known = [value for value in needed if value is not None]
     if known and min(known) > REACHABLE:

@@ -31,7 +31,7 @@ METRICS = {
     "confidence_mean": "mean confidence",
     "confidence_max": "best confidence",
     "confident": "number of images that the seeds agree on",
-    "identifiable": "number of reconstructions nearest to their own training image",
+    "identifiable": "number of training images nearest to some reconstruction",
     "tpr_at_1_fpr": "share of training images above 99 % of the comparison images",
     "severity": "worst severity of its findings",
 }
@@ -43,8 +43,11 @@ DATALESS = METRICS.keys() & Agreement.model_fields
 DEFAULT = "recovered>0"
 """The gate where none is given: one recovered training image is a leak."""
 
-CALIBRATED = {"recovered", "recovered_fraction", "severity"}
+CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}
 """Metrics that count what stands out from the comparison images, and so need enough of these."""
+
+ORDER: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
+"""The worst first."""
 
 SEVERITIES = get_args(Severity)
 """From the least to the worst; a gate on ``severity`` compares their places."""
@@ -134,10 +137,14 @@ def judge(
     """
     bench = _Bench(attacks, plan, findings)
     results = [bench.decide(gate) for gate in gates or [parse(DEFAULT)]]
-    worst = next((s for s in ("fail", "inconclusive") if any(r.status == s for r in results)), "pass")
-    reasons = dict.fromkeys(result.reason for result in results if result.status == worst)
-    severity = max((finding.severity for finding in findings), key=SEVERITIES.index, default="none")
-    return Verdict(status=worst, severity=severity, summary=" ".join(reasons), gates=results)
+    status: Decision = next((s for s in ORDER if any(r.status == s for r in results)), "pass")
+    reasons = dict.fromkeys(result.reason for result in results if result.status == status)
+    return Verdict(status=status, severity=worst(findings), summary=" ".join(reasons), gates=results)
+
+
+def worst(findings: Sequence[Finding]) -> Severity:
+    """Return the worst severity of findings."""
+    return max((finding.severity for finding in findings), key=SEVERITIES.index, default="none")
 
 
 @dataclass(frozen=True)
@@ -183,13 +190,11 @@ class _Bench:
         return None if found is None else float(found)
 
     def severity(self, attack: AttackResult) -> float | None:
-        """Return the place of the worst finding of an attack; ``None`` where nothing was measured."""
-        if attack.metrics is None and attack.agreement is None:
+        """Return the place of the worst finding of an attack, or of all; ``None`` where nothing was measured."""
+        places = [SEVERITIES.index(found.severity) for found in self.findings if found.attack in ("", attack.name)]
+        if not any(places) and attack.metrics is None and attack.agreement is None:
             return None
-        return max(
-            (float(SEVERITIES.index(found.severity)) for found in self.findings if found.attack == attack.name),
-            default=0.0,
-        )
+        return float(max(places, default=0))
 
     def blocks(self, gate: Gate, attack: AttackResult) -> list[str]:
         """Return why an attack clears nothing although it converged; a comparison set only matters to what needs it."""

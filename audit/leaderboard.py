@@ -16,7 +16,7 @@ WITH_DATA = (
     "By mean SSIM over all training images, highest first; an image that no reconstruction was paired with counts as "
     f"0. Results that were not compared with training images follow, by {_TAIL}"
 )
-WITHOUT_DATA = f"No training images were given, so by {_TAIL}"
+WITHOUT_DATA = f"Nothing was compared with training images, so by {_TAIL}"
 
 
 def ranking(attacks: Sequence[AttackResult]) -> str:

@@ -64,6 +64,11 @@ def _compared(scene: "Scene", attacks: Sequence[AttackResult]) -> list[str]:
             "There are fewer held-out images than training images, so the mean SSIM of held-out pairs is too low; "
             "p-values do not depend on it."
         )
+    if data is not None and control is not None and (copies := matching.near_copies(control, data)):
+        said.append(
+            f"{copies} held-out images look like copies of training images, scaled or compressed: chance is "
+            "overestimated, and a leak may be missed. Leave them out of --control."
+        )
     measured = [attack.metrics for attack in attacks if attack.metrics]
     if alarms := max((found.control_recovered or 0 for found in measured), default=0):
         said.append(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ..attacks.base import Normalisation, Reconstruction
 from . import calibrate
@@ -24,6 +25,10 @@ Scores = NDArray[np.float64]
 
 RECOVERED_SSIM = 0.4
 """SSIM from which a sample counts as reconstructed: the practice of Haim et al. 2022 and Buzaglo et al. 2023."""
+
+
+_COPY, _PLAIN = 0.01, 0.05
+"""Root mean square difference of pixels under which images are copies, unless they are nearly blank."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,14 @@ class Matching:
         matches: Ordered by sample.
         observed: (m,) highest SSIM of each training image with any reconstruction.
         null: What that was held against.
+        nearest: How many different images of the pool, training and held-out ones, are nearest to a reconstruction,
+            and how many of these are training images; ``None`` without a control set.
     """
 
     matches: tuple[Match, ...]
     observed: Scores
     null: Null
+    nearest: tuple[int, int] | None
 
 
 def match(
@@ -123,7 +131,8 @@ def match(
     observed = scores.max(1)
     p = calibrate.p_values(observed, null.values)
     judge = _Judge(reconstruction, truth, normalisation, scores, others, p, calibrate.q_values(p), level)
-    return Matching(tuple(judge(*pair) for pair in pairs), observed, null)
+    nearest = None if others is None else _nearest(scores, others)
+    return Matching(tuple(judge(*pair) for pair in pairs), observed, null, nearest)
 
 
 def assign(scores: Scores, method: Method) -> list[tuple[int, int]]:
@@ -163,10 +172,11 @@ def matched_null(scores: Scores, size: int, method: Method) -> Scores:
 def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, truth: Tensor) -> Scores:
     """Return the highest SSIM of each training image with reconstructions that cannot be of it.
 
-    Those are the reconstructions that were paired with other images and, as the best one is missing there, all
-    reconstructions turned and mirrored: seven ways where images are square, three otherwise. Weaker than held-out
-    images: it takes for granted that pictures are as likely when turned; symmetric pictures and copies of one image
-    in the training set make it strict.
+    Those are the reconstructions that were paired with other images, or with none, and, as the best one is missing
+    there, all reconstructions turned and mirrored: seven ways where images are square, three otherwise. Weaker than
+    held-out images: it takes for granted that pictures are as likely when turned; symmetric pictures and copies of
+    one image in the training set make it strict. A single image with a single reconstruction has nothing to be held
+    against but its own turned ones, which is no comparison: then it is empty.
 
     Args:
         scores: (m, n) SSIM of training images with reconstructions.
@@ -174,8 +184,12 @@ def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, tru
         images: (n, c, h, w) reconstructions, pixels in [0, 1].
         truth: (m, c, h, w) training images.
     """
-    others = [np.delete(scores[i], j) for i, j in pairs]
-    values = [np.array([row.max() for row in others if len(row)])]
+    own = dict(pairs)
+    rows = [np.delete(row, own[i]) if i in own else row for i, row in enumerate(scores)]
+    others = [row.max() for row in rows if len(row)]
+    if not others:
+        return np.empty(0)
+    values = [np.array(others)]
     values += [ssim_matrix(truth, turned, "audit").cpu().numpy().max(1) for turned in _turned(images)]
     return np.concatenate(values)
 
@@ -185,6 +199,11 @@ def _turned(images: Tensor) -> list[Tensor]:
     quarters = (0, 1, 2, 3) if images.shape[-1] == images.shape[-2] else (0, 2)
     turned = [torch.rot90(images, k, (-2, -1)) for k in quarters]
     return [*turned[1:], *(image.flip(-1) for image in turned)]
+
+
+def _nearest(scores: Scores, others: Scores) -> tuple[int, int]:
+    places = set(np.concatenate([scores, others]).argmax(0).tolist())
+    return len(places), sum(place < len(scores) for place in places)
 
 
 def _null(
@@ -262,6 +281,14 @@ def _check_shape(role: str, data: TrainingSet, images: Tensor) -> None:
     if data.images.shape[1:] != images.shape[1:]:
         found, wanted = tuple(data.images.shape[1:]), tuple(images.shape[1:])
         raise DataError(f"The {role} images have shape {found}, the reconstructions {wanted}.")
+
+
+def near_copies(control: TrainingSet, truth: TrainingSet) -> int:
+    """Return how many held-out images are training images but for scaling or compression, at 8 x 8 pixels."""
+    small = [adaptive_avg_pool2d(data.images, 8).flatten(1).double() for data in (control, truth)]
+    apart = torch.cdist(small[0], small[1]).amin(1) / small[0].shape[1] ** 0.5
+    plain = small[0].std(1) < _PLAIN
+    return int(((apart < _COPY) & ~plain).sum())
 
 
 def check_held_out(control: TrainingSet, truth: TrainingSet) -> None:

@@ -1,7 +1,6 @@
 """Report formats by name: which are wanted, and writing them. No torch here."""
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal, cast
 
 from .. import MemauditError
 from . import plugins
+from .files import read_toml
 from .report import AuditReport
 
 GROUP = "memaudit.reports"
@@ -40,6 +40,19 @@ class OutputError(MemauditError):
 
 
 @dataclass(frozen=True)
+class Format:
+    """A format that knows before any work is done when it cannot be written; a bare writer stands for one that can.
+
+    Attributes:
+        write: The writer.
+        check: Raises :class:`memaudit.MemauditError` for a look that it cannot have, or where a library is missing.
+    """
+
+    write: Writer
+    check: Callable[[Look], None]
+
+
+@dataclass(frozen=True)
 class Output:
     """One file to write."""
 
@@ -47,23 +60,30 @@ class Output:
     path: Path
 
 
-def check_outputs(wanted: Sequence[tuple[str, str]]) -> list[Output]:
+def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> list[Output]:
     """Find the writers of (format, path) pairs, before any work is done.
 
     Raises:
         PluginError: No such format.
-        OutputError: The path is a folder, or lies where nothing can be written.
+        OutputError: The path is a folder or that of another output, or lies where nothing can be written.
+        MemauditError: A format cannot be written with this look, or on this machine.
     """
-    found = []
+    found: dict[str, Output] = {}
     for name, path in wanted:
-        writer = cast(Writer, plugins.load(GROUP, name))
+        writer = plugins.load(GROUP, name)
         if Path(path).is_dir():
             raise OutputError(f"-o {name}={path}: that is a folder.", "Name a file.")
         existing = next(parent for parent in Path(path).absolute().parents if parent.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise OutputError(f"-o {name}={path}: {existing} is not a folder that can be written.", "Name another.")
-        found.append(Output(writer, Path(path)))
-    return found
+        place = os.path.realpath(path)
+        if place in found:
+            raise OutputError(f"-o {name}={path}: another output has this path.", "Name another file.")
+        if isinstance(writer, Format):
+            writer.check(look)
+            writer = writer.write
+        found[place] = Output(cast(Writer, writer), Path(path))
+    return list(found.values())
 
 
 def parse_outputs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -85,17 +105,30 @@ def read_context(path: str | Path | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"--context {path} cannot be read ({error.strerror}).", "Name a TOML file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OutputError(
-            f"--context {path} is no TOML file ({error}).", "Write it as sections of KEY = VALUE."
-        ) from None
+    return read_toml(Path(path), "--context", OutputError, "Name a file with sections of KEY = VALUE.")
 
 
 def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look = Look()) -> list[Path]:
-    """Write the formats of every scan into the run folder, then the wanted ones; return all paths."""
+    """Write the formats of every scan into the run folder, then the wanted ones; return all paths.
+
+    Without pictures, training images have numbers in the place of their names.
+
+    Raises:
+        MemauditError: One could not be written; all others were.
+    """
     always = check_outputs([(name, str(folder / f"report.{name}")) for name in ALWAYS])
-    return [output.write(report, folder, output.path, look) for output in (*always, *wanted)]
+    return write_each(report, folder, [*always, *wanted], look)
+
+
+def write_each(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look) -> list[Path]:
+    """Write outputs; see :func:`write_outputs`."""
+    shown, paths = report.nameless() if look.evidence == "none" else report, []
+    failures: list[MemauditError] = []
+    for output in wanted:
+        try:
+            paths.append(output.write(shown, folder, output.path, look))
+        except MemauditError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return paths

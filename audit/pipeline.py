@@ -25,7 +25,7 @@ from . import assemble, gate, limitations, planner, plugins
 from .artefacts import read_artefacts
 from .campaign import Campaign, Place
 from .checkpoint import CheckpointPair, read_pair
-from .data.base import TrainingSet, open_source
+from .data.base import TrainingSet, distinct, open_source
 from .delta import masked, read_delta
 from .drive import Run, job_parts
 from .events import Event, Listener, silence
@@ -101,7 +101,7 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     gates = [gate.parse(text, names) for text in gate.wanted(request.fail_if, request.fail_on)]
     candidates = planner.candidates(request, gates)
     look = Look(request.evidence, read_context(request.context))
-    deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs), look=look)
+    deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs, look), look=look)
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
@@ -143,7 +143,7 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     victim = make_victim(pair, architecture, module, scale, device, masked(delta))
     listener(Event("load", "images"))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)
-    control = None if request.control is None else open_source(str(request.control), architecture.shape)
+    control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))
     if data is not None and control is not None:
         check_held_out(control, data)
     artefacts = read_artefacts(request.before, request.after)
@@ -346,8 +346,12 @@ def _conclude(
 ) -> AuditReport:
     listener(Event("match", "reconstructions"))
     attacks = assemble.attack_results(scene, runs, store.folder)
+    hidden = scene.request.evidence == "none"
+    if hidden:
+        prune(store.folder, ())
     report = assemble.report(scene, learned, attacks, gates, plan)
     for path in deliver(report, store.folder):
         listener(Event("report", str(path)))
-    prune(store.folder, () if scene.request.evidence == "none" else report.pictures())
+    if not hidden:
+        prune(store.folder, report.pictures())
     return report

@@ -1,12 +1,12 @@
 """The recipe as a TOML file: what ``memaudit infer`` prints and ``memaudit scan --recipe`` takes."""
 
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import MemauditError
+from .files import read_toml
 from .report import Fact
 
 KINDS: dict[str, tuple[type, ...]] = {
@@ -30,9 +30,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "eps": (0, 1), "dampening": (0, 1),
 }  # fmt: skip
 
-SIZE_LIMIT = 2**20
-"""Bytes; a larger file is no recipe."""
-
 COMMENT = 80
 """Characters of the evidence that a comment holds; the report has all of it."""
 
@@ -48,14 +45,7 @@ def load(path: Path) -> dict[str, Any]:
         RecipeFileError: Missing, not TOML, without a ``[recipe]`` table, or with a field that is unknown or wrong.
     """
     hint = "memaudit infer BEFORE AFTER prints such a file."
-    try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise RecipeFileError(f"{path} is too large for a recipe.", hint)
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeFileError(f"The recipe {path} cannot be read ({error.strerror}).", "Check the path.") from None
-    except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of thousands of digits
-        raise RecipeFileError(f"The recipe {path} is not TOML ({str(error).splitlines()[0]}).", hint) from None
+    content = read_toml(path, "The recipe", RecipeFileError, hint)
     table = content.get("recipe")
     if not isinstance(table, dict):
         raise RecipeFileError(f"The recipe {path} has no [recipe] table.", hint)

@@ -17,6 +17,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from .. import MemauditError
 
 SCHEMA_VERSION = "1.3"
+FINDINGS_SINCE = 3
+"""The minor version that brought findings and the digest of the content."""
+
 SCHEMA_ID = "urn:memaudit:schema:report:1.3"
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
@@ -254,7 +257,9 @@ class Metrics(Model):
         [], description="Highest SSIM of each training image with any reconstruction, ascending; quantiles if many."
     )
     p_value: Number = Field(
-        None, description="That training images as a whole are no more similar than chance (Mann-Whitney, one-sided)."
+        None,
+        description="That training images as a whole are no more similar than held-out ones (Mann-Whitney, one-sided); "
+        "null without these.",
     )
     detectable_ssim: Number = Field(
         None, description="SSIM from which a single image would count as recovered; above 1 where none can."
@@ -263,9 +268,13 @@ class Metrics(Model):
         None, description="Share of training images above 99 % of the null; null for fewer than 100 comparisons."
     )
     identifiable: int | None = Field(
-        None, description="Reconstructions that are nearest to their own training image in the whole pool."
+        None, description="Training images that are, of the whole pool, the nearest one to some reconstruction."
     )
+    nearest: int | None = Field(None, description="Images of the pool that are nearest to some reconstruction.")
     pool: int | None = Field(None, description="Number of images in that pool: training and held-out ones.")
+    identifiable_p_value: Number = Field(
+        None, description="Probability of so many training images among the nearest ones by chance (hypergeometric)."
+    )
     decoys: list[Decoy] = Field([], description="The floor: what the mean image and smoothed noise score.")
 
 
@@ -440,6 +449,7 @@ class AuditReport(Model):
         "", description="SHA-256 of the report without this field, as canonical JSON; memaudit verify checks it."
     )
     created: str = Field(description="ISO 8601, UTC.")
+    evidence: Literal["full", "blurred", "none"] = Field("full", description="Pictures that its outputs may show.")
     model: str = Field("", description="What the audited model is called: --name, or the name of its file.")
     command: str
     seed: int
@@ -474,6 +484,16 @@ class AuditReport(Model):
     def sealed(self) -> "AuditReport":
         """Return the report with the digest of its content."""
         return self.model_copy(update={"content_sha256": content_digest(self._content())})
+
+    def nameless(self) -> "AuditReport":
+        """Return the report with numbers in the place of the names of training images."""
+
+        def number(match: Match) -> Match:
+            return match.model_copy(update={"name": f"image {match.sample}"})
+
+        attacks = [a.model_copy(update={"matches": [number(match) for match in a.matches]}) for a in self.attacks]
+        best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_image]
+        return self.model_copy(update={"attacks": attacks, "per_image": best}).sealed()
 
     def to_json(self) -> str:
         """Return the sealed report as an indented JSON document ending in a newline."""
@@ -532,7 +552,8 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
                 f"{path} has report schema {version}; this memaudit reads {SCHEMA_VERSION}.",
                 "Install a matching version.",
             )
-        return AuditReport.model_validate(content), content
+        report = AuditReport.model_validate(content)
+        return (_completed(report) if minor(version) < FINDINGS_SINCE else report), content
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
     except ReportError:
@@ -541,6 +562,21 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         raise ReportError(
             f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
         ) from None
+
+
+def _completed(report: AuditReport) -> AuditReport:
+    """Return a report of a version without findings with what the rules find in it."""
+    from .findings import findings
+    from .gate import worst
+
+    found = findings(report)
+    verdict = report.verdict.model_copy(update={"severity": worst(found)})
+    return report.model_copy(update={"findings": found, "verdict": verdict})
+
+
+def minor(version: str) -> int:
+    """Return the second number of a schema version."""
+    return int(version.partition(".")[2].partition(".")[0] or 0)
 
 
 def _first_line(error: Exception) -> str:

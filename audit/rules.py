@@ -47,15 +47,15 @@ RULES = {
             "MA002", "TrainingSetResembled", ("medium",),
             "Reconstructions resemble the training set more than held-out images",
             "No image is recovered, but the training images as a whole are more similar to the reconstructions than "
-            "the comparison images are (Mann-Whitney, one-sided, p of 0.001 or less).",
+            "held-out images are (Mann-Whitney, one-sided, p of 0.001 or less). Needs --control.",
             "Parts of the training set leak, such as colours or coarse shapes. Rerun with more iterations and "
             "--restarts before relying on it.",
         ),
         Rule(
             "MA003", "TrainingRecordIdentifiable", ("medium",),
             "Reconstructions point to their own training images",
-            "More reconstructions are nearest to their own training image, among training and held-out images "
-            "together, than chance allows (binomial, one-sided, p of 0.001 or less). Needs --control.",
+            "Of the images that are nearest to a reconstruction, among training and held-out images together, more are "
+            "training images than chance allows (hypergeometric, p of 0.001 or less). Needs --control.",
             "Whoever holds candidate images can tell which of them were trained on.",
         ),
         Rule(

@@ -1,14 +1,15 @@
 """Is a report what memaudit wrote, and of these checkpoints? Needs torch only where a checkpoint is given."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
 from .evidence import DIGITS
-from .report import AuditReport, content_digest, read
+from .report import FINDINGS_SINCE, AuditReport, content_digest, minor, read
 from .report import Checkpoint as Recorded
 
 
@@ -41,15 +42,17 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
     """
     report, content = read(path)
     folder = path if path.is_dir() else path.parent
-    checks = [_sealed(report.content_sha256, content_digest(content)), _pictures(report, folder)]
+    checks = [sealed(report, content), _pictures(report, folder)]
     roles = (("before", report.inputs.before, before), ("after", report.inputs.after, after))
     return [*checks, *(_checkpoint(role, recorded, given) for role, recorded, given in roles)]
 
 
-def _sealed(said: str, found: str) -> Check:
-    if not said:
-        return Check("content", "unchecked", "the report has no digest; memaudit wrote none before schema 1.3")
-    if said != found:
+def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
+    """Compare the digest in a report with that of its content as it stands in the file."""
+    found = content_digest(content)
+    if not report.content_sha256 and minor(report.schema_version) < FINDINGS_SINCE:
+        return Check("content", "unchecked", f"a report of schema {report.schema_version} has no digest")
+    if report.content_sha256 != found:
         return Check("content", "differs", "the report was changed after memaudit wrote it")
     return Check("content", "ok", f"sha256 {found}")
 

@@ -104,7 +104,8 @@ def _single(metrics: Metrics) -> str:
 def _own(metrics: Metrics) -> str:
     if metrics.identifiable is None or not metrics.pool:
         return ""
+    drawn = metrics.nearest or 0
     return (
-        f"{metrics.identifiable} of {count(metrics.pairs or metrics.images, 'reconstruction')} are nearest to their "
-        f"own training image in a pool of {metrics.pool}; a guess is right once in {metrics.pool}."
+        f"{metrics.identifiable} of the {count(drawn, 'image')} that are nearest to a reconstruction, in a pool of "
+        f"{metrics.pool}, are training images; chance gives {fixed(drawn * metrics.images / metrics.pool, 1)}."
     )

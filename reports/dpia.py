@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from ..audit.files import FormatError, write_text
-from ..audit.outputs import Look
+from ..audit.outputs import Format, Look
 from ..audit.report import AttackResult, AuditReport, BestMatch, Finding, SearchPoint, titles
 from ..audit.rules import RULES
 from . import extracts, facts, words
@@ -353,3 +353,12 @@ def _places(numbers: Sequence[int]) -> str:
 
 def _spaced(text: str) -> str:
     return text.replace("_", " ")
+
+
+def check(look: Look) -> None:
+    """Raise :class:`FormatError` where the context has what this document does not know."""
+    answers(look.context)
+
+
+FORMAT = Format(write, check)
+"""The format by its entry point."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from ..audit.files import FormatError, write_bytes
-from ..audit.outputs import Look
+from ..audit.outputs import Format, Look
 from ..audit.report import AttackResult, AuditReport, titles
 from .extracts import evidence, ranked, trusted, unmatched
 from .pictures import locate
@@ -60,8 +60,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
 
 def draw(report: AuditReport, folder: Path, look: Look = Look()) -> Image.Image:  # noqa: B008 - frozen
     """Return the picture. Raises :class:`FormatError` where there is none."""
-    if look.evidence == "none":
-        raise FormatError("A grid is nothing but pictures, and --evidence none leaves them out.", "Ask for blurred.")
+    check(look)
     shown = evidence(report)
     if not shown:
         raise FormatError("No attack of this report reconstructed an image.", "Leave the grid out.")
@@ -163,3 +162,13 @@ def _place(sheet: Image.Image, picture: Image.Image | None, box: tuple[int, int,
         sheet.paste(_MISSING, (left, upper, left + wide, upper + high))
     else:
         sheet.paste(picture, (left + (wide - picture.width) // 2, upper + (high - picture.height) // 2))
+
+
+def check(look: Look) -> None:
+    """Raise :class:`FormatError` where no picture may be shown."""
+    if look.evidence == "none":
+        raise FormatError("A grid is nothing but pictures, and --evidence none leaves them out.", "Ask for blurred.")
+
+
+FORMAT = Format(write, check)
+"""The format by its entry point."""

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AttackResult, AuditReport, Finding, PlanStep
+from ..audit.report import AttackResult, AuditReport, Decision, Finding, PlanStep
 from ..audit.rules import RULES, Rule
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,11 +28,14 @@ _CLEARS: dict[str, Callable[[AttackResult], bool]] = {
 """What a converged result must show for a rule without a finding to count as passed."""
 
 
+Outcome = Literal["passed", "failure", "error", "skipped"]
+
+
 class Case(NamedTuple):
     """One test case: how it ended, why, and of which kind that is."""
 
     name: str
-    outcome: Literal["passed", "failure", "error", "skipped"] = "passed"
+    outcome: Outcome = "passed"
     message: str = ""
     kind: str = ""
 
@@ -91,14 +94,17 @@ def _unfound(rule: Rule, results: Sequence[AttackResult], blocked: Sequence[Find
     return Case(_name(rule))
 
 
+_OUTCOMES: dict[Decision, Outcome] = {"fail": "failure", "pass": "passed", "inconclusive": "skipped"}
+"""What a leak is, by what the gates made of the audit."""
+
+
 def _case(finding: Finding, report: AuditReport) -> Case:
     """Return a finding as a case: what the gates let pass is no failure, but stays to be read."""
     rule = RULES.get(finding.rule)
     name = _name(rule) if rule else f"{finding.rule} {finding.name}"
     if finding.severity == "none":
         return Case(name, "skipped", finding.message)
-    failed = report.verdict.status == "fail"
-    return Case(name, "failure" if failed else "passed", finding.message, finding.severity)
+    return Case(name, _OUTCOMES[report.verdict.status], finding.message, finding.severity)
 
 
 def _left_out(step: PlanStep) -> list[Case]:

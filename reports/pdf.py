@@ -10,10 +10,10 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ..audit.files import FormatError, write_bytes
-from ..audit.outputs import Look
+from ..audit.outputs import Format, Look
 from ..audit.report import AuditReport
 from . import html
 from .grid import blurred
@@ -85,6 +85,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
 
 
 def _weasyprint() -> ModuleType:
+    strict = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         with redirect_stdout(io.StringIO()):  # it prints how to install its libraries
             return importlib.import_module("weasyprint")
@@ -99,6 +100,8 @@ def _weasyprint() -> ModuleType:
             f"PDF needs WeasyPrint, which cannot be imported ({_first_line(error)}).",
             "Run: pip install 'memaudit[pdf]', or print the HTML report from a browser.",
         ) from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = strict  # it lets Pillow take damaged pictures everywhere
 
 
 def _printed(weasyprint: ModuleType, page: str) -> bytes:
@@ -151,3 +154,12 @@ def _quiet(*names: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
+
+
+def check(look: Look) -> None:
+    """Raise :class:`FormatError` where WeasyPrint or one of its libraries is missing."""
+    _weasyprint()
+
+
+FORMAT = Format(write, check)
+"""The format by its entry point."""

@@ -108,7 +108,7 @@ def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
     if rule.leak:
         found["properties"] = {
             "tags": ["security", "privacy", "machine-learning"],
-            "security-severity": _SCORES[severity],
+            "security-severity": _SCORES.get(severity, "0.0"),
             "precision": "high",
         }
         found["relationships"] = [{"target": _MEMBER, "kinds": ["superset"]}]

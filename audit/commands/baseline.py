@@ -58,11 +58,15 @@ def check(
 
     from ..baseline import compare, decide, load
     from ..console import make_console, print_comparison
-    from ..report import load as load_report
+    from ..report import read
+    from ..verify import sealed
 
-    found = load_report(report)
+    found, content = read(report)
     compared = compare(found, load(baseline), datetime.datetime.now(datetime.UTC).date())
-    print_comparison(make_console(), compared)
+    console = make_console()
+    if (seal := sealed(found, content)).status == "differs":
+        console.print(f"[yellow]warning:[/] {seal.detail}; see memaudit verify.")
+    print_comparison(console, compared)
     status = decide(found, compared, fail_on or "low")
     if as_json:
         parts = dataclasses.asdict(compared)

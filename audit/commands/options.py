@@ -44,6 +44,10 @@ ShowEvidence = Annotated[
     Literal["full", "blurred", "none"],
     typer.Option("--evidence", help="Pictures in reports: full, blurred until clicked, or none."),
 ]
+ShowEvidenceAgain = Annotated[
+    Literal["full", "blurred", "none"] | None,
+    typer.Option("--evidence", help="Pictures in reports: full, blurred until clicked, or none. [default: the scan's]"),
+]
 Context = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="TOML with facts for -o dpia=PATH that the tool cannot know."),
@@ -127,10 +131,13 @@ AllowInconclusive = Annotated[
 
 
 def exit_code(status: str, exit_zero: bool = False, allow_inconclusive: bool = False) -> int:
-    """Return the exit code of a verdict."""
-    if exit_zero or (allow_inconclusive and status == "inconclusive"):
+    """Return the exit code of a verdict; where an option changes it, say so on stderr, whatever else is quiet."""
+    code = EXIT_CODES[status]
+    if code and (exit_zero or (allow_inconclusive and status == "inconclusive")):
+        option = "--exit-zero" if exit_zero else "--allow-inconclusive"
+        typer.echo(f"Exit code 0 by {option}, although the verdict is {status}.", err=True)
         return 0
-    return EXIT_CODES[status]
+    return code
 
 
 def _apply_profile(ctx: typer.Context, name: Profile | None) -> Profile | None:

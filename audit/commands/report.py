@@ -1,25 +1,25 @@
 """``memaudit report``: a finished scan in other formats."""
 
-from .options import Context, Outputs, Run, ShowEvidence
+from .options import Context, Outputs, Run, ShowEvidenceAgain
 
 
 def report(
     run: Run,
     output: Outputs = None,
-    evidence: ShowEvidence = "full",
+    evidence: ShowEvidenceAgain = None,
     context: Context = None,
 ) -> None:
     """Render a finished scan again, without running anything."""
     from ..console import make_console, print_summary
-    from ..outputs import Look, check_outputs, parse_outputs, read_context
+    from ..outputs import Look, check_outputs, parse_outputs, read_context, write_each
     from ..report import load
 
     found = load(run)
-    wanted = check_outputs(parse_outputs(output or ()))
-    look = Look(evidence, read_context(context))
+    look = Look(evidence or found.evidence, read_context(context))
+    wanted = check_outputs(parse_outputs(output or ()), look)
     folder = run if run.is_dir() else run.parent
     console = make_console()
-    for item in wanted:
-        console.print("Wrote", str(item.write(found, folder, item.path, look)), markup=False)
+    for path in write_each(found, folder, wanted, look):
+        console.print("Wrote", str(path), markup=False)
     if not wanted:
         print_summary(console, found)

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -50,6 +50,16 @@ class TrainingSet:
     class_names: tuple[str, ...]
     digest: str
     resized: bool
+
+
+def distinct(data: TrainingSet) -> TrainingSet:
+    """Return a set without exact copies of images: a copy is no further evidence about chance."""
+    first = {image.numpy().tobytes(): i for i, image in reversed(list(enumerate(data.images)))}
+    kept = sorted(first.values())
+    if len(kept) == len(data.images):
+        return data
+    names = tuple(data.names[i] for i in kept)
+    return replace(data, images=data.images[kept], labels=data.labels[kept], names=names)
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,11 @@ def test_an_acceptance_ends(leaking):
 
 
 def test_what_is_gone_is_said(leaking, report):
-    found = b.compare(report, b.accept(leaking(0), "known", LATER), TODAY)
+    clean = report.model_copy(update={"attacks": [result()]})
+    found = b.compare(clean, b.accept(leaking(0), "known", LATER), TODAY)
     assert len(found.gone) == 1
-    assert b.decide(report, found, "low") == "pass"
+    assert b.decide(clean, found, "low") == "pass"
+    assert b.decide(report, found, "low") == "inconclusive"
 
 
 def test_an_inconclusive_report_is_never_clean(report):
@@ -83,7 +85,7 @@ def test_the_file_holds_no_name_no_score_and_reads_back(leaking, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("no = [", "is no TOML file"), ("version = 1", "model"), ('version = 9\nmodel = "a"\nsalt = "b"', "version"),
+        ("no = [", "is not TOML"), ("version = 1", "model"), ('version = 9\nmodel = "a"\nsalt = "b"', "version"),
         ('version = 1\nmodel = "a"\nsalt = "b"\nsurprise = 1', "surprise"),
         ('version = 1\nmodel = "a"\nsalt = "b"\n[[accepted]]\nfingerprint = "f"\nrule = "MA001"\nseverity = "high"\n'
          'reason = ""\nexpires = 2027-01-01', "reason"),
@@ -121,3 +123,41 @@ def test_the_commands(leaking, tmp_path):
     assert run(app, words).exit_code == 1
     assert run(app, [*words, "--exit-zero"]).exit_code == 0
     assert run(app, [*words, "--fail-on", "critical"]).exit_code == 0
+
+
+def test_what_no_attack_cleared_is_not_clean(report):
+    stalled = report.model_copy(
+        update={
+            "attacks": [result(status="stalled")],
+            "verdict": r.Verdict(status="fail", summary="ssim_mean>=0.1"),
+        }
+    )
+    found = b.compare(stalled, b.Baseline(model="m", salt="s"), TODAY)
+    assert b.decide(stalled, found, "low") == "inconclusive"
+
+
+def test_a_rule_of_a_newer_version_is_a_leak(report):
+    novel = r.Finding(rule="MA999", name="", severity="critical", attack="simudy", message="", fingerprint="f")
+    newer = report.model_copy(update={"findings": [novel]})
+    found = b.compare(newer, b.Baseline(model="m", salt="s"), TODAY)
+    assert (len(found.new), b.decide(newer, found, "low")) == (1, "fail")
+
+
+def test_another_data_set_is_another_audit(leaking):
+    accepted = b.accept(leaking(0), "known", LATER)
+    data = leaking(0).inputs.data.model_copy(update={"sha256": "1"})
+    other = leaking(0).model_copy(update={"inputs": leaking(0).inputs.model_copy(update={"data": data})})
+    assert len(b.compare(other, accepted, TODAY).new) == 1
+
+
+def test_what_cannot_be_encoded_is_replaced_so_that_it_reads_back(leaking, tmp_path):
+    named = leaking(0).model_copy(update={"model": "a\ud800"})
+    (tmp_path / "b.toml").write_text(b.dump(b.accept(named, "known", LATER)))
+    assert b.load(tmp_path / "b.toml").model == "a?"
+
+
+def test_deep_or_large_files_are_one_sentence(tmp_path):
+    for text in ("x = " + "[" * 100_000, "#" * 2**21):
+        (tmp_path / "b.toml").write_text(text)
+        with pytest.raises(b.BaselineError):
+            b.load(tmp_path / "b.toml")

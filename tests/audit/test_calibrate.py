@@ -110,8 +110,9 @@ def test_clopper_and_pearson(found: int, count: int, ends: tuple[float, float]) 
     assert calibrate.interval(found, count) == pytest.approx(ends, abs=1e-4)
 
 
-def test_a_binomial_tail() -> None:
-    assert calibrate.exceeds(5, 5, 0.5) == pytest.approx(1 / 32)
+def test_marked_images_among_the_nearest_are_hypergeometric() -> None:
+    assert calibrate.pointed(2, 2, 3, 10) == pytest.approx(3 / 10 * 2 / 9)
+    assert calibrate.pointed(0, 5, 3, 10) == 1
 
 
 def test_long_distributions_are_kept_as_quantiles() -> None:

@@ -9,7 +9,7 @@ def metrics(**more):
     fields = {
         "images": 10, "pairs": 10, "matching": "hungarian", "criterion": "", "ssim_mean": 0.1, "ssim_max": 0.2,
         "ssim_paper_mean": 0.1, "psnr_mean": 10.0, "recovered": 0, "recovered_fraction": 0.0, "p_value": 0.5,
-        "detectable_ssim": 0.5, "identifiable": 1, "pool": 100, "null_kind": "control",
+        "detectable_ssim": 0.5, "identifiable": 1, "nearest": 10, "pool": 100, "null_kind": "control",
     }  # fmt: skip
     return r.Metrics(**(fields | more))
 
@@ -61,10 +61,16 @@ def test_a_set_that_is_resembled_counts_only_where_no_image_is_recovered(report,
     assert ("MA002", "simudy") not in found(report, result(matches=[match(0)], metrics=metrics(p_value=p)))
 
 
-@pytest.mark.parametrize(("identifiable", "expected"), [(3, False), (8, True), (None, False)])
-def test_identifiable_beyond_chance(report, identifiable, expected):
-    one = result(metrics=metrics(identifiable=identifiable))
-    assert (("MA003", "simudy") in found(report, one)) is expected
+@pytest.mark.parametrize(
+    ("p", "attacks", "expected"), [(0.01, 1, False), (5e-4, 1, True), (5e-4, 3, False), (None, 1, False)]
+)
+def test_identifiable_beyond_chance(report, p, attacks, expected):
+    results = [result(f"a{i}", metrics=metrics(identifiable=8, identifiable_p_value=p)) for i in range(attacks)]
+    one = found(report, *results)
+    assert (("MA003", "a0") in one) is expected
+    if expected:
+        assert "8 of the 10 images" in one["MA003", "a0"].message
+        assert "chance gives 1.0" in one["MA003", "a0"].message
 
 
 def test_agreeing_seeds(report):

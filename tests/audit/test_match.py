@@ -8,7 +8,7 @@ from torch import Tensor
 
 from memaudit.attacks.base import Normalisation, Reconstruction
 from memaudit.audit.data.base import DataError, TrainingSet
-from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, matched_null, mismatched
+from memaudit.audit.match import RECOVERED_SSIM, Match, Method, assign, match, matched_null, mismatched, near_copies
 from memaudit.audit.metrics import ssim_matrix
 
 METHODS: tuple[Method, ...] = ("hungarian", "greedy")
@@ -223,11 +223,41 @@ def test_images_that_are_not_square_are_turned_in_three_ways() -> None:
     assert mismatched(scores, assign(scores, "hungarian"), images, images).shape == (4 * 4,)
 
 
-def test_a_single_image_has_only_turned_ones_to_be_held_against() -> None:
+def test_a_single_image_without_others_has_nothing_to_be_held_against() -> None:
     image = noise(1, 0)
     found = match(reconstruction(image), training_set(image), NORMALISATION)
-    assert (found.null.kind, found.null.values.shape) == ("mismatched", (7,))
-    assert found.matches[0].recovered
+    assert (found.null.kind, found.null.values.shape) == ("mismatched", (0,))
+    assert not found.matches[0].recovered
+    held_out = training_set(noise(30, 1))
+    assert match(reconstruction(image), training_set(image), NORMALISATION, held_out).matches[0].recovered
+
+
+def test_images_that_no_reconstruction_is_paired_with_are_comparisons_too() -> None:
+    """One prototype fits every image a little: none of them is a leak."""
+    prototype = photographs(1, 0)
+    truth = (prototype + 0.25 * (photographs(12, 1) - 0.5)).clamp(0, 1)
+    found = match(reconstruction(prototype), training_set(truth), NORMALISATION)
+    assert max(pair.ssim for pair in found.matches) >= RECOVERED_SSIM
+    assert not any(pair.recovered for pair in found.matches)
+
+
+@pytest.mark.parametrize(("dummies", "expected"), [(6, (6, 3)), (40, None)])
+def test_the_images_nearest_to_reconstructions(dummies: int, expected: tuple[int, int] | None) -> None:
+    truth, control = noise(3, 0), noise(30, 1)
+    guesses = torch.cat([truth, control[:3]]) if expected else noise(dummies, 2)
+    nearest = match(reconstruction(guesses), training_set(truth), NORMALISATION, training_set(control)).nearest
+    assert nearest is not None
+    assert nearest == expected or (expected is None and nearest[0] <= 33 and nearest[1] <= 3)
+    assert match(reconstruction(guesses), training_set(truth), NORMALISATION).nearest is None
+
+
+def test_scaled_and_compressed_copies_of_training_images_are_noticed() -> None:
+    truth = photographs(4, 0, side=32)
+    again = torch.nn.functional.interpolate(
+        torch.nn.functional.interpolate(truth[:2], 24, mode="area"), 32, mode="bilinear"
+    )
+    assert near_copies(training_set(torch.cat([again, photographs(20, 3, side=32)])), training_set(truth)) == 2
+    assert near_copies(training_set(torch.zeros(2, 3, 8, 8)), training_set(torch.zeros(1, 3, 8, 8))) == 0
 
 
 @pytest.mark.parametrize(

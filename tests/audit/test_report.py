@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from memaudit.audit.gate import judge, parse
 from memaudit.audit.report import Fact, ReportError, SearchPoint, load, schema
+
+from .test_findings import match, result
 
 
 def test_committed_schema_is_the_models():
@@ -48,3 +51,26 @@ def test_other_files_are_refused_in_one_line(tmp_path, content, said):
 def test_absent_and_folder(tmp_path):
     with pytest.raises(ReportError, match="does not exist"):
         load(tmp_path)
+
+
+def test_a_report_without_findings_is_completed_when_it_is_read(report, tmp_path):
+    """A leak that an older version wrote must not look clean to a gate on severity."""
+    pair = match(0)
+    attack = result(matches=[pair])
+    old = json.loads(report.model_copy(update={"attacks": [attack]}).to_json())
+    for name in ("findings", "content_sha256", "advice", "defences", "model", "evidence"):
+        del old[name]
+    del old["verdict"]["severity"]
+    (tmp_path / "report.json").write_text(json.dumps(old | {"schema_version": "1.2"}))
+    found = load(tmp_path)
+    assert [finding.rule for finding in found.findings] == ["MA001"]
+    assert found.verdict.severity == "high"
+    assert judge(found.attacks, [parse("severity>=high")], findings=found.findings).status == "fail"
+
+
+def test_names_give_way_to_numbers_where_pictures_are_left_out(report):
+    report = report.model_copy(update={"attacks": [result(matches=[match(0), match(3)])]})
+    text = report.nameless().to_json()
+    assert "3.png" not in text
+    assert "image 3" in text
+    assert "3.png" in report.to_json()

@@ -112,3 +112,11 @@ def test_the_command(folder, change, code):
     done = subprocess.run([SCRIPT, "verify", folder, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert {check["what"] for check in json.loads(done.stdout)[str(folder)]} == set(GOOD)
+
+
+def test_a_digest_that_was_taken_out_differs(folder):
+    file = folder / "report.json"
+    content = json.loads(file.read_text())
+    del content["content_sha256"]
+    file.write_text(json.dumps(content))
+    assert states(folder)["content"] == "differs"

@@ -301,7 +301,7 @@ def recent_content(report: r.AuditReport) -> dict[str, Any]:
     for name in ("model", "content_sha256", "findings", "advice", "defences"):
         del content[name]
     later = {"null_kind", "null", "null_size", "observed", "p_value", "detectable_ssim", "tpr_at_1_fpr",
-             "identifiable", "pool", "decoys", "severity"}  # fmt: skip
+             "identifiable", "nearest", "identifiable_p_value", "pool", "decoys", "severity"}  # fmt: skip
     _drop(later, [content["verdict"]], [attack["metrics"] or {} for attack in content["attacks"]])
     matches = [match for attack in content["attacks"] for match in attack["matches"]]
     _drop({"nearest_ssim", "q_value", "rank"}, matches, [best["match"] for best in content["per_image"]])
@@ -345,7 +345,7 @@ def _drop(names: set[str], *lists: list[dict[str, Any]]) -> None:
 
 def poisoned(report: r.AuditReport) -> r.AuditReport:
     kept = {"status", "source", "severity", "null_kind", "original", "reconstruction", "picture", "schema_version",
-            "$schema", "kind"}  # fmt: skip
+            "$schema", "kind", "evidence"}  # fmt: skip
 
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":
@@ -426,6 +426,7 @@ def _metrics(pairs: list[r.Match], images: int = len(PHOTOS)) -> r.Metrics:
         detectable_ssim=0.437,
         tpr_at_1_fpr=float(np.mean(np.array(observed) > np.quantile(null, 0.99))),
         identifiable=sum(pair.rank == 1 for pair in pairs),
+        nearest=images,
         pool=images + len(null),
         decoys=[
             r.Decoy(name="mean of the training images", ssim_mean=0.131, ssim_max=0.208),

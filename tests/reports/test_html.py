@@ -400,8 +400,8 @@ def test_a_report_of_schema_1_0_still_renders(old: dict[str, Any], folder: Path,
     found = page(report, folder)
     ids = [a["id"] for a in found.all("section")]
     assert ids == [
-        "images", "leaderboard", "classes", "attacks", "search", "recipe", "inputs", "method", "limitations",
-        "reproduce",
+        "findings", "images", "leaderboard", "classes", "attacks", "search", "recipe", "inputs", "method",
+        "limitations", "reproduce",
     ]  # fmt: skip
     assert "Learning rate 0.02 inferred Lowest early loss of 7 candidates. --lr" in found.seen()
     assert "Insignificant" not in found.seen()
@@ -414,7 +414,7 @@ def test_a_report_of_schema_1_1_still_renders(previous: dict[str, Any], folder: 
     assert [(result.kind, result.seed, result.agreement) for result in report.attacks] == [("run", None, None)] * 3
     found = page(report, folder)
     ids = [a["id"] for a in found.all("section")]
-    assert ids[:4] == ["images", "leaderboard", "classes", "attacks"]
+    assert ids[:5] == ["findings", "images", "leaderboard", "classes", "attacks"]
     assert "By mean SSIM, highest first, then by loss." in found.seen()
     assert verdict.tiles(report)[0].value == "3 of 10"
     assert verdict.tiles(report)[3].note == "simudy, converged"
@@ -497,7 +497,7 @@ def test_chance_is_drawn_and_told(leak: AuditReport, folder: Path) -> None:
     assert f"a probability of {words.probability(metrics.p_value)} (Mann-Whitney, one-sided)." in found
     assert "50 % of the training images are above 99 % of the held-out images; chance gives 1 %." in found
     assert "A single image counts as recovered from an SSIM of 0.437 on." in found
-    assert "5 of 10 reconstructions are nearest to their own training image in a pool of 210" in found
+    assert "5 of the 10 images that are nearest to a reconstruction, in a pool of 210, are training images" in found
     assert "mean of the training images 0.131 0.208 smoothed noise 0.067 0.112" in found
     assert "A weaker comparison" not in found
     chart = chance.held_against_chance(leak)[0].chart
@@ -520,7 +520,7 @@ def test_a_weak_or_small_comparison_is_named(leak: AuditReport, folder: Path) ->
     assert "With 9 comparisons, 99 % of chance cannot be told; that takes 100." in seen
     assert "too few comparisons for a single image" in seen
     assert "stands out alone" not in chance.held_against_chance(report)[0].chart
-    assert "nearest to their own" not in " ".join(chance.held_against_chance(report)[0].statements)
+    assert "nearest to a reconstruction" not in " ".join(chance.held_against_chance(report)[0].statements)
 
 
 def test_classes_are_compared_where_there_are_several(leak: AuditReport, folder: Path) -> None:

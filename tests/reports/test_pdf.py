@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from PIL import ImageFile
 
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import Look
@@ -163,3 +164,11 @@ def test_a_failure_of_the_renderer_is_no_traceback(
     monkeypatch.setattr(pdf._weasyprint().HTML, "write_pdf", fail)
     with pytest.raises(FormatError, match=r"WeasyPrint failed on this report \(AssertionError: box\)"):
         pdf.write(leak, folder, tmp_path / "report.pdf")
+
+
+def test_damaged_pictures_are_still_refused_afterwards(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
+    """WeasyPrint has Pillow accept truncated pictures in the whole process: training images are read there, too."""
+    pdf.check(Look())
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    pdf.write(leak, folder, tmp_path / "report.pdf")
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
