@@ -1,10 +1,14 @@
 """Writing a file: whole or not at all."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
 from .. import MemauditError
+
+FREE = "Free some space, then run the same command."
+"""What to do where the disk is full."""
 
 
 class FormatError(MemauditError):
@@ -37,7 +41,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
         _replace(target, content)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FormatError(f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.") from None
+        hint = FREE if error.errno == errno.ENOSPC else "Choose a folder that you may write to."
+        raise FormatError(f"{path} cannot be written ({reason}).", hint) from None
     return path
 
 

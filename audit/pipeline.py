@@ -105,11 +105,12 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
-    _warn(scene, listener)
-    learned = learn(scene, _searchers(scene, candidates), store, _deadline(request, started, ALLOWANCE), listener)
-    deadline = _deadline(request, started)
-    runs, plan = _attack(scene, candidates, learned.recipe, store, deadline, listener)
-    return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
+    with store.held():
+        _warn(scene, listener)
+        learned = learn(scene, _searchers(scene, candidates), store, _deadline(request, started, ALLOWANCE), listener)
+        deadline = _deadline(request, started)
+        runs, plan = _attack(scene, candidates, learned.recipe, store, deadline, listener)
+        return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
 
 
 def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
