@@ -25,6 +25,7 @@ from .commands.options import (
     Context,
     Device,
     Epochs,
+    ExecutorOption,
     ExitZero,
     FailIf,
     FailOn,
@@ -129,6 +130,7 @@ def scan(
     ] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
+    executor: ExecutorOption = "local",
     out: Out = None,
     output: Outputs = None,
     fail_if: FailIf = None,
@@ -158,7 +160,7 @@ def scan(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_iterations=max_iterations, device=device, out=out, outputs=parse_outputs(output or ()),
+        max_iterations=max_iterations, device=device, executor=executor, out=out, outputs=parse_outputs(output or ()),
         fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name, evidence=evidence, context=context,
     )  # fmt: skip
     from .pipeline import scan as run

@@ -219,6 +219,11 @@ def _from_file(options: Mapping[str, Option], file: Path, table: Mapping[str, An
         checked = _checked(options[key], value, where)
         if key == "model":
             _harmless(str(checked), where)
+        if key == "executor" and checked not in ("local", "ray"):
+            raise ConfigError(
+                f"{where}: a configuration file may not name the cluster that checkpoints are sent to.",
+                f"Give it with --executor or {PREFIX}EXECUTOR.",
+            )
         if key in PATHS:
             checked = (
                 [_anchored(key, text, file.parent, where) for text in checked]

@@ -96,7 +96,12 @@ class Job:
     """The saved state of one attack run."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "state.safetensors"
+        self.path = folder.absolute() / "state.safetensors"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a state."""
+        return self.path.exists()
 
     def save(self, state: State, extra: Mapping[str, Any]) -> None:
         """Save ``state`` and plain data beside it, in one file that appears whole or not at all."""
