@@ -11,6 +11,7 @@ from .. import MemauditError, __version__
 from .commands.baseline import baseline
 from .commands.config import config
 from .commands.defend import defend
+from .commands.many import scan_many
 from .commands.options import (
     EPILOG,
     EXIT_CODES,
@@ -372,6 +373,7 @@ def schema() -> None:
 app.command()(config)
 app.command()(defend)
 app.command()(report)
+app.command("scan-many", epilog=EPILOG)(scan_many)
 app.command(epilog=EPILOG)(gate)
 app.command()(rules)
 app.command()(verify)

@@ -15,9 +15,11 @@ from safetensors import safe_open
 from memaudit.audit.campaign import PROBE_STEPS, waves
 from memaudit.audit.events import Event
 from memaudit.audit.executor import LOCAL, ExecutorError, Together, open_executor, throttled
+from memaudit.audit.many import scan_many
 from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.planner import Choice
 from memaudit.audit.processes import Processes
+from memaudit.audit.report import load
 
 TIMELESS = {"seconds": 0.0, "peak_memory_bytes": 0}
 
@@ -217,3 +219,12 @@ def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(reque
     assert killed
     assert numbers(found) == numbers(local)
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
+
+
+def test_pairs_are_audited_on_a_cluster(request_, cluster, tmp_path):
+    asked = dataclasses.replace(request_, lr=0.02, attacks=("sme",), options=("sme.iterations=45",))
+    pairs = {name: dataclasses.replace(asked, out=tmp_path / name, seed=seed) for seed, name in enumerate("abc")}
+    found = scan_many(pairs, tmp_path, f"ray:{cluster.address}")
+    assert [result.name for result in found.results] == ["a", "b", "c"]
+    here = scan(dataclasses.replace(pairs["b"], out=tmp_path / "here"))
+    assert numbers(load(tmp_path / "b")) == numbers(here)
