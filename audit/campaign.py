@@ -4,11 +4,13 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from ..attacks.base import Attack, Recipe, State, Unsupported, Victim
+from .alarm import TimeUp, alarm
 from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
 from .executor import LOCAL, Executor, Together
@@ -39,6 +41,7 @@ class Campaign:
         recipe: How it was trained, complete.
         place: Where states are kept.
         deadline: :func:`time.monotonic` value of the end of all work; infinity for none.
+        end: :func:`time.monotonic` value at which even a step in progress is given up.
         listener: Hears what happens.
         executor: Where attacks run; their first steps are timed in this process.
         ground: Gives other processes their victim.
@@ -52,6 +55,7 @@ class Campaign:
     deadline: float
     listener: Listener
     executor: Executor = LOCAL
+    end: float = math.inf
     ground: Callable[[], Victim] | None = None
     ends: dict[tuple[str, int], tuple[Attack, State]] = field(default_factory=dict)
 
@@ -108,15 +112,29 @@ class Campaign:
         firsts[choice.name] = outcome.state
         if not (start and shared(outcome.state, start)):
             choice = dataclasses.replace(choice, start_from="")
-        return self._estimated(choice, attack, outcome, told.pace(outcome))
+        closing = self._closing(attack, outcome.state)
+        return self._estimated(choice, attack, outcome, told.pace(outcome), closing)
 
-    def _estimated(self, choice: Choice, attack: Attack, outcome: Outcome, pace: float | None) -> Choice:
+    def _closing(self, attack: Attack, state: State) -> float:
+        """Return how long it takes to read off a reconstruction, if time is limited; at most, as long as is tried."""
+        began = time.monotonic()
+        if math.isinf(self.deadline) or not state.step:
+            return 0.0
+        limit = began + PROBE_SHARE * max(self.deadline - began, 0.0)
+        with suppress(TimeUp, Exception), alarm(limit):  # what breaks here breaks again where it is reported
+            attack.finish(self.victim, self.recipe, state)
+        return time.monotonic() - began
+
+    def _estimated(
+        self, choice: Choice, attack: Attack, outcome: Outcome, pace: float | None, closing: float
+    ) -> Choice:
         if pace is None:
-            return choice
+            return dataclasses.replace(choice, closing=closing)
         over, count = outcome.state.done, len(seeds(attack, self.request))
         whole = outcome.seconds if over else pace * attack.iterations
-        left = 0.0 if over else pace * (attack.iterations - outcome.steps)
-        return dataclasses.replace(choice, seconds=whole * count, left=left, memory=outcome.peak_bytes)
+        left = closing + (0.0 if over else pace * (attack.iterations - outcome.steps))
+        known = {"seconds": whole * count, "left": left, "closing": closing, "memory": outcome.peak_bytes}
+        return dataclasses.replace(choice, **known)  # type: ignore[arg-type]
 
     def _split(self, plan: Sequence[Choice]) -> list[Choice]:
         """Write into a plan what each attack may use of the time, as things stand before the first one."""
@@ -163,7 +181,19 @@ class Campaign:
         left = max(self.deadline - time.monotonic(), 0.0)
         seconds = min(share(left * min(self.executor.width, len(waiting)), waiting), left)
         label = f"{choice.name}, seed {seed}" if self.request.restarts > 1 else ""
-        return Work(attack, self.recipe, seed, job, start, seconds, until=time.time() + left, label=label)
+        shift = time.time() - time.monotonic()
+        return Work(
+            attack,
+            self.recipe,
+            seed,
+            job,
+            start,
+            seconds,
+            until=time.time() + left,
+            closing=choice.closing,
+            end=self.end + shift,
+            label=label,
+        )
 
     def _begin(self, choice: Choice, attack: Attack, seed: int) -> tuple[Job, State | None]:
         """Return where the state of a run belongs, and the end of another one that it begins with.

@@ -126,9 +126,7 @@ def scan(
     restarts: Annotated[
         int, typer.Option(metavar="R", help="Run each attack with R seeds, and compare what they find.")
     ] = 1,
-    max_time: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
-    ] = None,
+    max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole scan.")] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
     executor: ExecutorOption = "local",

@@ -202,13 +202,15 @@ class Search:
         probe = self._probe(self.rungs[rung], fit)
         short = dataclasses.replace(recipe, epochs=self.epochs(recipe, rung), warmup=0)
         short = dataclasses.replace(short, lr=recipe.travel / _unit(short))
+        until = time.time() + self.deadline - time.monotonic()
         return Work(
             probe,
             short,
             self.seed,
             self.job(probe, short, f"round {rung}", repr(start)),
             start=start.state if start else None,
-            until=time.time() + self.deadline - time.monotonic(),
+            until=until,
+            end=until,
             stage="search",
             label=f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}",
             finish=False,

@@ -60,6 +60,11 @@ _PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "co
 """Fields of a request that change no number of its answer."""
 
 
+ATTACKING = 0.95
+"""Share of ``--max-time`` in which attacks are to end; what takes longer than foreseen is given up when time is up.
+The rest is for matching and the reports."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """What is known before the first attack step; ``steps`` of training only where files tell them."""
@@ -117,10 +122,11 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
         _warn(scene, listener)
         deadline = _deadline(request, started, ALLOWANCE)
         learned = learn(scene, _searchers(scene, candidates), store, deadline, listener, executor=executor)
+        deadline, end = _deadline(request, started, ATTACKING), _deadline(request, started)
+        place = _job(scene, store)
         campaign = Campaign(
-            request, scene.victim, learned.recipe, _job(scene, store), _deadline(request, started), listener, executor,
-            scene.ground,
-        )  # fmt: skip
+            request, scene.victim, learned.recipe, place, deadline, listener, executor, end, scene.ground
+        )
         runs, plan = _attack(scene, candidates, campaign)
         return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
 

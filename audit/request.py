@@ -45,7 +45,7 @@ class ScanRequest:
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.
         restarts: How often each attack runs, with seeds ``seed``, ``seed + 1`` and so on.
-        max_time: Seconds for the search and the attacks together.
+        max_time: Seconds for the whole scan; reports on very many images may take longer.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         executor: Where attacks run: ``local`` (this machine), ``ray`` or ``ray:ADDRESS``; the numbers are the same.

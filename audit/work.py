@@ -69,6 +69,8 @@ class Work:
         start: A state to take over; see :func:`.drive.drive`.
         seconds: What it may use, from when it begins.
         until: :func:`time.time` value at which it ends all the same.
+        closing: Of these, seconds to read off the reconstruction.
+        end: :func:`time.time` value at which even a step in progress is given up.
         stage: The stage that its events name.
         label: What its events call it; the attack's name by default.
         finish: Whether to read off the reconstruction.
@@ -81,6 +83,8 @@ class Work:
     start: State | None = None
     seconds: float = math.inf
     until: float = math.inf
+    closing: float = 0.0
+    end: float = math.inf
     stage: str = "attack"
     label: str = ""
     finish: bool = True
@@ -94,6 +98,7 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
         Interrupted: The user stopped it; the state is saved.
     """
     victim, label = ground(), work.label or work.attack.name
+    now, wall = time.monotonic(), time.time()
 
     def told(event: Event) -> None:
         listener(dataclasses.replace(event, message=label) if event.step else event)
@@ -104,7 +109,9 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
         work.recipe,
         work.seed,
         job=work.job,
-        budget=Budget(deadline=time.monotonic() + min(work.seconds, work.until - time.time())),
+        budget=Budget(
+            deadline=now + min(work.seconds, work.until - wall), closing=work.closing, end=now + work.end - wall
+        ),
         listener=told,
         stage=work.stage,
         finish=work.finish,
