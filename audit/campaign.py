@@ -157,7 +157,8 @@ class Campaign:
     def _runs(self, wave: Sequence[Choice], rest: Sequence[Choice]) -> list[Run]:
         """Run a wave; return one run for each attack and seed, and one for each attack that was asked for in vain."""
         ground = self.ground or (lambda: self.victim)
-        together = Together(self.listener) if self.executor.width > 1 else self.listener
+        steps = [c.attack.iterations for c in wave if c.runs and c.attack for _ in seeds(c.attack, self.request)]
+        together = Together(self.listener, total=sum(steps)) if self.executor.width > 1 else self.listener
         results = iter(self.executor.map(partial(attempt, ground), self._works(wave, rest), together))
         runs = []
         for choice in wave:

@@ -110,7 +110,7 @@ class Together:
         self.latest[event.message] = event
         running = [found.message for found in self.latest.values() if found is event or found.step < found.total]
         step = self.done + sum(found.step for found in self.latest.values())
-        total = max(self.total, step)
+        total = max(self.total, self.done + sum(found.total for found in self.latest.values()))
         self.listener(dataclasses.replace(event, message="; ".join(running), step=step, total=total))
 
 

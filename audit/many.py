@@ -203,7 +203,7 @@ def scan_many(
     store = Store(out)
     with store.held():
         runner: Executor = open_executor(executor, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        together = Together(listener) if runner.width > 1 else listener
+        together = Together(listener) if runner.width > 1 else listener  # how many steps, the scans find out
         results = runner.map(_audit, requests.items(), together)
         found = Summary(tuple(sorted(results, key=lambda result: (ORDER.index(result.status), result.name))))
         for name, text in (("summary.json", found.to_json()), ("summary.md", found.to_markdown())):

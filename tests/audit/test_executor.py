@@ -75,7 +75,7 @@ def test_several_pieces_of_work_are_shown_as_one():
         together(Event("attack", message, step, 8))
     together(Event("finish", "a"))
     assert [(event.message, event.step, event.total) for event in events] == [
-        ("a", 6, 20), ("a; b", 8, 20), ("a; b", 15, 20), ("a", 0, 0),
+        ("a", 6, 20), ("a; b", 8, 21), ("a; b", 15, 21), ("a", 0, 0),
     ]  # fmt: skip
 
 
