@@ -24,6 +24,8 @@ class MemauditError(Exception):
         |-- audit.data.base.DataError         unreadable training or control set
         |-- audit.plugins.PluginError         no such attack, format, family or data source
         |-- audit.store.StoreError            unusable run folder
+        |-- audit.lock.LockError              run folder in which another process works
+        |-- audit.executor.ExecutorError      no such executor, or one that broke down
         |-- audit.gate.GateError              malformed gate expression
         |-- audit.options.OptionError         malformed attack option
         |-- audit.recipe.RecipeError          training hyper-parameter out of range

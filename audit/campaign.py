@@ -3,27 +3,24 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-import torch
-
-from .. import MemauditError
 from ..attacks.base import Attack, Recipe, State, Unsupported, Victim
+from .alarm import TimeUp, alarm
 from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
-from .planner import Choice, seeds, settled
-from .plugins import one_line
+from .executor import LOCAL, Executor, Together
+from .planner import EXACT, Choice, seeds, settled
 from .request import ScanRequest
 from .store import Job
+from .work import SPREADING, Work, attempt, failure, moved
 
 PROBE_STEPS, PROBE_SECONDS, PROBE_SHARE = 3, 10.0, 0.05
 """Steps that are timed of each attack; no further one after so many seconds or such a share of the time left."""
-
-
-SPREADING = (MemauditError, OSError)
-"""What ends the whole scan: everything that is not the fault of one attack."""
 
 
 class Place(Protocol):
@@ -44,7 +41,10 @@ class Campaign:
         recipe: How it was trained, complete.
         place: Where states are kept.
         deadline: :func:`time.monotonic` value of the end of all work; infinity for none.
+        end: :func:`time.monotonic` value at which even a step in progress is given up.
         listener: Hears what happens.
+        executor: Where attacks run; their first steps are timed in this process.
+        ground: Gives other processes their victim.
         ends: What other attacks may start from, by attack and seed: runs that came to the end of their schedule.
     """
 
@@ -54,6 +54,9 @@ class Campaign:
     place: Place
     deadline: float
     listener: Listener
+    executor: Executor = LOCAL
+    end: float = math.inf
+    ground: Callable[[], Victim] | None = None
     ends: dict[tuple[str, int], tuple[Attack, State]] = field(default_factory=dict)
 
     def measure(self, plan: Sequence[Choice]) -> list[Choice]:
@@ -79,20 +82,23 @@ class Campaign:
         """Run what is planned, in order; return one run for each attack and seed, and what became of the plan."""
         runs: list[Run] = []
         carried: list[Choice] = []
-        for number, choice in enumerate(plan):
-            if choice.runs and choice.optional and (why := settled(runs)):
-                choice = choice.dropped(why)
-                self.listener(Event("skip", f"{choice.name}, as {why}"))
-            if choice.runs and choice.attack:
-                runs += self._runs(choice, choice.attack, plan[number + 1 :])
-            elif choice.asked and choice.attack:
-                runs.append(Run(choice.attack, self.request.seed, None, choice.reason))
-            carried.append(choice)
+        for wave in waves(plan):
+            now = [self._wanted(choice, runs) for choice in wave]
+            runs += self._runs(now, plan[len(carried) + len(now) :])
+            carried += now
         return runs, carried
+
+    def _wanted(self, choice: Choice, runs: Sequence[Run]) -> Choice:
+        """Return a choice, left out where earlier runs make it needless."""
+        if not (choice.runs and choice.optional and (why := settled(runs))):
+            return choice
+        self.listener(Event("skip", f"{choice.name}, as {why}"))
+        return choice.dropped(why)
 
     def _measured(self, choice: Choice, attack: Attack, firsts: dict[str, State], told: "_Told") -> Choice:
         start, seed = firsts.get(choice.start_from), self.request.seed
-        job = None if start else self.place(attack, self.recipe, seed=seed)
+        begun = self._early(choice, attack, seed)
+        job = begun if begun.begun else None if start else self.place(attack, self.recipe, seed=seed)
         limit = min(PROBE_SECONDS, PROBE_SHARE * max(self.deadline - time.monotonic(), 0.0))
         budget = Budget(PROBE_STEPS, time.monotonic() + limit)
         try:
@@ -106,15 +112,29 @@ class Campaign:
         firsts[choice.name] = outcome.state
         if not (start and shared(outcome.state, start)):
             choice = dataclasses.replace(choice, start_from="")
-        return self._estimated(choice, attack, outcome, told.pace(outcome))
+        closing = self._closing(attack, outcome.state)
+        return self._estimated(choice, attack, outcome, told.pace(outcome), closing)
 
-    def _estimated(self, choice: Choice, attack: Attack, outcome: Outcome, pace: float | None) -> Choice:
+    def _closing(self, attack: Attack, state: State) -> float:
+        """Return how long it takes to read off a reconstruction, if time is limited; at most, as long as is tried."""
+        began = time.monotonic()
+        if math.isinf(self.deadline) or not state.step:
+            return 0.0
+        limit = began + PROBE_SHARE * max(self.deadline - began, 0.0)
+        with suppress(TimeUp, Exception), alarm(limit):  # what breaks here breaks again where it is reported
+            attack.finish(self.victim, self.recipe, state)
+        return time.monotonic() - began
+
+    def _estimated(
+        self, choice: Choice, attack: Attack, outcome: Outcome, pace: float | None, closing: float
+    ) -> Choice:
         if pace is None:
-            return choice
+            return dataclasses.replace(choice, closing=closing)
         over, count = outcome.state.done, len(seeds(attack, self.request))
         whole = outcome.seconds if over else pace * attack.iterations
-        left = 0.0 if over else pace * (attack.iterations - outcome.steps)
-        return dataclasses.replace(choice, seconds=whole * count, left=left, memory=outcome.peak_bytes)
+        left = closing + (0.0 if over else pace * (attack.iterations - outcome.steps))
+        known = {"seconds": whole * count, "left": left, "closing": closing, "memory": outcome.peak_bytes}
+        return dataclasses.replace(choice, **known)  # type: ignore[arg-type]
 
     def _split(self, plan: Sequence[Choice]) -> list[Choice]:
         """Write into a plan what each attack may use of the time, as things stand before the first one."""
@@ -134,39 +154,83 @@ class Campaign:
         """Return the estimated time of every run of a plan."""
         return [c.left for c in plan if c.runs and c.attack for _ in seeds(c.attack, self.request)]
 
-    def _runs(self, choice: Choice, attack: Attack, rest: Sequence[Choice]) -> list[Run]:
-        self.listener(Event("attack", choice.name))
-        after, wanted = self._waiting(rest), seeds(attack, self.request)
-        return [
-            self._run(choice, attack, seed, [*[choice.left] * (len(wanted) - number), *after])
-            for number, seed in enumerate(wanted)
-        ]
+    def _runs(self, wave: Sequence[Choice], rest: Sequence[Choice]) -> list[Run]:
+        """Run a wave; return one run for each attack and seed, and one for each attack that was asked for in vain."""
+        ground = self.ground or (lambda: self.victim)
+        steps = [c.attack.iterations for c in wave if c.runs and c.attack for _ in seeds(c.attack, self.request)]
+        together = Together(self.listener, total=sum(steps)) if self.executor.width > 1 else self.listener
+        results = iter(self.executor.map(partial(attempt, ground), self._works(wave, rest), together))
+        runs = []
+        for choice in wave:
+            if choice.runs and choice.attack:
+                runs += [self._run(choice.attack, seed, next(results)) for seed in seeds(choice.attack, self.request)]
+            elif choice.asked and choice.attack:
+                runs.append(Run(choice.attack, self.request.seed, None, choice.reason))
+        return runs
 
-    def _run(self, choice: Choice, attack: Attack, seed: int, waiting: Sequence[float | None]) -> Run:
-        before, start = self.ends.get((choice.start_from, seed), (None, None))
-        words = () if start is None else ("from", repr(before))
-        now = time.monotonic()
-        budget = Budget(deadline=now + share(max(self.deadline - now, 0.0), waiting))
-        try:
-            outcome = drive(
-                attack,
-                self.victim,
-                self.recipe,
-                seed,
-                job=self.place(attack, self.recipe, *words, seed=seed),
-                budget=budget,
-                listener=self.listener,
-                start=start,
-            )
-        except Unsupported as error:
-            return Run(attack, seed, None, str(error))
-        except SPREADING:
-            raise
-        except Exception as error:
-            return Run(attack, seed, None, failure(error))
+    def _works(self, wave: Sequence[Choice], rest: Sequence[Choice]) -> Iterator[Work]:
+        waiting = [*self._waiting(wave), *self._waiting(rest)]
+        for choice in wave:
+            if choice.runs and choice.attack:
+                self.listener(Event("attack", choice.name))
+                for seed in seeds(choice.attack, self.request):
+                    yield self._work(choice, choice.attack, seed, waiting)
+                    waiting.pop(0)
+
+    def _work(self, choice: Choice, attack: Attack, seed: int, waiting: Sequence[float | None]) -> Work:
+        job, start = self._begin(choice, attack, seed)
+        left = max(self.deadline - time.monotonic(), 0.0)
+        seconds = min(share(left * min(self.executor.width, len(waiting)), waiting), left)
+        label = f"{choice.name}, seed {seed}" if self.request.restarts > 1 else ""
+        shift = time.time() - time.monotonic()
+        return Work(
+            attack,
+            self.recipe,
+            seed,
+            job,
+            start,
+            seconds,
+            until=time.time() + left,
+            closing=choice.closing,
+            end=self.end + shift,
+            label=label,
+        )
+
+    def _begin(self, choice: Choice, attack: Attack, seed: int) -> tuple[Job, State | None]:
+        """Return where the state of a run belongs, and the end of another one that it begins with.
+
+        A run that had to begin before the other one ended goes on as it began, though that ended since.
+        """
+        if not choice.start_from:
+            return self.place(attack, self.recipe, seed=seed), None
+        early = self._early(choice, attack, seed)
+        if early.begun or (choice.start_from, seed) not in self.ends:
+            return early, None
+        before, start = self.ends[choice.start_from, seed]
+        return self.place(attack, self.recipe, "from", repr(before), seed=seed), start
+
+    def _early(self, choice: Choice, attack: Attack, seed: int) -> Job:
+        return self.place(attack, self.recipe, "before the end of", choice.start_from, seed=seed)
+
+    def _run(self, attack: Attack, seed: int, found: Outcome | str) -> Run:
+        if isinstance(found, str):
+            return Run(attack, seed, None, found)
+        outcome = moved(found, self.victim.like.device)
         if outcome.state.done:
-            self.ends[choice.name, seed] = attack, outcome.state
+            self.ends[attack.name, seed] = attack, outcome.state
         return Run(attack, seed, outcome)
+
+
+def waves(plan: Sequence[Choice]) -> Iterator[list[Choice]]:
+    """Split a plan into parts whose attacks do not depend on each other: on where one ends, or on what one settles."""
+    wave: list[Choice] = []
+    for choice in plan:
+        running = [other.name for other in wave if other.runs]
+        if choice.start_from in running or (choice.optional and any(name in EXACT for name in running)):
+            yield wave
+            wave = []
+        wave.append(choice)
+    yield wave
 
 
 @dataclass
@@ -188,12 +252,6 @@ class _Told:
         if len(self.times) > 1:
             return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
         return outcome.seconds / outcome.steps if outcome.steps else None
-
-
-def failure(error: Exception) -> str:
-    """Return in words what ended an attack that ought not to have ended; the others go on without it."""
-    torch.cuda.empty_cache()
-    return f"It failed ({one_line(error)})."
 
 
 def share(seconds: float, waiting: Sequence[float | None]) -> float:

@@ -11,6 +11,7 @@ from . import interrupt
 from .commands.baseline import baseline
 from .commands.config import config
 from .commands.defend import defend
+from .commands.many import scan_many
 from .commands.options import (
     EPILOG,
     EXIT_CODES,
@@ -25,6 +26,7 @@ from .commands.options import (
     Context,
     Device,
     Epochs,
+    ExecutorOption,
     ExitZero,
     FailIf,
     FailOn,
@@ -124,11 +126,10 @@ def scan(
     restarts: Annotated[
         int, typer.Option(metavar="R", help="Run each attack with R seeds, and compare what they find.")
     ] = 1,
-    max_time: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Seconds for search and attacks together.")
-    ] = None,
+    max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole scan.")] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
+    executor: ExecutorOption = "local",
     out: Out = None,
     output: Outputs = None,
     fail_if: FailIf = None,
@@ -158,7 +159,7 @@ def scan(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_iterations=max_iterations, device=device, out=out, outputs=parse_outputs(output or ()),
+        max_iterations=max_iterations, device=device, executor=executor, out=out, outputs=parse_outputs(output or ()),
         fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name, evidence=evidence, context=context,
     )  # fmt: skip
     from .pipeline import scan as run
@@ -370,6 +371,7 @@ def schema() -> None:
 app.command()(config)
 app.command()(defend)
 app.command()(report)
+app.command("scan-many", epilog=EPILOG)(scan_many)
 app.command(epilog=EPILOG)(gate)
 app.command()(rules)
 app.command()(verify)

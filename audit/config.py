@@ -33,7 +33,7 @@ OWN, SHARED = "memaudit.toml", "pyproject.toml"
 SIZE_LIMIT = 2**20
 """Bytes; a larger file is no configuration."""
 
-PATHS = frozenset({"context", "control", "data", "out", "output", "recipe", "test"})
+PATHS = frozenset({"after", "before", "context", "control", "data", "out", "output", "recipe", "test"})
 """Options that name files: in a configuration file they count from its folder."""
 
 WRITTEN = frozenset({"out", "output"})
@@ -169,7 +169,7 @@ def read(options: Mapping[str, Option], folder: Path, environment: Mapping[str, 
     files = []
     for file, table in _find(folder):
         files.append(file)
-        settings |= _from_file(options, file, table)
+        settings |= from_table(options, file, table)
     return Configuration(tuple(reversed(files)), {**settings, **_from_environment(options, environment)})
 
 
@@ -208,10 +208,23 @@ def _load(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{shown} is not TOML ({why}).", "Repair or remove it.") from None
 
 
-def _from_file(options: Mapping[str, Option], file: Path, table: Mapping[str, Any]) -> dict[str, Setting]:
+def from_table(
+    options: Mapping[str, Option], file: Path, table: Mapping[str, Any], within: str = ""
+) -> dict[str, Setting]:
+    """Return the settings of a table of a file, by key.
+
+    Args:
+        options: All that the table may set.
+        file: Where it stands; paths count from its folder.
+        table: Values by key.
+        within: Names of the tables around it, for messages.
+
+    Raises:
+        ConfigError: A key that is not there, a value of the wrong type, or one that a file may not give.
+    """
     found: dict[str, Setting] = {}
     for name, value in table.items():
-        key, where = name.replace("_", "-"), f"{_printable(_relative(file))}:{_printable(name)}"
+        key, where = name.replace("_", "-"), f"{_printable(_relative(file))}:{_printable(within + name)}"
         if key not in options:
             raise ConfigError(f"{where}: there is no such option.", nearest(_printable(key), list(options)))
         if key in found:
@@ -219,6 +232,11 @@ def _from_file(options: Mapping[str, Option], file: Path, table: Mapping[str, An
         checked = _checked(options[key], value, where)
         if key == "model":
             _harmless(str(checked), where)
+        if key == "executor" and checked not in ("local", "ray"):
+            raise ConfigError(
+                f"{where}: a configuration file may not name the cluster that checkpoints are sent to.",
+                f"Give it with --executor or {PREFIX}EXECUTOR.",
+            )
         if key in PATHS:
             checked = (
                 [_anchored(key, text, file.parent, where) for text in checked]

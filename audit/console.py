@@ -19,6 +19,7 @@ from .report import titles
 
 if TYPE_CHECKING:
     from .baseline import Comparison
+    from .many import Summary
     from .report import AuditReport, LeaderboardRow
     from .rules import Rule
 
@@ -31,7 +32,7 @@ PLAIN_SECONDS = 10.0
 MOST_ROWS = 15
 """Rows of the leaderboard that are printed; the report has them all."""
 
-COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "red"}
 TITLES = {
     "load": "Reading",
     "search": "Searching",
@@ -254,6 +255,16 @@ def print_comparison(console: Console, found: "Comparison") -> None:
         console.print(f"{item.rule} {item.severity} {item.attack}: no longer found, write anew", markup=False)
     if not any((found.known, found.expired, found.new, found.gone)):
         console.print("No leak, and none accepted.")
+
+
+def print_pairs(console: Console, found: "Summary") -> None:
+    """Print what became of each pair, the worst first."""
+    table = Table("pair", "verdict", "what")
+    for result in found.results:
+        colour = COLOURS[result.status]
+        table.add_row(escape(result.name), f"[{colour}]{result.status}[/]", escape(result.summary))
+    table.columns[0].no_wrap = True
+    console.print(table, soft_wrap=False)
 
 
 def _recovered(row: "LeaderboardRow") -> str:

@@ -160,8 +160,24 @@ def defend(
     with pipeline.exact_numerics():
         scene = pipeline.load(request)
         bench = None if test is None else _open_test(test, scene)
+    with Store(pipeline.run_folder(scene) / "defences").held():
+        told, folder = _measure(request, defences, test, scene, bench, listener)
+        for path in write_outputs(told, folder, outputs, look):
+            listener(Event("report", str(path)))
+    return told
+
+
+def _measure(
+    request: ScanRequest,
+    defences: Sequence[Defence],
+    test: str | None,
+    scene: "Scene",
+    bench: TrainingSet | None,
+    listener: Listener,
+) -> tuple[AuditReport, Path]:
+    """Scan the pair as it is and after each defence; return the report with the curve, and the run folder."""
     folder = pipeline.run_folder(scene)
-    place = Store(folder / "defences").folder
+    place = folder / "defences"
     runs = [Store(place / defence.name).folder for defence in defences]
     made = [
         _publish(scene.pair, defence, request.seed, run / AFTER) for defence, run in zip(defences, runs, strict=True)
@@ -176,10 +192,8 @@ def defend(
         scans.append(pipeline.scan(dataclasses.replace(given, after=run / AFTER, out=run), listener))
         points.append(_point(scans[-1], distorted, _accuracy(scene, read(run / AFTER).tensors, bench)))
     _warn(scans, listener)
-    told = scans[0].model_copy(update={"defences": points, "command": _command(request, defences, test)}).sealed()
-    for path in write_outputs(told, folder, outputs, look):
-        listener(Event("report", str(path)))
-    return told
+    told = scans[0].model_copy(update={"defences": points, "command": _command(request, defences, test)})
+    return told.sealed(), folder
 
 
 @dataclass(frozen=True)

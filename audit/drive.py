@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from .. import MemauditError
 from ..attacks.base import ALPHA, Attack, Recipe, Reconstruction, State, Victim
 from . import interrupt
+from .alarm import TimeUp, alarm
 from .events import Event, Listener, silence
 from .meter import PeakMemory
 from .store import Job
@@ -35,11 +36,16 @@ class Budget:
 
     Attributes:
         steps: Stop after this many steps in all; ``None`` for the attack's own schedule.
-        deadline: :func:`time.monotonic` value at which to stop; infinity for never.
+        deadline: :func:`time.monotonic` value at which to stop; infinity for never. No step begins that would not
+            be over by then, if it takes as long as the last one, with the reconstruction read off.
+        closing: Seconds that reading off the reconstruction is expected to take.
+        end: :func:`time.monotonic` value at which even a step or the reading-off in progress is given up.
     """
 
     steps: int | None = None
     deadline: float = math.inf
+    closing: float = 0.0
+    end: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Outcome:
         peak_bytes: Largest memory peak of any session.
         curve: (step, loss) pairs.
         state: The last finite state.
-        reconstruction: Read off that state; ``None`` where it was not asked for or no step was taken.
+        reconstruction: Read off that state; ``None`` where it was not asked for, no step was taken, or time was up.
     """
 
     status: Status
@@ -163,13 +169,17 @@ def drive(
             save()
             raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
         save()
-    reconstruction = None
+    reconstruction, late = None, False
     if finish and session.state.step:
         listener(Event("finish", f"influence of each image of {attack.name}"))
-        found = attack.finish(victim, recipe, session.state)
-        reconstruction = found if len(found.images) else None
+        try:
+            with alarm(budget.end):
+                found = attack.finish(victim, recipe, session.state)
+            reconstruction = found if len(found.images) else None
+        except TimeUp:
+            late = True
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
-    status = _status(attack, session, reconstruction)
+    status: Status = "budget_spent" if late else _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
 
 
@@ -206,14 +216,20 @@ def _loop(
     save: Callable[[], None],
     report: Callable[[], None],
 ) -> None:
-    saved_at, pause = time.monotonic(), SAVE_SECONDS
+    saved_at, pause, pace = time.monotonic(), SAVE_SECONDS, 0.0
     while not session.over:
         interrupt.check()
+        began = time.monotonic()
         if budget.steps is not None and session.state.step >= budget.steps:
             return
-        if time.monotonic() >= budget.deadline:
+        if began + pace + budget.closing >= budget.deadline:
             return
-        following = attack.step(victim, recipe, session.state)
+        try:
+            with alarm(budget.end):
+                following = attack.step(victim, recipe, session.state)
+        except TimeUp:
+            return
+        pace = time.monotonic() - began
         if _exploded(following.loss, session.curve):
             session.diverged = True
             return

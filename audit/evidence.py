@@ -12,14 +12,16 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
+from .files import FREE, FormatError
+
 FOLDER = Path("evidence")
 """Where pictures lie in the run folder, for nobody else to read: they are personal data."""
 
 DIGITS = 8
 """Hexadecimal digits of the digest of its pixels in a picture's name."""
 
-OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.png")
-"""Names of the pictures of a scan."""
+OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.(png|tmp)")
+"""Names of the pictures of a scan, and of those that a kill left half-written."""
 
 
 def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) -> str:
@@ -32,18 +34,25 @@ def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) ->
         folder: The run folder.
         name: File name without its suffix; may hold one folder.
         keep: Whether to write it at all; its path tells the pixels' digest either way.
+
+    Raises:
+        FormatError: It cannot be written.
     """
     levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
     relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:DIGITS]}.png"
     if not keep:
         return relative.as_posix()
     path = folder / relative
-    (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(levels[0]) if len(levels) < 3 else Image.fromarray(levels[:3].transpose(1, 2, 0))
     beside = path.with_suffix(".tmp")
-    picture.save(beside, format="PNG", optimize=False)
-    os.replace(beside, path)
+    try:
+        (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(beside, format="PNG", optimize=False)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise FormatError(f"The picture {path} cannot be written ({error.strerror}).", FREE) from None
     return relative.as_posix()
 
 
@@ -56,6 +65,6 @@ def prune(folder: Path, keep: Collection[str]) -> None:
         folder: The run folder.
         keep: Paths relative to it, as :func:`save_picture` returned them.
     """
-    for path in (folder / FOLDER).rglob("*.png"):
+    for path in (folder / FOLDER).rglob("*.*"):
         if OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in keep:
             path.unlink()

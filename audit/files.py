@@ -1,5 +1,6 @@
 """Writing a file: whole or not at all."""
 
+import errno
 import os
 import secrets
 import tomllib
@@ -7,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import MemauditError
+
+FREE = "Free some space, then run the same command."
+"""What to do where the disk is full."""
 
 
 class FormatError(MemauditError):
@@ -63,7 +67,8 @@ def write_bytes(path: Path, content: bytes) -> Path:
         _replace(target, content)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FormatError(f"{path} cannot be written ({reason}).", "Choose a folder that you may write to.") from None
+        hint = FREE if error.errno == errno.ENOSPC else "Choose a folder that you may write to."
+        raise FormatError(f"{path} cannot be written ({reason}).", hint) from None
     return path
 
 

@@ -16,14 +16,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from ..attacks.base import Attack, Optimizer, Recipe, State, Victim
 from ..attacks.simudy import LOG_LR
-from .drive import Budget, Outcome, drive
-from .events import Event, Listener, silence
+from .drive import Outcome
+from .events import Listener, silence
+from .executor import LOCAL, Executor, Together
 from .store import Job
+from .work import Work, carry_out
 
 RUNGS = (8, 20, 25)
 """Attack steps of a candidate in each round; the last goes on where the second ended, to some 50 as in the paper."""
@@ -124,6 +127,10 @@ class Axes:
         return dataclasses.replace(candidate, recipe=dataclasses.replace(recipe, lr=lr))
 
 
+Try = tuple[Recipe, bool]
+"""A recipe to try, and whether its learning rate is fitted from there or stays."""
+
+
 @dataclass
 class Search:
     """A search in progress.
@@ -137,6 +144,8 @@ class Search:
         allowance: Share of the attack's own simulated steps that all probes together may take.
         deadline: :func:`time.monotonic` value at which to stop trying.
         listener: Hears one event a step.
+        executor: Where probes run.
+        ground: Gives other processes their victim.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
@@ -151,6 +160,8 @@ class Search:
     allowance: float = ALLOWANCE / (1 - ALLOWANCE)
     deadline: float = math.inf
     listener: Listener = silence
+    executor: Executor = LOCAL
+    ground: Callable[[], Victim] | None = None
     tried: list[Candidate] = field(default_factory=list)
     steps: int = EPOCHS[-1]
     rungs: tuple[int, ...] = RUNGS
@@ -173,33 +184,37 @@ class Search:
         most = max(1, self.steps // recipe.batches) if rung == len(EPOCHS) - 1 else EPOCHS[rung]
         return min(most, EPOCHS[rung], recipe.epochs)
 
-    def attempt(self, recipe: Recipe, rung: int, fit: bool = False, start: Candidate | None = None) -> Candidate:
-        """Try one recipe, with its learning rate fixed or fitted from there, from noise or where another ended."""
+    def attempt(self, asked: Sequence[Try], rung: int, start: Candidate | None = None) -> list[Candidate]:
+        """Try recipes that do not depend on each other, from noise or where another one ended."""
+        done = sum(candidate.steps for candidate in self.tried)
+        together = Together(self.listener, done, self.expected)
+        works = (self._work(*one, rung, start) for one in asked)
+        ground = self.ground or (lambda: self.victim)
+        outcomes = self.executor.map(partial(carry_out, ground), works, together)
+        found = [
+            _candidate(recipe, rung, number, outcome, self.victim.categories)
+            for number, ((recipe, _), outcome) in enumerate(zip(asked, outcomes, strict=True), len(self.tried))
+        ]
+        self.tried += found
+        return found
+
+    def _work(self, recipe: Recipe, fit: bool, rung: int, start: Candidate | None) -> Work:
         probe = self._probe(self.rungs[rung], fit)
         short = dataclasses.replace(recipe, epochs=self.epochs(recipe, rung), warmup=0)
         short = dataclasses.replace(short, lr=recipe.travel / _unit(short))
-        done = sum(candidate.steps for candidate in self.tried)
-
-        def told(event: Event) -> None:
-            step = done + event.step
-            message = f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}"
-            self.listener(dataclasses.replace(event, message=message, step=step, total=max(self.expected, step)))
-
-        outcome = drive(
+        until = time.time() + self.deadline - time.monotonic()
+        return Work(
             probe,
-            self.victim,
             short,
             self.seed,
-            job=self.job(probe, short, f"round {rung}", repr(start)),
-            budget=Budget(deadline=self.deadline),
-            listener=told,
-            stage="search",
-            finish=False,
+            self.job(probe, short, f"round {rung}", repr(start)),
             start=start.state if start else None,
+            until=until,
+            end=until,
+            stage="search",
+            label=f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}",
+            finish=False,
         )
-        found = _candidate(recipe, rung, len(self.tried), outcome, self.victim.categories)
-        self.tried.append(found)
-        return found
 
     def _probe(self, steps: int, fit: bool) -> Attack:
         probe = dataclasses.replace(self.attack, iterations=steps)
@@ -236,16 +251,17 @@ def search(found: Search, axes: Axes) -> Candidate | None:
     for shape in axes.shapes[1:]:
         if time.monotonic() >= found.deadline:
             break
-        for factor in (1 / STRIDE, 1.0, STRIDE) if axes.fits(leader) else (1.0,):
-            found.attempt(found.at(leader.recipe.travel * factor, leader.recipe.optimizer, shape, axes.shrink), 0)
+        travel, optimizer = leader.recipe.travel, leader.recipe.optimizer
+        factors = (1 / STRIDE, 1.0, STRIDE) if axes.fits(leader) else (1.0,)
+        found.attempt([(found.at(travel * factor, optimizer, shape, axes.shrink), False) for factor in factors], 0)
     if not axes.fits(leader):  # the rounds that follow fit the learning rate, which is known
         return axes.settled(_preferred(found.tried, axes) or leader)
     promoted = _promoted(found.tried, axes)
-    fitted = [found.attempt(head.recipe, 1, fit=axes.fits(head)) for head in promoted]
+    fitted = found.attempt([(head.recipe, axes.fits(head)) for head in promoted], 1)
     second = _preferred(fitted, axes)
     if second is None:
         return leader if axes.fits(leader) else axes.settled(leader)
-    last = found.attempt(second.recipe, 2, fit=axes.fits(second), start=second)
+    (last,) = found.attempt([(second.recipe, axes.fits(second))], 2, start=second)
     best = last if last.complete and last.cosine <= CREDIBLE else second
     return best if axes.fits(best) else axes.settled(best)
 
@@ -258,9 +274,9 @@ def _coarse(found: Search, axes: Axes, optimizer: Optimizer) -> None:
         grid = [travel / 30 for travel in TRAVELS]
     else:
         grid = TRAVELS
-    tried = [found.attempt(found.at(travel, optimizer, shape, axes.shrink), 0) for travel in grid]
+    tried = found.attempt([(found.at(travel, optimizer, shape, axes.shrink), False) for travel in grid], 0)
     while (further := _beyond(tried)) is not None:
-        tried.append(found.attempt(found.at(further, optimizer, shape, axes.shrink), 0))
+        tried += found.attempt([(found.at(further, optimizer, shape, axes.shrink), False)], 0)
 
 
 def _beyond(tried: Sequence[Candidate]) -> float | None:

@@ -70,7 +70,9 @@ def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
         attacks = build(request.attacks or (pipeline.SEARCHER,), request.options, request.max_iterations)
         scene = pipeline.load(request, listener)
         deadline = started + request.max_time if request.max_time else math.inf
-        learned = pipeline.learn(scene, attacks, Store(pipeline.run_folder(scene)), deadline, listener, ALLOWANCE)
+        store = Store(pipeline.run_folder(scene))
+        with store.held():
+            learned = pipeline.learn(scene, attacks, store, deadline, listener, ALLOWANCE)
     listener(Event("done"))
     facts = {name: fact for name, fact in learned.facts.items() if name != "normalise"}
     return Inference(facts, scene.delta, assemble.search_points(learned), time.monotonic() - started)

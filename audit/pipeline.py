@@ -7,16 +7,14 @@
     print(report.verdict.status)
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
@@ -30,11 +28,13 @@ from .delta import masked, read_delta
 from .drive import Run, job_parts
 from .events import Event, Listener, silence
 from .evidence import prune
+from .executor import LOCAL, Executor, check_executor, open_executor
 from .families.base import Architecture, detect
 from .families.base import victim as make_victim
 from .gate import Gate
 from .infer import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search, spread
 from .match import check_held_out
+from .numerics import exact_numerics
 from .options import GROUP as ATTACKS
 from .options import build
 from .outputs import Look, check_outputs, read_context, write_outputs
@@ -43,8 +43,9 @@ from .recipe import ASSUMED_LR, Known, check, decay_of, known, normalisation, pi
 from .report import AuditReport, Delta, Fact, PlanStep
 from .request import ScanRequest
 from .store import Job, Store, key
+from .work import Ground
 
-__all__ = ["ScanRequest", "scan"]
+__all__ = ["ScanRequest", "exact_numerics", "scan"]
 
 
 SURE = 0.9
@@ -55,8 +56,13 @@ SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
 
-_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time")
+_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time", "executor")
 """Fields of a request that change no number of its answer."""
+
+
+ATTACKING = 0.95
+"""Share of ``--max-time`` in which attacks are to end; what takes longer than foreseen is given up when time is up.
+The rest is for matching and the reports."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +72,17 @@ class Scene:
     request: ScanRequest
     pair: CheckpointPair
     architecture: Architecture
-    victim: Victim
+    ground: Ground
     delta: Delta
     steps: int | None
     known: Known
     data: TrainingSet | None
     control: TrainingSet | None
+
+    @property
+    def victim(self) -> Victim:
+        """What is attacked."""
+        return self.ground()
 
 
 def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
@@ -102,14 +113,22 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     candidates = planner.candidates(request, gates)
     look = Look(request.evidence, read_context(request.context))
     deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs, look), look=look)
+    check_executor(request.executor)
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
-    _warn(scene, listener)
-    learned = learn(scene, _searchers(scene, candidates), store, _deadline(request, started, ALLOWANCE), listener)
-    deadline = _deadline(request, started)
-    runs, plan = _attack(scene, candidates, learned.recipe, store, deadline, listener)
-    return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
+    with store.held():
+        executor = open_executor(request.executor, scene.victim.like.device)
+        _warn(scene, listener)
+        deadline = _deadline(request, started, ALLOWANCE)
+        learned = learn(scene, _searchers(scene, candidates), store, deadline, listener, executor=executor)
+        deadline, end = _deadline(request, started, ATTACKING), _deadline(request, started)
+        place = _job(scene, store)
+        campaign = Campaign(
+            request, scene.victim, learned.recipe, place, deadline, listener, executor, end, scene.ground
+        )
+        runs, plan = _attack(scene, candidates, campaign)
+        return _conclude(scene, learned, plan, runs, gates, deliver, store, listener)
 
 
 def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
@@ -119,15 +138,6 @@ def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
         return []
     named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
     return named or build([SEARCHER], [], request.max_iterations)
-
-
-@contextlib.contextmanager
-def exact_numerics() -> Iterator[None]:
-    """Same machine, same numbers, full precision; attention in the form that can be differentiated twice."""
-    torch.set_flush_denormal(True)
-    convolutions = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with convolutions, sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def load(request: ScanRequest, listener: Listener = silence) -> Scene:
@@ -141,6 +151,7 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     listener(Event("load", "the change of the parameters"))
     delta = read_delta(pair, architecture, module)
     victim = make_victim(pair, architecture, module, scale, device, masked(delta))
+    ground = Ground(pair, request.model, request.image_size, scale, masked(delta), str(device), victim)
     listener(Event("load", "images"))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)
     control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))
@@ -151,7 +162,7 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     what = Known(what.recipe, {**what.facts, "normalise": scale_fact})
     steps = artefacts.get("steps") or delta.facts.get("steps")
     count = int(steps.value) if steps else None  # type: ignore[arg-type]
-    return Scene(request, pair, architecture, victim, delta, count, what, data, control)
+    return Scene(request, pair, architecture, ground, delta, count, what, data, control)
 
 
 def run_folder(scene: Scene) -> Path:
@@ -230,6 +241,7 @@ def learn(
     deadline: float,
     listener: Listener,
     allowance: float = ALLOWANCE / (1 - ALLOWANCE),
+    executor: Executor = LOCAL,
 ) -> Learned:
     """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim."""
     known = scene.known
@@ -239,7 +251,8 @@ def learn(
     job = _job(scene, store)
     tried: tuple[Candidate, ...] = ()
     for attack in attacks:
-        state = Search(attack, scene.victim, known.recipe, scene.request.seed, job, allowance, deadline, listener)
+        seed, victim = scene.request.seed, scene.victim
+        state = Search(attack, victim, known.recipe, seed, job, allowance, deadline, listener, executor, scene.ground)
         try:
             chosen = search(state, _axes(scene))
         except Unsupported:
@@ -320,16 +333,12 @@ def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
             facts[name] = Fact(value=value, source="inferred", option=option, confidence=0.5, evidence=why)
 
 
-def _attack(
-    scene: Scene, candidates: Sequence[Choice], recipe: Recipe, store: Store, deadline: float, listener: Listener
-) -> tuple[list[Run], list[PlanStep]]:
+def _attack(scene: Scene, candidates: Sequence[Choice], campaign: Campaign) -> tuple[list[Run], list[PlanStep]]:
     """Choose what runs, tell, and run it."""
-    request, victim = scene.request, scene.victim
-    campaign = Campaign(request, victim, recipe, _job(scene, store), deadline, listener)
-    sight = planner.look(victim, recipe, scene.known.facts, scene.delta)
-    plan = campaign.measure(planner.choose(candidates, request, sight))
+    sight = planner.look(campaign.victim, campaign.recipe, scene.known.facts, scene.delta)
+    plan = campaign.measure(planner.choose(candidates, campaign.request, sight))
     told = tuple(choice.step().model_dump(mode="json") for choice in plan)
-    listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
+    campaign.listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
     runs, plan = campaign.carry_out(plan)
     return runs, [choice.step() for choice in plan]
 

@@ -64,6 +64,7 @@ class Choice:
         start_from: The attack whose end it starts from.
         seconds: Estimated time of its whole schedule with every seed.
         left: The part of one seed's that is still to be run.
+        closing: Estimated time of reading off one reconstruction; measured only where time is limited.
         memory: Peak of the steps that were timed, in bytes.
         share: Seconds of ``--max-time`` that it may use at least.
     """
@@ -77,6 +78,7 @@ class Choice:
     start_from: str = ""
     seconds: float | None = None
     left: float | None = None
+    closing: float = 0.0
     memory: int | None = None
     share: float | None = None
 

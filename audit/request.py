@@ -45,9 +45,10 @@ class ScanRequest:
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.
         restarts: How often each attack runs, with seeds ``seed``, ``seed + 1`` and so on.
-        max_time: Seconds for the search and the attacks together.
+        max_time: Seconds for the whole scan; reports on very many images may take longer.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        executor: Where attacks run: ``local`` (this machine), ``ray`` or ``ray:ADDRESS``; the numbers are the same.
         out: The run folder; ``memaudit-runs/KEY`` by default.
         outputs: (format, path) of each report to write; HTML and JSON in the run folder by default.
         fail_if: Gate expressions.
@@ -86,6 +87,7 @@ class ScanRequest:
     max_time: float | None = None
     max_iterations: int | None = None
     device: str = "auto"
+    executor: str = "local"
     out: str | Path | None = None
     outputs: tuple[tuple[str, str], ...] = ()
     fail_if: tuple[str, ...] = ()

@@ -6,15 +6,19 @@
     RUN/evidence/*.png                   reconstructions and their matched originals
     RUN/jobs/KEY/state.safetensors       one attack on one recipe with one seed, resumable
     RUN/events.jsonl                     what happened, one JSON object a line
+    RUN/lock                             locked while a process works here (:mod:`memaudit.audit.lock`)
 
 A job's key hashes everything its result depends on. The same question finds its own state again, so resuming needs
 no option; another question never meets a foreign state. Files are written beside their place and renamed into it.
 """
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,11 @@ from torch import Tensor
 from .. import MemauditError
 from ..attacks.base import State
 from .events import Event
+from .files import FREE
+from .lock import locked
+
+LEFTOVERS = (".memaudit-*.part", "jobs/*/*.tmp")
+"""Files that a killed process had not renamed into their place."""
 
 
 class StoreError(MemauditError):
@@ -51,10 +60,32 @@ class Store:
         if not os.access(folder, os.W_OK):
             raise StoreError(f"The run folder {folder} is not writable.", "Choose another with --out.")
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out, and clear away what a killed one left half-written.
+
+        Raises:
+            LockError: Another process works here.
+        """
+        with locked(self.folder):
+            for path in (path for pattern in LEFTOVERS for path in self.folder.glob(pattern)):
+                path.unlink(missing_ok=True)
+            yield
+
     def log(self, event: Event) -> None:
-        """Append an event to the run's log."""
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(event)) + "\n")
+        """Append an event to the run's log, whole or not at all."""
+        path, line = self.folder / "events.jsonl", (json.dumps(asdict(event)) + "\n").encode()
+        try:
+            with path.open("ab", buffering=0) as log:
+                end = log.tell()
+                try:
+                    if log.write(line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    log.truncate(end)
+                    raise
+        except OSError as error:
+            raise StoreError(f"The log {path} cannot be written ({error.strerror}).", FREE) from None
 
     def job(self, job_key: str) -> "Job":
         """Return the place of one job; its folder appears with its first state."""
@@ -65,7 +96,12 @@ class Job:
     """The saved state of one attack run."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "state.safetensors"
+        self.path = folder.absolute() / "state.safetensors"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a state."""
+        return self.path.exists()
 
     def save(self, state: State, extra: Mapping[str, Any]) -> None:
         """Save ``state`` and plain data beside it, in one file that appears whole or not at all."""
@@ -76,17 +112,17 @@ class Job:
             for name, tensor in members.items()
         }
         plain = {"step": state.step, "loss": state.loss, "terms": dict(state.terms), "done": state.done, "extra": extra}
-        self.path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.parent.mkdir(exist_ok=True)
-        beside = self.path.with_suffix(".tmp")
+        beside = self.path.with_suffix(f".{secrets.token_hex(6)}.tmp")
         try:
+            self.path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)
             save_file(_unshared(tensors), beside, metadata={"state": json.dumps(plain)})
             os.replace(beside, self.path)
         except (OSError, SafetensorError) as error:
-            beside.unlink(missing_ok=True)
-            raise StoreError(
-                f"The state {self.path} cannot be written ({error}).", "Free some space, then run the same command."
-            ) from None
+            raise StoreError(f"The state {self.path} cannot be written ({error}).", FREE) from None
+        finally:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def load(self, like: Tensor) -> tuple[State, dict[str, Any]] | None:
         """Return the saved state with its tensors on the device of ``like``, and the plain data; ``None`` if absent."""

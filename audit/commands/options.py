@@ -116,6 +116,14 @@ Set = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="local|ray[:ADDRESS]",
+        help="Where attacks run: local, one process per GPU where there are several, or a Ray cluster.",
+    ),
+]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")]

@@ -227,6 +227,47 @@ def test_time_is_split_and_what_is_left_passes_on(make):
     assert all(run.outcome.steps > 20 for run in runs[1:])
 
 
+@dataclasses.dataclass(frozen=True)
+class Late(Slow):
+    """Takes half a second to read off."""
+
+    name: ClassVar[str] = "late"
+
+    def finish(self, victim, recipe, state):
+        time.sleep(0.5)
+        return super().finish(victim, recipe, state)
+
+
+def test_the_time_to_read_off_is_measured_and_kept_free(make, monkeypatch):
+    monkeypatch.setattr(campaigns, "PROBE_SHARE", 0.3)
+    campaign, began = make(seconds=4.0), time.monotonic()
+    plan = campaign.measure([choice(Late()), choice(Slow())])
+    assert plan[0].closing == pytest.approx(0.5, abs=0.2)
+    assert plan[1].closing < 0.2
+    runs, _ = campaign.carry_out(plan)
+    assert time.monotonic() - began < 4.2
+    assert all(run.outcome.reconstruction is not None for run in runs)
+
+
+def test_a_run_that_began_before_the_other_one_ended_goes_on_as_it_began(make):
+    plan = [choice(First()), choice(Second(iterations=40), start_from="first")]
+    cut = make()
+    cut.ends = Forgetful()
+    early, _ = cut.carry_out(plan)
+    again, _ = make().carry_out(make().measure(plan))
+    assert torch.equal(again[1].outcome.reconstruction.images, early[1].outcome.reconstruction.images)
+    other = make(folder="other")
+    warm, _ = other.carry_out(other.measure(plan))
+    assert not torch.equal(warm[1].outcome.reconstruction.images, early[1].outcome.reconstruction.images)
+
+
+class Forgetful(dict):
+    """Keeps no end, as if --max-time had cut every attack."""
+
+    def __setitem__(self, *_):
+        pass
+
+
 def test_without_time_nothing_is_measured_and_nothing_claimed(make):
     campaign = make(seconds=-1.0)
     plan = campaign.measure([choice(First()), choice(Refusing(), asked=True)])

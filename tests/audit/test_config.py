@@ -208,6 +208,14 @@ def test_a_file_may_not_name_code_to_run(tmp_path, monkeypatch, text):
         assert settings(tmp_path, MEMAUDIT_MODEL=text)["model"].value == text
 
 
+def test_a_file_may_not_name_the_cluster_that_checkpoints_are_sent_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "may not name the cluster" in refused(tmp_path, 'executor = "ray:10.0.0.1:6379"')
+    (tmp_path / "memaudit.toml").write_text('executor = "ray"')
+    assert settings(tmp_path)["executor"].value == "ray"
+    assert settings(tmp_path, MEMAUDIT_EXECUTOR="ray:10.0.0.1:6379")["executor"].value == "ray:10.0.0.1:6379"
+
+
 def test_a_hostile_checkpoint_folder_runs_nothing(tmp_path):
     torch.save({"weight": torch.ones(2, 2)}, tmp_path / "a.pt")
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "b.pt")

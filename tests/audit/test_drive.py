@@ -119,6 +119,50 @@ def test_deadline_in_the_past_ends_at_once_with_nothing_found(scene):
     assert events == []
 
 
+@dataclasses.dataclass(frozen=True)
+class Sleeping(SimuDy):
+    """SimuDy that sleeps in the step ``at``, in every step if that is negative, and in ``finish``."""
+
+    name: ClassVar[str] = "sleeping"
+    at: int = -1
+    pause: float = 0.0
+    last: float = 0.0
+
+    def step(self, victim, recipe, state):
+        if self.at in (-1, state.step):
+            time.sleep(self.pause)
+        return super().step(victim, recipe, state)
+
+    def finish(self, victim, recipe, state):
+        time.sleep(self.last)
+        return super().finish(victim, recipe, state)
+
+
+def test_a_step_in_progress_is_given_up_when_all_time_is_over(scene, tmp_path):
+    job, began = Store(tmp_path).job("a"), time.monotonic()
+    outcome = drive(Sleeping(iterations=12, at=4, pause=9.0), *scene, job=job, budget=Budget(end=began + 0.5))
+    assert time.monotonic() - began < 2.0
+    assert (outcome.status, outcome.steps) == ("budget_spent", 4)
+    assert job.load(scene[0].like)[0].step == 4
+
+
+def test_a_reading_off_that_takes_too_long_claims_nothing(scene, tmp_path):
+    job, began = Store(tmp_path).job("a"), time.monotonic()
+    outcome = drive(Sleeping(iterations=3, last=9.0), *scene, job=job, budget=Budget(end=began + 0.5))
+    assert time.monotonic() - began < 2.0
+    assert (outcome.status, outcome.reconstruction) == ("budget_spent", None)
+    assert drive(SimuDy(iterations=3), *scene, job=job).reconstruction is not None
+
+
+def test_no_step_begins_that_would_not_be_over_with_the_reading_off(scene):
+    began = time.monotonic()
+    attack = Sleeping(iterations=100, pause=0.2, last=0.3)
+    outcome = drive(attack, *scene, budget=Budget(deadline=began + 1.2, closing=0.3))
+    assert time.monotonic() - began < 1.3
+    assert outcome.reconstruction is not None
+    assert outcome.steps >= 2
+
+
 def test_diverged_in_the_first_step_leaves_nothing_to_read_off(scene):
     outcome = drive(Failing(iterations=12, step_size=0.1, at=1), *scene)
     assert (outcome.status, outcome.steps, outcome.reconstruction) == ("diverged", 0, None)

@@ -31,10 +31,11 @@ def candidate(recipe, rung, loss=0.1, ratio=1.0, cosine=0.01):
 class Faked(Search):
     """A search whose candidates come from a rule, in place of attacks: ``job(recipe, rung)`` gives them."""
 
-    def attempt(self, recipe, rung, fit=False, start=None):
-        self.fits = [*getattr(self, "fits", []), fit]
-        self.tried.append(self.job(recipe, rung))
-        return self.tried[-1]
+    def attempt(self, asked, rung, start=None):
+        self.fits = [*getattr(self, "fits", []), *(fit for _, fit in asked)]
+        found = [self.job(recipe, rung) for recipe, _ in asked]
+        self.tried += found
+        return found
 
     def spent(self):
         """Return the simulated steps that the attempts so far take."""
@@ -278,9 +279,9 @@ def test_a_start_ten_times_off_is_fitted_away(victim, tmp_path, factor):
     state = searching(victim, tmp_path)
     state.rungs = (30, 30, 30)
     start = state.at(0.2 * factor, "sgd", (4, 10), 1.0)
-    found = state.attempt(start, 2, fit=True)
+    (found,) = state.attempt([(start, True)], 2)
     assert found.recipe.travel == pytest.approx(0.2, rel=0.25)
-    fixed = state.attempt(start, 2)
+    (fixed,) = state.attempt([(start, False)], 2)
     assert fixed.recipe.travel == pytest.approx(start.travel)
     assert fixed.loss > found.loss
 

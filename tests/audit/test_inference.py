@@ -73,7 +73,7 @@ def test_stdout_is_a_recipe_file_and_the_table_is_on_stderr(printed):
 
 def test_nothing_is_reconstructed(printed):
     names = {path.name for path in printed[2].rglob("*") if path.is_file()}
-    assert names <= {"state.safetensors", "events.jsonl"}
+    assert names <= {"state.safetensors", "events.jsonl", "lock"}
 
 
 def test_a_second_run_reuses_the_saved_states(found):

@@ -95,7 +95,9 @@ def test_no_machine_path_in_the_tree():
             assert needle not in path.read_text(errors="replace"), name
 
 
-@pytest.mark.parametrize("command", [[], ["scan"], ["infer"], ["linearity"], ["gate"], ["report"], ["schema"]])
+@pytest.mark.parametrize(
+    "command", [[], ["scan"], ["scan-many"], ["infer"], ["linearity"], ["gate"], ["report"], ["schema"]]
+)
 def test_help_needs_no_torch(command):
     code = (
         "import sys; sys.argv = ['memaudit', *%r, '--help']\n"

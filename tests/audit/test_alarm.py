@@ -1,0 +1,50 @@
+import math
+import signal
+import threading
+import time
+
+import pytest
+
+from memaudit.audit.alarm import TimeUp, alarm
+
+
+def stubborn():
+    """Sleep, whatever error comes."""
+    try:
+        time.sleep(5)
+    except Exception:
+        time.sleep(5)
+
+
+def test_work_that_looks_at_no_clock_ends():
+    began = time.monotonic()
+    with pytest.raises(TimeUp), alarm(began + 0.1):
+        stubborn()
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_deadline_in_the_past_ends_at_once():
+    with pytest.raises(TimeUp), alarm(time.monotonic() - 1):
+        time.sleep(5)
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 0.05])
+def test_what_is_over_in_time_hears_nothing(deadline):
+    before = signal.getsignal(signal.SIGALRM)
+    with alarm(time.monotonic() + deadline):
+        pass
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_other_threads_run_to_their_end():
+    done = []
+
+    def work():
+        with alarm(time.monotonic() - 1):
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done

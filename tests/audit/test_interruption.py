@@ -1,0 +1,178 @@
+"""A scan that is killed over and over, runs out of disk, or may not write: its finished work and its numbers stay."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SEED = 6
+KILLS = 10
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+TIMES = ("created", "seconds", "peak_memory_bytes")
+PLACES = ("command", "content_sha256")
+
+NURSERY = """
+import json, os, resource, sys
+from memaudit.audit import cli, console, drive, pipeline
+drive.SAVE_SECONDS = 0.05
+for line in sys.stdin:
+    words, read = json.loads(line), None
+    if not (child := os.fork()):
+        os.dup2(os.open(words.pop(0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        if limit := words.pop(0):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        sys.argv = words
+        cli.main()
+    print(child, flush=True)
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs one command line after the other, each in a process of its own that need not import torch again."""
+
+
+class Nursery:
+    def __init__(self, log):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.log = log
+        self.process = subprocess.Popen([sys.executable, "-c", NURSERY], text=True, env=environment, **pipes)
+
+    def run(self, words, kill=None, after=0.0, limit=0):
+        """Run a command, killed with a signal after some seconds; return its exit code and what it said.
+
+        No file that it writes may have more than ``limit`` bytes.
+        """
+        print(json.dumps([str(self.log), limit, *map(str, words)]), file=self.process.stdin, flush=True)
+        child = int(self.process.stdout.readline())
+        if kill is not None:
+            time.sleep(after)
+            os.kill(child, kill)
+        print(file=self.process.stdin, flush=True)  # from here on the id may be another process's
+        return int(self.process.stdout.readline()), self.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory):
+    found = Nursery(tmp_path_factory.mktemp("nursery") / "stderr")
+    yield found
+    found.process.stdin.close()
+    found.process.wait()
+
+
+@pytest.fixture(scope="module")
+def words(leak):
+    asked = ["--data", leak.data, "--control", leak.control, "--normalise", "0.5;0.25", "--epochs", 10, "--restarts", 2]
+    asked += ["--attack", "sme", "--set", "sme.iterations=45", "--attack", "simudy", "--set", "simudy.iterations=40"]
+    return ["memaudit", "scan", leak.before, leak.after, *asked, "-q", "--out"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(nursery, words, tmp_path_factory):
+    folder, began = tmp_path_factory.mktemp("undisturbed") / "run", time.monotonic()
+    code, told = nursery.run([*words, folder])
+    assert code == 1, told
+    return numbers(folder), time.monotonic() - began
+
+
+def numbers(folder):
+    """Return what a report says, without what a clock or a meter says, or where it lies."""
+
+    def timeless(value):
+        if isinstance(value, dict):
+            return {name: timeless(item) for name, item in value.items() if name not in (*TIMES, *PLACES)}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    return timeless(json.loads((folder / "report.json").read_text()))
+
+
+def errors(told):
+    return [line for line in told.splitlines() if not line.startswith("warning: ")]
+
+
+def check_whole(folder):
+    """Check that nothing in a run folder is half-written."""
+    assert not [path for path in folder.rglob("*") if path.suffix in (".tmp", ".part")]
+    for line in (folder / "events.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_ten_kills_at_random_moments_change_no_number(nursery, words, undisturbed, tmp_path):
+    expected, length = undisturbed
+    draw, folder, begun = random.Random(SEED), tmp_path / "run", 0
+    for number in range(KILLS):
+        kill = SIGNALS[number % len(SIGNALS)]
+        code, told = nursery.run([*words, folder], kill, draw.uniform(0.05, 0.35) * length)
+        assert code in (1, 130, -kill), told
+        begun += any(folder.glob("jobs/*/state.safetensors"))
+        if code == 1:  # it was finished before the kill: the other kills are for another folder
+            assert numbers(folder) == expected
+            folder = tmp_path / f"run-{number}"
+    assert begun
+    code, told = nursery.run([*words, folder])
+    assert code == 1, told
+    assert numbers(folder) == expected
+    check_whole(folder)
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Return a function that mounts a small file system, and mounts it anew with other options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(*options):
+        done = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here ({done.stderr.strip()})")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("size", ["24k", "160k", "480k"])
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(nursery, words, undisturbed, mounted, size):
+    folder = mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs") / "run"
+    code, told = nursery.run([*words, folder])
+    assert code == 2, told
+    assert len(errors(told)) == 1
+    assert "cannot be written" in told
+    assert "Free some space" in told
+    check_whole(folder)
+    states = {path: path.read_bytes() for path in folder.glob("jobs/*/state.safetensors")}
+    assert bool(states) == (size != "24k")
+    mounted("-o", "remount,size=50m")
+    code, told = nursery.run([*words, folder])
+    assert code == 1, told
+    assert numbers(folder) == undisturbed[0]
+    assert states.keys() <= set(folder.glob("jobs/*/state.safetensors"))
+
+
+def test_a_file_that_may_not_grow_is_named(nursery, words, undisturbed, tmp_path):
+    code, told = nursery.run([*words, tmp_path / "run"], limit=9000)
+    assert code == 2, told
+    assert len(errors(told)) == 1
+    assert "cannot be written" in told
+    check_whole(tmp_path / "run")
+    code, told = nursery.run([*words, tmp_path / "run"])
+    assert code == 1, told
+    assert numbers(tmp_path / "run") == undisturbed[0]
+
+
+def test_a_read_only_folder_is_named_and_left_alone(nursery, words, undisturbed, mounted):
+    folder = mounted("-t", "tmpfs", "-o", "size=50m", "tmpfs") / "run"
+    code, told = nursery.run([*words, folder])
+    assert code == 1, told
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    mounted("-o", "remount,ro")
+    for out in (folder, folder.parent / "new"):
+        code, told = nursery.run([*words, out])
+        assert code == 2, told
+        assert len(errors(told)) == 1
+        assert "run folder" in told
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

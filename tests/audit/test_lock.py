@@ -1,0 +1,55 @@
+"""Two processes on one run folder: the second is told who is there; the kernel frees the folder when the first dies."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from memaudit.audit.lock import LockError, locked
+from memaudit.audit.store import Store
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from memaudit.audit.lock import locked\n"
+    "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_process_is_told_who_holds_the_folder(holder, tmp_path):
+    with pytest.raises(LockError, match=f"Process {holder.pid} on .* is at work") as stop, locked(tmp_path):
+        pass
+    assert stop.value.exit_code == 2
+
+
+def test_a_killed_holder_leaves_no_lock(holder, tmp_path):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with locked(tmp_path):
+        assert str(os.getpid()) in (tmp_path / "lock").read_text()
+
+
+def test_the_lock_ends_with_the_block(tmp_path):
+    for _ in range(2):
+        with locked(tmp_path), pytest.raises(LockError), locked(tmp_path):
+            pass
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    store = Store(tmp_path)
+    job = tmp_path / "jobs" / "k"
+    job.mkdir(parents=True)
+    for path in (job / "state.0.tmp", tmp_path / ".memaudit-0.part"):
+        path.write_text("half")
+    (tmp_path / "mine.tmp").write_text("the user's own")
+    with store.held():
+        assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["lock", "mine.tmp"]
