@@ -12,12 +12,13 @@ from torch.nn.functional import one_hot
 from .adjoints import ADJOINTS, choose
 from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
 from .distances import DISTANCES, euclidean, running_error
-from .dynamics import batch_plan, chain, gradient, influence, simulate
+from .dynamics import batch_plan, chain, influence, simulate
 from .images import PARAMETRISATIONS, compose
 from .labels import guess, move, recount
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance, norm
 from .priors import box, total_variation
+from .trainstep import gradient
 from .twins import twins
 
 LOG_LR = "log_lr"
@@ -81,7 +82,7 @@ class SimuDy:
     parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
     init_scale: float = 0.1
     warmup: int = 5
-    adjoint: Literal["auto", "full", "stepwise"] = "auto"
+    adjoint: Literal["auto", "full", "stepwise", "forward", "host", "segmented", "smallest"] = "auto"
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
-from ..attacks.dynamics import gradient
+from ..attacks.trainstep import gradient
 from . import assemble, gate, limitations, planner, plugins
 from .artefacts import read_artefacts
 from .campaign import Campaign, Place
