@@ -201,25 +201,3 @@ ADJOINTS: dict[str, Adjoint] = {
     "smallest": Segmented(forward=True, host=True, samples=1),
 }
 """The adjoints by the name that an attack's ``adjoint`` option takes, the fastest first, the smallest last."""
-
-
-def saved_bytes(step: Step, state: Tensors, item: Tensors) -> int:
-    """Return how many bytes autograd keeps for the graph of one step, each storage counted once."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = step(state, item)
-    del result
-    return sum(storages.values())
-
-
-def choose(step: Step, state: Tensors, inputs: Sequence[Tensors], limit: int) -> str:
-    """Return the fastest adjoint whose predicted memory is within ``limit`` bytes: ``full``, else ``stepwise``."""
-    if not inputs or len(inputs) * saved_bytes(step, state, inputs[0]) <= limit:
-        return "full"
-    return "stepwise"

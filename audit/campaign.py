@@ -13,6 +13,7 @@ from .. import MemauditError
 from ..attacks.base import Attack, Recipe, State, Unsupported, Victim
 from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
+from .meter import room
 from .planner import Choice, seeds, settled
 from .plugins import one_line
 from .request import ScanRequest
@@ -94,7 +95,7 @@ class Campaign:
         start, seed = firsts.get(choice.start_from), self.request.seed
         job = None if start else self.place(attack, self.recipe, seed=seed)
         limit = min(PROBE_SECONDS, PROBE_SHARE * max(self.deadline - time.monotonic(), 0.0))
-        budget = Budget(PROBE_STEPS, time.monotonic() + limit)
+        budget = Budget(PROBE_STEPS, time.monotonic() + limit, self._room())
         try:
             outcome = drive(attack, self.victim, self.recipe, seed, job=job, budget=budget, listener=told, finish=False)
         except Unsupported as error:
@@ -107,6 +108,9 @@ class Campaign:
         if not (start and shared(outcome.state, start)):
             choice = dataclasses.replace(choice, start_from="")
         return self._estimated(choice, attack, outcome, told.pace(outcome))
+
+    def _room(self) -> float:
+        return room(self.victim.like.device, self.request.max_memory)
 
     def _estimated(self, choice: Choice, attack: Attack, outcome: Outcome, pace: float | None) -> Choice:
         if pace is None:
@@ -146,7 +150,7 @@ class Campaign:
         before, start = self.ends.get((choice.start_from, seed), (None, None))
         words = () if start is None else ("from", repr(before))
         now = time.monotonic()
-        budget = Budget(deadline=now + share(max(self.deadline - now, 0.0), waiting))
+        budget = Budget(deadline=now + share(max(self.deadline - now, 0.0), waiting), memory=self._room())
         try:
             outcome = drive(
                 attack,
@@ -179,6 +183,9 @@ class _Told:
     times: list[float] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
+        if event.stage == "warning":
+            self.listener(event)
+            return
         self.times.append(time.monotonic())
         step = self.before + len(self.times)
         self.listener(Event("plan", f"the first steps of {event.message}", step, self.total, event.values))

@@ -23,6 +23,7 @@ from ..attacks.base import Attack, Optimizer, Recipe, State, Victim
 from ..attacks.simudy import LOG_LR
 from .drive import Budget, Outcome, drive
 from .events import Event, Listener, silence
+from .meter import room
 from .store import Job
 
 RUNGS = (8, 20, 25)
@@ -137,6 +138,7 @@ class Search:
         allowance: Share of the attack's own simulated steps that all probes together may take.
         deadline: :func:`time.monotonic` value at which to stop trying.
         listener: Hears one event a step.
+        memory: Bytes that the process may take; ``None`` for what is free.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
@@ -151,6 +153,7 @@ class Search:
     allowance: float = ALLOWANCE / (1 - ALLOWANCE)
     deadline: float = math.inf
     listener: Listener = silence
+    memory: float | None = None
     tried: list[Candidate] = field(default_factory=list)
     steps: int = EPOCHS[-1]
     rungs: tuple[int, ...] = RUNGS
@@ -181,6 +184,9 @@ class Search:
         done = sum(candidate.steps for candidate in self.tried)
 
         def told(event: Event) -> None:
+            if event.stage == "warning":
+                self.listener(event)
+                return
             step = done + event.step
             message = f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}"
             self.listener(dataclasses.replace(event, message=message, step=step, total=max(self.expected, step)))
@@ -191,7 +197,7 @@ class Search:
             short,
             self.seed,
             job=self.job(probe, short, f"round {rung}", repr(start)),
-            budget=Budget(deadline=self.deadline),
+            budget=Budget(deadline=self.deadline, memory=room(self.victim.like.device, self.memory)),
             listener=told,
             stage="search",
             finish=False,

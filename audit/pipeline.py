@@ -55,7 +55,7 @@ SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
 
-_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time")
+_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time", "max_memory")
 """Fields of a request that change no number of its answer."""
 
 
@@ -239,7 +239,10 @@ def learn(
     job = _job(scene, store)
     tried: tuple[Candidate, ...] = ()
     for attack in attacks:
-        state = Search(attack, scene.victim, known.recipe, scene.request.seed, job, allowance, deadline, listener)
+        request = scene.request
+        state = Search(
+            attack, scene.victim, known.recipe, request.seed, job, allowance, deadline, listener, request.max_memory
+        )
         try:
             chosen = search(state, _axes(scene))
         except Unsupported:

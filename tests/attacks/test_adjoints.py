@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memaudit.attacks.adjoints import ADJOINTS, FullGraph, Segmented, Stepwise, choose, saved_bytes
+from memaudit.attacks.adjoints import ADJOINTS, FullGraph, Segmented, Stepwise
 from memaudit.attacks.base import Recipe
 from memaudit.attacks.dynamics import batch_plan, chain, simulate
 from memaudit.attacks.params import cosine_distance, subtract
@@ -148,12 +148,3 @@ def test_no_steps_is_the_identity(adjoint):
     start = torch.ones(2)
     (end,) = adjoint.run(lambda s, i: s, (start,), [])
     assert torch.equal(end, start)
-
-
-def test_choice_follows_the_predicted_memory(tiny):
-    victim, recipe, x, labels = tiny
-    pieces = chain(victim, recipe, x.requires_grad_(), labels, torch.arange(4).repeat(3, 1))
-    need = 3 * saved_bytes(pieces[0], pieces[1], pieces[2][0])
-    assert need > sum(value.nbytes for value in victim.theta0.values())
-    assert choose(*pieces, limit=need) == "full"
-    assert choose(*pieces, limit=need - 1) == "stepwise"
