@@ -6,7 +6,7 @@ Notation: n dummies, m training images, k classes, b batch size, S simulated ste
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -280,6 +280,23 @@ class Attack(Protocol):
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Read the reconstruction off a state, complete or not."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """An attack that can do the same work in less memory, slower."""
+
+    def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
+        """Return ``state`` with a plan of work that ``limit`` bytes suffice for, beyond what is in use.
+
+        Raises:
+            Unsupported: No plan is small enough.
+        """
+        ...
+
+    def smaller(self, state: State) -> tuple[State, str] | None:
+        """Return ``state`` with the next smaller plan, and that plan's name; ``None`` if there is none."""
         ...
 
 

@@ -1,17 +1,16 @@
 """Training as a pure, differentiable function of the data: a chain of optimiser steps over named tensors."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from . import batchnorm
-from .adjoints import Adjoint, Step, Tensors
-from .base import Recipe, Unsupported, Victim
-from .losses import training_loss
+from .adjoints import Adjoint, Tensors
+from .base import Recipe, Victim
 from .params import Params
-from .updates import slots, update
+from .trainstep import TrainingStep, global_norm, gradient
+from .updates import slots
 
 
 def batch_plan(recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
@@ -77,7 +76,7 @@ def chain(
     *,
     clip: float = float("inf"),
     scale: Tensor | None = None,
-) -> tuple[Step, Tensors, list[Tensors]]:
+) -> tuple[TrainingStep, Tensors, list[Tensors]]:
     """Return the pieces of :func:`simulate` for an adjoint: a pure step, the first state, the input of every step.
 
     The state holds the parameters in the order of ``victim.theta0``, then the optimiser's memory, then (in train
@@ -96,90 +95,11 @@ def chain(
         (x[rows], labels[rows], torch.tensor(t), *scales) for t, rows in enumerate(_on(x, batches))
     ]
 
-    def step(state: Tensors, item: Tensors) -> Tensors:
-        x, labels, count, *scales = item
-        theta, memory, running = _parts(state, len(theta0), slots(recipe))
-        number = int(count)
-        if training:
-            grads, running = _train_gradient(victim, theta, running, x, labels, number)
-        else:
-            grads = gradient(victim, theta, x, labels)
-        theta, memory = update(recipe, theta, memory, clipped(grads, limit), number, *scales)
-        return theta + memory + running
-
-    return step, theta0 + memory + running, inputs
+    return TrainingStep(victim, recipe, limit), theta0 + memory + running, inputs
 
 
 def _on(x: Tensor, batches: Sequence[Tensor]) -> list[Tensor]:
     return [rows.to(x.device) for rows in batches]
-
-
-def _parts(state: Tensors, width: int, memories: int) -> tuple[Tensors, Tensors, Tensors]:
-    end = width * (1 + memories)
-    return state[:width], state[width:end], state[end:]
-
-
-def gradient(
-    victim: Victim, theta: Tensors, x: Tensor, labels: Tensor, statistics: Mapping[str, Tensor] = MappingProxyType({})
-) -> Tensors:
-    """Return the gradient of the mean cross-entropy in the order of ``theta``; a graph if gradients are enabled.
-
-    Batch norm is in eval mode; ``statistics`` replaces running statistics by their names in the state dict.
-    """
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaves = _leaves(theta)
-        logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
-        return torch.autograd.grad(
-            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True
-        )
-
-
-def _train_gradient(
-    victim: Victim, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int
-) -> tuple[Tensors, Tensors]:
-    """Return the gradient with batch norm in train mode, and the running statistics that the forward pass leaves."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad(), batchnorm.train_mode(victim.module) as seen:
-        leaves = _leaves(theta)
-        try:
-            logits = victim.logits(dict(zip(victim.theta0, leaves, strict=True)), x)
-        except ValueError as error:
-            raise Unsupported(
-                f"Batch norm in train mode cannot take a batch of {len(x)} ({error}).", "Give another --batch-size."
-            ) from None
-        grads = torch.autograd.grad(
-            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True,
-            retain_graph=create_graph,
-        )  # fmt: skip
-    if not create_graph:
-        seen = {name: (mean.detach(), variance.detach(), count) for name, (mean, variance, count) in seen.items()}
-    return grads, batchnorm.advance(victim, running, seen, number)
-
-
-def _leaves(theta: Tensors) -> Tensors:
-    return tuple(value if value.requires_grad else value.detach().requires_grad_() for value in theta)
-
-
-def clipped(grads: Tensors, limit: float) -> Tensors:
-    """Rescale ``grads`` to a global norm of at most ``limit``, as :func:`torch.nn.utils.clip_grad_norm_` does.
-
-    On the CPU a limit that is not reached costs no graph; on other devices that would have to wait for the norm.
-    """
-    if limit == float("inf"):
-        return grads
-    if grads[0].device.type == "cpu":
-        with torch.no_grad():
-            if bool(_global_norm(grads) + 1e-6 <= limit):
-                return grads
-    scale = (limit / (_global_norm(grads) + 1e-6)).clamp(max=1.0)
-    return tuple(grad * scale for grad in grads)
-
-
-def _global_norm(grads: Sequence[Tensor]) -> Tensor:
-    norms = [torch.linalg.vector_norm(grad) for grad in grads]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return total
 
 
 def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Tensor:
@@ -207,7 +127,7 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
                 if row in members:
                     grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1], statistics)
                     total = [a.add_(b) for a, b in zip(total, grads, strict=True)]
-            sums.append(_global_norm(total))
+            sums.append(global_norm(total))
     return torch.stack(sums)
 
 

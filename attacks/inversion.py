@@ -15,12 +15,13 @@ from torch import Tensor
 from . import batchnorm
 from .base import Normalisation, Recipe, Reconstruction, State, Unsupported, Victim
 from .descent import Evaluate, Evaluation, begin, best, reconstruction
-from .dynamics import clipped, gradient, influence
+from .dynamics import influence
 from .images import compose
 from .labels import guess, head_change, recount
 from .optim import Named, Rule
 from .params import Params, cosine_distance, norm
 from .priors import total_variation
+from .trainstep import clipped, gradient
 
 
 def predict(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], batchnorm.Seen]:

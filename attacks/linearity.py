@@ -8,9 +8,10 @@ from torch.func import grad, vmap
 
 from .adjoints import Tensors
 from .base import Recipe, Victim
-from .dynamics import batch_plan, batch_statistics, chain, gradient
+from .dynamics import batch_plan, batch_statistics, chain
 from .losses import training_loss
 from .params import Params
+from .trainstep import gradient
 
 CHUNK = 2**26
 """Numbers in one chunk of per-sample gradients on a GPU: so many samples are treated together as fit, at least one."""

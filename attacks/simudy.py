@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from .adjoints import ADJOINTS, choose
-from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
+from .adjoints import ADJOINTS
+from .base import ALPHA, Recipe, Reconstruction, State, Unsupported, Victim, generator, require
 from .distances import DISTANCES, euclidean, running_error
-from .dynamics import batch_plan, chain, gradient, influence, simulate
+from .dynamics import batch_plan, chain, influence, simulate
 from .images import PARAMETRISATIONS, compose
 from .labels import guess, move, recount
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance, norm
+from .plans import choose
 from .priors import box, total_variation
+from .trainstep import gradient
 from .twins import twins
 
 LOG_LR = "log_lr"
@@ -61,7 +63,8 @@ class SimuDy:
             :mod:`memaudit.attacks.images`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
-        adjoint: ``full``, ``stepwise``, or ``auto`` (full where its predicted memory is within half of the device's).
+        adjoint: A name in :data:`memaudit.attacks.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
+            suffices for, as predicted.
         tolerance: The attack counts as converged when its loss is at most this; at most 0.1, the paper's mark of a
             good run. Stricter by default, because with 0.06 a narrow network can still hide everything.
     """
@@ -81,7 +84,7 @@ class SimuDy:
     parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
     init_scale: float = 0.1
     warmup: int = 5
-    adjoint: Literal["auto", "full", "stepwise"] = "auto"
+    adjoint: Literal["auto", "full", "stepwise", "forward", "host", "segmented", "smallest"] = "auto"
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
@@ -97,15 +100,14 @@ class SimuDy:
         x = compose(variables)
         labels = guess(victim, recipe, gen)
         plan = batch_plan(recipe, recipe.size, gen)
-        adjoint = self._adjoint(victim, recipe, x, labels, plan)
         if self.fit_lr:
             variables[LOG_LR] = x.new_zeros(())
         constants = {"labels": labels, "best_labels": labels, "plan": plan}
-        constants["adjoint"] = torch.tensor(list(ADJOINTS).index(adjoint))
+        adjoint = self._adjoint(victim, recipe, x, labels, plan, _memory(x.device) / 2)
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
         memory[ALPHA] = x.new_tensor(self.alpha)
         memory["unit"] = _unit(victim, labels, gen)
-        return State(0, variables, constants, memory)
+        return State(0, variables, constants | adjoint, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
@@ -132,6 +134,27 @@ class SimuDy:
             if recipe.labels is not None:
                 return following
             return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
+
+    def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
+        """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
+        if int(state.constants["bytes"]) <= limit:
+            return state
+        x, labels, plan = compose(state.variables).detach(), state.constants["labels"], state.constants["plan"]
+        adjoint = self._adjoint(victim, self._simulated(recipe), x, labels, plan, limit)
+        needed = int(adjoint["bytes"])
+        if needed > limit:
+            raise Unsupported(
+                f"Its smallest plan needs {needed / 1e9:.2f} GB of memory, and {limit / 1e9:.2f} GB is left.",
+                "Give more --max-memory, or fewer --epochs.",
+            )
+        return replace(state, constants={**state.constants, **adjoint})
+
+    def smaller(self, state: State) -> tuple[State, str] | None:
+        """Return the state with the next smaller adjoint."""
+        index, names = int(state.constants["adjoint"]) + 1, list(ADJOINTS)
+        if index == len(names):
+            return None
+        return replace(state, constants={**state.constants, "adjoint": torch.tensor(index)}), names[index]
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
@@ -167,10 +190,14 @@ class SimuDy:
         done = 2 * step / self.iterations
         return self.clip * 2 ** int(8 * done) if self.clip and done < 1 else math.inf
 
-    def _adjoint(self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> str:
-        if self.adjoint != "auto":
-            return self.adjoint
-        return choose(*chain(victim, recipe, x.detach().requires_grad_(), labels, plan), limit=_memory(x.device) // 2)
+    def _adjoint(
+        self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor, limit: float
+    ) -> dict[str, Tensor]:
+        """Return the number of the adjoint to take and the bytes that it needs, 0 where the user chose it."""
+        name, needed = str(self.adjoint), 0.0
+        if name == "auto":
+            name, needed = choose(*chain(victim, recipe, x.detach().requires_grad_(), labels, plan), limit=limit)
+        return {"adjoint": torch.tensor(list(ADJOINTS).index(name)), "bytes": torch.tensor(int(min(needed, 2.0**62)))}
 
     def _smoothed(self, recipe: Recipe, state: State) -> Recipe:
         """Return the recipe with an epsilon that lets gradients pass through Adam's update."""

@@ -51,7 +51,7 @@ class Span:
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
-        adjoint: ``full`` or ``stepwise``: how the simulation is differentiated.
+        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.adjoints.ADJOINTS`.
         inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
         tolerance: The attack counts as converged when its loss (the cosine distance, or the residual of the
             certificate where every direction is certified) is at most this.
@@ -67,7 +67,7 @@ class Span:
     certify: int = 25
     init_scale: float = 0.5
     warmup: int = 5
-    adjoint: Literal["full", "stepwise"] = "full"
+    adjoint: Literal["full", "stepwise", "forward", "host", "segmented", "smallest"] = "full"
     inversion: int = 300
     tolerance: float = 0.02
 

@@ -14,6 +14,7 @@ from .alarm import TimeUp, alarm
 from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
 from .executor import LOCAL, Executor, Together
+from .meter import room
 from .planner import EXACT, Choice, seeds, settled
 from .request import ScanRequest
 from .store import Job
@@ -100,7 +101,9 @@ class Campaign:
         begun = self._early(choice, attack, seed)
         job = begun if begun.begun else None if start else self.place(attack, self.recipe, seed=seed)
         limit = min(PROBE_SECONDS, PROBE_SHARE * max(self.deadline - time.monotonic(), 0.0))
-        budget = Budget(PROBE_STEPS, time.monotonic() + limit)
+        budget = Budget(
+            PROBE_STEPS, time.monotonic() + limit, memory=room(self.victim.like.device, self.request.max_memory)
+        )
         try:
             outcome = drive(attack, self.victim, self.recipe, seed, job=job, budget=budget, listener=told, finish=False)
         except Unsupported as error:
@@ -193,6 +196,7 @@ class Campaign:
             until=time.time() + left,
             closing=choice.closing,
             end=self.end + shift,
+            memory=self.request.max_memory,
             label=label,
         )
 
@@ -243,6 +247,9 @@ class _Told:
     times: list[float] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
+        if event.stage == "warning":
+            self.listener(event)
+            return
         self.times.append(time.monotonic())
         step = self.before + len(self.times)
         self.listener(Event("plan", f"the first steps of {event.message}", step, self.total, event.values))

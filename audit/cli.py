@@ -32,6 +32,7 @@ from .commands.options import (
     FailOn,
     ImageSize,
     Labels,
+    MaxMemory,
     Model,
     ModelName,
     Momentum,
@@ -127,6 +128,7 @@ def scan(
         int, typer.Option(metavar="R", help="Run each attack with R seeds, and compare what they find.")
     ] = 1,
     max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole scan.")] = None,
+    max_memory: MaxMemory = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
     executor: ExecutorOption = "local",
@@ -151,7 +153,7 @@ def scan(
     """
     from .console import Screen, make_console, print_summary
     from .outputs import parse_outputs
-    from .request import ScanRequest, parse_size
+    from .request import ScanRequest, parse_memory, parse_size
 
     request = ScanRequest(
         before=before, after=after, data=data, control=control, model=model, image_size=image_size,
@@ -159,8 +161,9 @@ def scan(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_iterations=max_iterations, device=device, executor=executor, out=out, outputs=parse_outputs(output or ()),
-        fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name, evidence=evidence, context=context,
+        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, executor=executor, out=out,
+        outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name,
+        evidence=evidence, context=context,
     )  # fmt: skip
     from .pipeline import scan as run
 
@@ -201,6 +204,7 @@ def infer(
     set_: Set = None,
     seed: Seed = 0,
     max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the search.")] = None,
+    max_memory: MaxMemory = None,
     device: Device = "auto",
     out: Out = None,
     output: Annotated[
@@ -217,14 +221,14 @@ def infer(
     from .console import Screen, make_console
     from .inference import infer as run
     from .inference import print_inference, write_recipe
-    from .request import ScanRequest, parse_size
+    from .request import ScanRequest, parse_memory, parse_size
 
     request = ScanRequest(
         before=before, after=after, data=data, model=model, image_size=image_size, normalise=normalise, recipe=recipe,
         size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr, batch_size=batch_size, epochs=epochs,
         momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule, warmup=warmup, clip=clip,
         batch_norm=batch_norm, attacks=tuple(attack or ()), options=tuple(set_ or ()), seed=seed,
-        max_time=max_time, device=device, out=out,
+        max_time=max_time, max_memory=parse_memory(max_memory), device=device, out=out,
     )  # fmt: skip
     with Screen(make_console(), -1 if quiet else verbose) as screen:
         found = run(request, screen)
@@ -407,7 +411,7 @@ def _explain(error: Exception) -> int:
             MemauditError(f"{error.strerror}: {error.filename}.", "Check space and permissions, then run again.")
         )
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        hint = "Try fewer --epochs, a smaller --size, for scan --set simudy.adjoint=stepwise, or a larger machine."
+        hint = "Try fewer --epochs, a smaller --size, for scan --set simudy.adjoint=segmented, or a larger machine."
         return _fail(MemauditError("The machine ran out of memory.", hint))
     first = str(error).splitlines()[0] if str(error) else ""
     return _fail(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attacks.base import Victim, generator
-from ..attacks.dynamics import gradient
+from ..attacks.trainstep import gradient
 from .checkpoint import COUNTER, CheckpointPair
 from .families.base import Architecture
 from .readings import STATISTICS, Readings

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import torch
+
 from .. import MemauditError
-from ..attacks.base import ALPHA, Attack, Recipe, Reconstruction, State, Victim
+from ..attacks.base import ALPHA, Attack, Fitting, Recipe, Reconstruction, State, Victim
+from ..attacks.plans import out_of_memory
 from . import interrupt
 from .alarm import TimeUp, alarm
 from .events import Event, Listener, silence
@@ -40,12 +43,14 @@ class Budget:
             be over by then, if it takes as long as the last one, with the reconstruction read off.
         closing: Seconds that reading off the reconstruction is expected to take.
         end: :func:`time.monotonic` value at which even a step or the reading-off in progress is given up.
+        memory: Bytes, beyond those in use, that a step may take; infinity where the attack may go by the machine.
     """
 
     steps: int | None = None
     deadline: float = math.inf
     closing: float = 0.0
     end: float = math.inf
+    memory: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,8 @@ def drive(
     budget = budget or Budget()
     meter = PeakMemory(victim.like.device)
     session = _open(attack, victim, recipe, seed, job, start)
+    if isinstance(attack, Fitting) and not session.over:
+        session.state = attack.fitted(victim, recipe, session.state, budget.memory)
     started = time.monotonic() - session.seconds
 
     def save() -> None:
@@ -162,9 +169,12 @@ def drive(
         values = {"loss": session.state.loss, **session.state.terms}
         listener(Event(stage, attack.name, session.state.step, total, values))
 
+    def step() -> State:
+        return _stepped(attack, victim, recipe, session.state, listener)
+
     if not session.over:
         try:
-            _loop(attack, victim, recipe, session, budget, save, report)
+            _loop(step, session, budget, save, report)
         except KeyboardInterrupt:
             save()
             raise Interrupted("Interrupted; the state is saved.", "Run the same command to resume.") from None
@@ -207,10 +217,22 @@ def shared(state: State, start: State) -> set[str]:
     return {name for name, value in state.variables.items() if shapes.get(name) == value.shape}
 
 
+def _stepped(attack: Attack, victim: Victim, recipe: Recipe, state: State, listener: Listener) -> State:
+    """Return the state after one step, taken with a smaller plan where memory ran out."""
+    while True:
+        try:
+            return attack.step(victim, recipe, state)
+        except Exception as error:
+            less = attack.smaller(state) if out_of_memory(error) and isinstance(attack, Fitting) else None
+            if less is None:
+                raise
+        state, name = less  # out here the failed step's tensors are gone
+        torch.cuda.empty_cache()
+        listener(Event("warning", f"{attack.name} ran out of memory; it goes on with adjoint={name}"))
+
+
 def _loop(
-    attack: Attack,
-    victim: Victim,
-    recipe: Recipe,
+    step: Callable[[], State],
     session: _Session,
     budget: Budget,
     save: Callable[[], None],
@@ -226,7 +248,7 @@ def _loop(
             return
         try:
             with alarm(budget.end):
-                following = attack.step(victim, recipe, session.state)
+                following = step()
         except TimeUp:
             return
         pace = time.monotonic() - began

@@ -146,6 +146,7 @@ class Search:
         listener: Hears one event a step.
         executor: Where probes run.
         ground: Gives other processes their victim.
+        memory: Bytes that the process may take; ``None`` for what is free.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
@@ -162,6 +163,7 @@ class Search:
     listener: Listener = silence
     executor: Executor = LOCAL
     ground: Callable[[], Victim] | None = None
+    memory: float | None = None
     tried: list[Candidate] = field(default_factory=list)
     steps: int = EPOCHS[-1]
     rungs: tuple[int, ...] = RUNGS
@@ -211,6 +213,7 @@ class Search:
             start=start.state if start else None,
             until=until,
             end=until,
+            memory=self.memory,
             stage="search",
             label=f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}",
             finish=False,

@@ -1,5 +1,7 @@
-"""Peak memory of a stretch of work."""
+"""Memory: the peak of a stretch of work, what is in use, and what there still is."""
 
+import math
+import os
 import resource
 import sys
 from pathlib import Path
@@ -34,3 +36,63 @@ class PeakMemory:
         except (OSError, StopIteration):
             scale = 1 if sys.platform == "darwin" else 1024
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def room(device: torch.device, limit: float | None) -> float:
+    """Return how many more bytes may be used on ``device``: what is free, at most what ``limit`` in all leaves."""
+    free = available(device)
+    return free if limit is None else max(min(free, limit - in_use(device)), 0)
+
+
+def in_use(device: torch.device) -> int:
+    """Return the bytes in use: those of tensors on a CUDA device, those resident in the process on the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return PeakMemory(device).bytes()
+
+
+def available(device: torch.device) -> float:
+    """Return the bytes that could be had now: of a CUDA device, or of the machine and this process's control group."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
+    except (OSError, StopIteration):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return min(free, group_room(Path("/sys/fs/cgroup"), _group()))
+
+
+def _group() -> str:
+    """Return the path of this process's control group (version 2) below the mount, empty if unknown."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line[3:] for line in lines if line.startswith("0::")), "").strip("/")
+
+
+def group_room(root: Path, group: str) -> float:
+    """Return the bytes that the limits of a control group and of those above it leave; infinity for no limit.
+
+    Args:
+        root: Where control groups are mounted.
+        group: Path of the group below it.
+    """
+    folders = [root.joinpath(*Path(group).parts[:depth]) for depth in range(len(Path(group).parts) + 1)]
+    return min(map(_left, folders))
+
+
+def _left(folder: Path) -> float:
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        return math.inf
+    # The kernel gives file pages that were not used lately back when memory is asked for.
+    return math.inf if limit == "max" else int(limit) - used + int(stat.get("inactive_file", 0))

@@ -18,7 +18,7 @@ import torch
 
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
-from ..attacks.dynamics import gradient
+from ..attacks.trainstep import gradient
 from . import assemble, gate, limitations, planner, plugins
 from .artefacts import read_artefacts
 from .campaign import Campaign, Place
@@ -56,7 +56,9 @@ SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
 
-_PRESENTATION = ("out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time", "executor")
+_PRESENTATION = (
+    "out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time", "max_memory", "executor",
+)  # fmt: skip
 """Fields of a request that change no number of its answer."""
 
 
@@ -251,8 +253,11 @@ def learn(
     job = _job(scene, store)
     tried: tuple[Candidate, ...] = ()
     for attack in attacks:
-        seed, victim = scene.request.seed, scene.victim
-        state = Search(attack, victim, known.recipe, seed, job, allowance, deadline, listener, executor, scene.ground)
+        request = scene.request
+        state = Search(
+            attack, scene.victim, known.recipe, request.seed, job, allowance, deadline, listener, executor,
+            scene.ground, request.max_memory,
+        )  # fmt: skip
         try:
             chosen = search(state, _axes(scene))
         except Unsupported:

@@ -61,7 +61,7 @@ REPORTED = frozenset(Reported.model_fields)
 
 LIMITS: dict[str, tuple[float, float | None]] = {
     "size": (1, 10**6), "batch_size": (1, 10**9), "epochs": (1, 10**6), "lr": (0, None), "momentum": (0, 1),
-    "weight_decay": (0, None), "warmup": (0, 10**6), "clip": (0, None), "max_time": (0, None),
+    "weight_decay": (0, None), "warmup": (0, 10**6), "clip": (0, None), "max_time": (0, None), "max_memory": (1, None),
     "max_iterations": (1, None), "image_size": (1, 10**5), "seed": (0, 2**63 - 100), "restarts": (1, 100),
 }  # fmt: skip
 """Least value (not itself allowed for a learning rate or a time) and the first too large one."""

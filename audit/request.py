@@ -1,6 +1,7 @@
 """What a user asks for: the one carrier of options from the command line or Python to the pipeline."""
 
 import dataclasses
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ class ScanRequest:
         seed: Seeds everything random.
         restarts: How often each attack runs, with seeds ``seed``, ``seed + 1`` and so on.
         max_time: Seconds for the whole scan; reports on very many images may take longer.
+        max_memory: Bytes that the process, or its tensors on a CUDA device, may take; what is free by default.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         executor: Where attacks run: ``local`` (this machine), ``ray`` or ``ray:ADDRESS``; the numbers are the same.
@@ -85,6 +87,7 @@ class ScanRequest:
     seed: int = 0
     restarts: int = 1
     max_time: float | None = None
+    max_memory: int | None = None
     max_iterations: int | None = None
     device: str = "auto"
     executor: str = "local"
@@ -123,3 +126,16 @@ def parse_size(text: str | None) -> int | Literal["auto"] | None:
         return int(text)
     except ValueError:
         raise MemauditError(f"--size {text[:40]} is neither a whole number nor auto.", "Give one of them.") from None
+
+
+UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Return bytes from the command line, such as ``4GB``. Raises :class:`MemauditError` where it is no size."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in UNITS:
+        raise MemauditError(f"--max-memory {text[:40]} is no size.", "Give bytes, or a number and KB, MB, GB, GiB.")
+    return int(float(found[1]) * UNITS[found[2]])

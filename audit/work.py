@@ -16,6 +16,7 @@ from .drive import Budget, Outcome, drive
 from .events import Event, Listener
 from .families.base import detect
 from .families.base import victim as make_victim
+from .meter import room
 from .plugins import one_line
 from .store import Job
 
@@ -71,6 +72,7 @@ class Work:
         until: :func:`time.time` value at which it ends all the same.
         closing: Of these, seconds to read off the reconstruction.
         end: :func:`time.time` value at which even a step in progress is given up.
+        memory: Bytes that the process may take; ``None`` for what is free where it runs.
         stage: The stage that its events name.
         label: What its events call it; the attack's name by default.
         finish: Whether to read off the reconstruction.
@@ -85,6 +87,7 @@ class Work:
     until: float = math.inf
     closing: float = 0.0
     end: float = math.inf
+    memory: float | None = None
     stage: str = "attack"
     label: str = ""
     finish: bool = True
@@ -110,7 +113,10 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
         work.seed,
         job=work.job,
         budget=Budget(
-            deadline=now + min(work.seconds, work.until - wall), closing=work.closing, end=now + work.end - wall
+            deadline=now + min(work.seconds, work.until - wall),
+            closing=work.closing,
+            end=now + work.end - wall,
+            memory=room(victim.like.device, work.memory),
         ),
         listener=told,
         stage=work.stage,

@@ -18,6 +18,7 @@ from .options import (
     Epochs,
     ImageSize,
     Labels,
+    MaxMemory,
     Model,
     ModelName,
     Momentum,
@@ -96,6 +97,7 @@ def defend(
     seed: Seed = 0,
     restarts: Annotated[int, typer.Option(metavar="R", help="Run each attack with R seeds.")] = 1,
     max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for each of the scans.")] = None,
+    max_memory: MaxMemory = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
     out: Out = None,
@@ -117,7 +119,7 @@ def defend(
     from ..defend import defend as run
     from ..defend import parse_defences, print_defences
     from ..outputs import parse_outputs
-    from ..request import ScanRequest, parse_size
+    from ..request import ScanRequest, parse_memory, parse_size
 
     defences = parse_defences(*((NOISE, BITS) if noise is None and bits is None else (noise, bits)))
     request = ScanRequest(
@@ -126,8 +128,8 @@ def defend(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_iterations=max_iterations, device=device, out=out, outputs=parse_outputs(output or ()), name=name,
-        evidence=evidence, context=context,
+        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, out=out,
+        outputs=parse_outputs(output or ()), name=name, evidence=evidence, context=context,
     )  # fmt: skip
     console = make_console()
     with Screen(console, -1 if quiet else verbose) as screen:

@@ -115,6 +115,10 @@ Set = Annotated[
     typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
 ]
 Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: what is free]"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ExecutorOption = Annotated[
     str,

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from memaudit.attacks.base import Recipe, Unsupported
-from memaudit.attacks.dynamics import gradient
 from memaudit.attacks.reduced import projected, reduced
 from memaudit.attacks.subspace import first_layer, subspace
+from memaudit.attacks.trainstep import gradient
 from tests.conftest import trained
 
 

@@ -114,6 +114,8 @@ BAD = {
     "zero epochs": (f"{PAIR} --epochs 0", "--epochs"),
     "zero batch": (f"{PAIR} --batch-size 0", "--batch-size"),
     "negative time": (f"{PAIR} --max-time -5", "--max-time"),
+    "no memory": (f"{PAIR} --max-memory 0", "--max-memory"),
+    "memory in no unit": (f"{PAIR} --max-memory 4XB", "--max-memory"),
     "seed too large": (f"{PAIR} --seed 99999999999999999999999", "--seed"),
     "size too large": (f"{PAIR} --size 99999999999999999999", "--size"),
     "epochs too many": (f"{PAIR} --epochs 1000000000000000000", "--epochs"),

@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from memaudit.attacks.base import Unsupported
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit import drive as driving
 from memaudit.audit import interrupt
@@ -231,3 +232,41 @@ def test_a_lost_interrupt_still_stops_before_the_next_step(tiny, monkeypatch):
     with pytest.raises(Interrupted):
         drive(SimuDy(iterations=5), victim, recipe, 0, listener=listener)
     assert seen == [1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhausted(SimuDy):
+    """SimuDy for whose graphs memory never suffices, beyond those of the adjoint that is ``enough``."""
+
+    name: ClassVar[str] = "exhausted"
+    enough: int = 2
+    error: type[Exception] = torch.OutOfMemoryError
+
+    def step(self, victim, recipe, state):
+        if int(state.constants["adjoint"]) < self.enough:
+            raise self.error("out of memory")
+        return super().step(victim, recipe, state)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_out_of_memory_goes_on_with_the_next_smaller_plan_and_says_so(scene, error):
+    events = []
+    outcome = drive(Exhausted(iterations=4, error=error), *scene, listener=events.append)
+    assert outcome.steps == 4
+    warnings = [event.message for event in events if event.stage == "warning"]
+    assert [message.split("=")[1] for message in warnings] == ["stepwise", "forward"]
+    plain = drive(SimuDy(iterations=4, adjoint="forward"), *scene)
+    assert torch.equal(outcome.reconstruction.images, plain.reconstruction.images)
+
+
+def test_out_of_memory_with_the_smallest_plan_ends_the_run(scene):
+    with pytest.raises(torch.OutOfMemoryError):
+        drive(Exhausted(iterations=4, enough=100), *scene)
+
+
+def test_a_memory_budget_picks_a_smaller_plan(scene):
+    free = drive(ATTACK, *scene, budget=Budget(steps=0)).state.constants
+    tight = drive(ATTACK, *scene, budget=Budget(steps=1, memory=int(free["bytes"]) - 1)).state.constants
+    assert int(free["adjoint"]) < int(tight["adjoint"])
+    with pytest.raises(Unsupported, match="max-memory"):
+        drive(ATTACK, *scene, budget=Budget(memory=10.0))

@@ -1,0 +1,95 @@
+"""Which adjoint to take: the fastest whose predicted memory is there, by a model that is measured on one step."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from .adjoints import ADJOINTS, Adjoint, Factored, Segmented, Step, Tensors
+from .footprint import Footprint
+
+HEADROOM = 1.2
+"""A plan is taken where so many times its predicted peak is there: the prediction errs, allocators keep some back."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is no memory left, on any device."""
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in told)
+
+
+def choose(step: Step, state: Tensors, inputs: Sequence[Tensors], limit: float) -> tuple[str, float]:
+    """Return the fastest adjoint that ``limit`` bytes suffice for, else the smallest, and the bytes it takes.
+
+    The bytes are the predicted peak with headroom, beyond what is in use before.
+    """
+    found: dict[str, float] = {}
+    for name, peak in predictions(step, state, inputs):
+        found[name] = HEADROOM * peak
+        if found[name] <= limit:
+            return name, found[name]
+    return min(found.items(), key=lambda item: item[1])
+
+
+def predictions(step: Step, state: Tensors, inputs: Sequence[Tensors]) -> Iterator[tuple[str, float]]:
+    """Yield the names of :data:`memaudit.attacks.adjoints.ADJOINTS` in order, with the predicted peak of each in bytes.
+
+    The peak is that of one hypergradient, beyond what there is before: what a step needs while it is pulled back,
+    measured on the first one, and what is kept beside it. There must be a step.
+    """
+    own = sum(value.nbytes for value in state)
+    pulls: dict[tuple[bool, int], float] = {}
+    for name, adjoint in ADJOINTS.items():
+        rule = adjoint if isinstance(adjoint, Segmented) else Segmented()
+        kind = rule.forward, rule.samples
+        if kind not in pulls:
+            pulls[kind] = _pull(rule, step, state, inputs[0], len(inputs) > 1)
+        yield name, pulls[kind] + _kept(adjoint, step, state, inputs, own)
+
+
+def _kept(adjoint: Adjoint, step: Step, state: Tensors, inputs: Sequence[Tensors], own: int) -> float:
+    """Return the bytes held beside the step that is pulled back.
+
+    These are graphs or states of ``own`` bytes, and outside the chain its result, the change, the change's gradient.
+    """
+    count = len(inputs)
+    if not isinstance(adjoint, Segmented):
+        return 2 * own + (count - 1) * saved_bytes(step, state, inputs[0])
+    length = adjoint.span(count)
+    segments = 0 if adjoint.host and state[0].device.type != "cpu" else -(-count // length) - 1
+    return own * (3 + segments + length - 1)
+
+
+def saved_bytes(step: Step, state: Tensors, item: Tensors) -> int:
+    """Return how many bytes autograd keeps for the graph of one step, each storage counted once."""
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = step(state, item)
+    del result
+    return sum(storages.values())
+
+
+def _pull(rule: Segmented, step: Step, state: Tensors, item: Tensors, inner: bool) -> float:
+    """Return the measured peak in bytes of pulling back one step; infinity where even that does not fit.
+
+    The state before the step needs a gradient if the step is an ``inner`` one.
+    """
+    step = step.split(rule.samples) if rule.samples and isinstance(step, Factored) else step
+    bars = tuple(torch.ones_like(value) for value in state)
+    need = [inner] * len(state) + [value.requires_grad for value in item]
+    try:
+        footprint = Footprint()
+        with torch.no_grad(), footprint:
+            rule.pull_back(step, state, item, bars, need)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return math.inf
+    return footprint.peak

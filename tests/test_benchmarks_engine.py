@@ -1,0 +1,27 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOY = ["--networks", "conv", "--steps", "2", "--samples", "1", "--widths", "8", "--repeats", "1", "--device", "cpu"]
+
+
+def test_the_engine_benchmark_at_toy_size(tmp_path):
+    results, page = tmp_path / "engine.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- engine -->\nold\n<!-- end engine -->\nafter\n")
+    words = [sys.executable, "-m", "benchmarks.engine", *TOY, "--results", results, "--page", page]
+    for _ in range(2):  # the second run replaces the rows of the first
+        subprocess.run([str(word) for word in words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    found = json.loads(results.read_text())
+    rows = found["rows"]
+    assert found["hardware"]["torch"]
+    assert len(rows) == 3 * 5
+    assert all(row["error"] < 1e-3 and row["seconds"] > 0 for row in rows)
+    peaks = {row["engine"]: row["peak_bytes"] for row in rows if row["network"] == "conv" and row["samples"] == 4}
+    assert peaks["published"] > peaks["full"]
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("\n| conv |") == 2
