@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from memaudit.audit.lock import LockError, locked
+from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.store import Store
 
 HOLD = (
@@ -53,3 +54,9 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / "mine.tmp").write_text("the user's own")
     with store.held():
         assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["lock", "mine.tmp"]
+
+
+def test_a_scan_keeps_out_of_a_folder_that_another_process_holds(holder, leak, tmp_path):
+    with pytest.raises(LockError, match="is at work in the run folder"):
+        scan(ScanRequest(leak.before, leak.after, lr=0.02, size=4, out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
