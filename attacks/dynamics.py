@@ -1,7 +1,5 @@
 """Training as a pure, differentiable function of the data: a chain of optimiser steps over named tensors."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -89,17 +87,22 @@ def chain(
     limit = min(clip, recipe.clip or clip)
     scales = () if scale is None else (scale,)
     labels = labels.to(x.device)
-    batches = [row[row >= 0] for row in plan]
+    batches = _batches(x, labels, plan)
     # The step's number stays on the CPU: reading it waits for no device.
-    inputs: list[Tensors] = [
-        (x[rows], labels[rows], torch.tensor(t), *scales) for t, rows in enumerate(_on(x, batches))
-    ]
+    inputs: list[Tensors] = [(*batch, torch.tensor(t), *scales) for t, batch in enumerate(batches)]
 
     return TrainingStep(victim, recipe, limit), theta0 + memory + running, inputs
 
 
-def _on(x: Tensor, batches: Sequence[Tensor]) -> list[Tensor]:
-    return [rows.to(x.device) for rows in batches]
+def _batches(x: Tensor, labels: Tensor, plan: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return images and labels of every step; a batch that comes again is the same tensors, and so is a whole one."""
+    found = {tuple(range(len(x))): (x, labels)}
+    rows = [tuple(row[row >= 0].tolist()) for row in plan]
+    for row in rows:
+        if row not in found:
+            index = torch.tensor(row, device=x.device)
+            found[row] = x.index_select(0, index), labels.index_select(0, index)
+    return [found[row] for row in rows]
 
 
 def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Tensor:
