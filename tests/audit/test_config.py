@@ -293,7 +293,7 @@ def test_every_option_of_scan_can_be_configured():
     scan = get_command(app).commands["scan"]
     long = {text.removeprefix("--") for option in scan.params for text in option.opts if text.startswith("--")}
     assert long - {"help"} <= OPTIONS.keys()
-    assert config.WRITTEN < config.PATHS <= OPTIONS.keys()
+    assert config.WRITTEN < config.PATHS <= OPTIONS.keys() | {"before", "after"}, "scan-many has those two"
     assert "infer" not in OPTIONS["output"].commands, "its --output is another thing"
     assert "infer" not in OPTIONS["attack"].commands
 
