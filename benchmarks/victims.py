@@ -86,13 +86,16 @@ VICTIMS = {
 }
 
 
-def train(spec: VictimSpec, images: Tensor, labels: Tensor, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the state dicts before and after training on pixels ``images`` (n, 3, h, w) in [0, 1]."""
+def train(
+    spec: VictimSpec, images: Tensor, labels: Tensor, seed: int, device: str = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the state dicts before and after training on pixels ``images`` (n, 3, h, w) in [0, 1], on the CPU."""
     torch.manual_seed(seed)
     network = spec.build().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
+    network = network.to(device)
     mean, std = (torch.tensor(part).view(3, 1, 1) for part in spec.scale)
-    x = (images - mean) / std
+    x, labels = ((images - mean) / std).to(device), labels.to(device)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
     )
@@ -102,7 +105,7 @@ def train(spec: VictimSpec, images: Tensor, labels: Tensor, seed: int) -> tuple[
             optimizer.zero_grad()
             training_loss(network(x[rows]), labels[rows]).backward()
             optimizer.step()
-    return before, {name: value.clone() for name, value in network.state_dict().items()}
+    return before, {name: value.cpu().clone() for name, value in network.state_dict().items()}
 
 
 def make(name: str, folder: Path, seed: int = 0) -> VictimSpec:
