@@ -15,7 +15,6 @@ recipe is known to the attacks; labels and the order of batches are not.
 
 import argparse
 import ast
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -24,7 +23,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.drive import Budget, Interrupted, drive
 from memaudit.audit.families.resnet import ResNet
 from memaudit.audit.match import match
+from memaudit.audit.numerics import exact_numerics
 from memaudit.audit.store import Store, key
 
 from .networks import fresh_head
@@ -191,7 +191,7 @@ class Bench:
             return True
         if time.monotonic() >= self.deadline:
             return False
-        with numerics():
+        with exact_numerics():
             victim, digest = fine_tuned(self.subject, n, seed, self.folder, self.device)
             finished = [self._attack(n, seed, attack, victim, digest) for attack in left]
         return all(finished)
@@ -258,14 +258,6 @@ def machine(device: str) -> dict[str, str]:
     hardware = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu
     versions = {"torch": torch.__version__, "python": platform.python_version(), "memaudit": __version__}
     return {"hardware": hardware, **versions}
-
-
-@contextlib.contextmanager
-def numerics() -> Iterator[None]:
-    """As a scan computes: full precision, and the same numbers in every piece of a run."""
-    torch.set_flush_denormal(True)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield
 
 
 HEAD = ("n", "SimuDy: paper", "simudy", "Loo: paper", "twostep", "loo", "Buzaglo: paper", "onestep", "buzaglo")

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOY = ["--networks", "conv", "--steps", "2", "--samples", "1", "--widths", "8", "--repeats", "1", "--device", "cpu"]
 
 
