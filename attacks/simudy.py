@@ -137,7 +137,7 @@ class SimuDy:
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
-        if int(state.constants["bytes"]) <= limit:
+        if float(state.constants.get("bytes", torch.tensor(0))) <= limit:
             return state
         x, labels, plan = compose(state.variables).detach(), state.constants["labels"], state.constants["plan"]
         adjoint = self._adjoint(victim, self._simulated(recipe), x, labels, plan, limit)

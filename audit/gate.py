@@ -259,6 +259,8 @@ def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep
         return " (no attack came to an end with several seeds; pass --restarts)"
     if gate.metric in ("identifiable", "tpr_at_1_fpr") and any(attack.metrics for attack in chosen):
         return " (there are too few held-out images for it; pass more with --control)"
+    if all(attack.status == "budget_spent" and not attack.reconstructions for attack in chosen):
+        return " (the time was up before an attack had its images read off; give more --max-time)"
     return " (no training data were given to match against; pass --data)"
 
 

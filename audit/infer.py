@@ -146,7 +146,7 @@ class Search:
         listener: Hears one event a step.
         executor: Where probes run.
         ground: Gives other processes their victim.
-        memory: Bytes that the process may take; ``None`` for what is free.
+        memory: Bytes that the process may take; ``None`` for no limit.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.

@@ -39,7 +39,7 @@ from .executor import Executor, Together, check_executor, open_executor
 from .files import write_text
 from .plugins import nearest, one_line
 from .report import AuditReport
-from .request import ScanRequest, parse_size
+from .request import ScanRequest, parse_memory, parse_size
 from .store import Store
 
 DEFAULTS, PAIRS = "defaults", "pairs"
@@ -58,6 +58,9 @@ FIELDS = {"attack": "attacks", "set_": "options"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a pair may be called: its run folder is, too."""
+
+RESERVED = frozenset({"summary.json", "summary.md", "lock", "jobs"})
+"""What lies beside the run folders."""
 
 ORDER = ("error", "fail", "inconclusive", "pass")
 """What is worst comes first."""
@@ -151,11 +154,13 @@ def read_pairs(file: Path, options: Mapping[str, Option], out: Path) -> dict[str
     if not pairs:
         raise ConfigError(f"{file} lists no pair.", f"Give each a table [{PAIRS}.NAME] with before and after.")
     shared = from_table(known, file, _table(content.get(DEFAULTS, {}), f"{file}: {DEFAULTS}"), f"{DEFAULTS}.")
-    found = {}
+    found: dict[str, ScanRequest] = {}
     for name, table in pairs.items():
         where = f"{PAIRS}.{name[:80]}"
-        if not NAME.fullmatch(name):
-            raise ConfigError(f"{file}: {where!r} cannot be the name of a folder.", "Use letters, digits, . _ and -.")
+        if not NAME.fullmatch(name) or name.lower() in RESERVED or name.lower() in {n.lower() for n in found}:
+            raise ConfigError(
+                f"{file}: {where!r} cannot be the name of a folder of its own.", "Use letters, digits, . _ and -."
+            )
         own = from_table(known, file, _table(table, f"{file}: {where}"), f"{where}.")
         values = {known[key].commands["scan"]: setting.value for key, setting in {**shared, **own}.items()}
         if missing := [key for key in FILES if key not in values]:
@@ -168,7 +173,8 @@ def _request(values: dict[str, Any], name: str, out: Path) -> ScanRequest:
     fields: dict[str, Any] = {"name": name}
     for key, value in values.items():
         fields[FIELDS.get(key, key)] = tuple(value) if isinstance(value, list) else value
-    return ScanRequest(**fields | {"size": parse_size(fields.get("size")), "out": out})
+    parsed = {"size": parse_size(fields.get("size")), "max_memory": parse_memory(fields.get("max_memory"))}
+    return ScanRequest(**fields | parsed | {"out": out})
 
 
 def _load(file: Path) -> dict[str, Any]:

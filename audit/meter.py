@@ -39,9 +39,14 @@ class PeakMemory:
 
 
 def room(device: torch.device, limit: float | None) -> float:
-    """Return how many more bytes may be used on ``device``: what is free, at most what ``limit`` in all leaves."""
-    free = available(device)
-    return free if limit is None else max(min(free, limit - in_use(device)), 0)
+    """Return how many more bytes may be used on ``device``: what ``limit`` in all leaves, at most what is free.
+
+    Infinity without a limit: then plans are a property of the machine, not of what is free at the moment, and what does
+    not fit after all goes on with a smaller one.
+    """
+    if limit is None:
+        return math.inf
+    return max(min(available(device), limit - in_use(device)), 0)
 
 
 def in_use(device: torch.device) -> int:
@@ -94,5 +99,6 @@ def _left(folder: Path) -> float:
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except OSError:
         return math.inf
-    # The kernel gives file pages that were not used lately back when memory is asked for.
-    return math.inf if limit == "max" else int(limit) - used + int(stat.get("inactive_file", 0))
+    # The kernel gives pages of files back when memory is asked for.
+    files = sum(int(stat.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return math.inf if limit == "max" else int(limit) - used + files

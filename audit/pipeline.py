@@ -252,6 +252,7 @@ def learn(
     listener(Event("search", "recipe"))
     job = _job(scene, store)
     tried: tuple[Candidate, ...] = ()
+    why = "the search found none in its time" if attacks else "a change that is rounding does not tell it"
     for attack in attacks:
         request = scene.request
         state = Search(
@@ -260,14 +261,14 @@ def learn(
         )  # fmt: skip
         try:
             chosen = search(state, _axes(scene))
-        except Unsupported:
+        except Unsupported as error:
+            why = f"no search was possible: {error.message.rstrip('.')}"
             continue
         tried = tuple(state.tried)
         if chosen is not None:
             return _learned(scene, chosen, tried)
         break
-    listener(Event("warning", f"No learning rate could be found; {ASSUMED_LR} is assumed (--lr)."))
-    why = "the search found none in its time" if attacks else "a change that is rounding does not tell it"
+    listener(Event("warning", f"No learning rate could be found ({why}); {ASSUMED_LR} is assumed (--lr)."))
     lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
     return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
 

@@ -47,7 +47,7 @@ class ScanRequest:
         seed: Seeds everything random.
         restarts: How often each attack runs, with seeds ``seed``, ``seed + 1`` and so on.
         max_time: Seconds for the whole scan; reports on very many images may take longer.
-        max_memory: Bytes that the process, or its tensors on a CUDA device, may take; what is free by default.
+        max_memory: Bytes that the process, or its tensors on a CUDA device, may take; no limit by default.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         executor: Where attacks run: ``local`` (this machine), ``ray`` or ``ray:ADDRESS``; the numbers are the same.

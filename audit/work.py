@@ -72,7 +72,7 @@ class Work:
         until: :func:`time.time` value at which it ends all the same.
         closing: Of these, seconds to read off the reconstruction.
         end: :func:`time.time` value at which even a step in progress is given up.
-        memory: Bytes that the process may take; ``None`` for what is free where it runs.
+        memory: Bytes that the process may take; ``None`` for no limit.
         stage: The stage that its events name.
         label: What its events call it; the attack's name by default.
         finish: Whether to read off the reconstruction.

@@ -117,7 +117,7 @@ Set = Annotated[
 Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
 MaxMemory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: what is free]"),
+    typer.Option(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: no limit]"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 ExecutorOption = Annotated[

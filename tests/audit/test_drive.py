@@ -270,3 +270,13 @@ def test_a_memory_budget_picks_a_smaller_plan(scene):
     assert int(free["adjoint"]) < int(tight["adjoint"])
     with pytest.raises(Unsupported, match="max-memory"):
         drive(ATTACK, *scene, budget=Budget(memory=10.0))
+
+
+def test_a_state_that_knows_no_memory_goes_on(scene, tmp_path):
+    """As those that were saved before plans were predicted."""
+    job = Store(tmp_path).job("old")
+    begun = drive(ATTACK, *scene, job=job, budget=Budget(2))
+    constants = {name: value for name, value in begun.state.constants.items() if name != "bytes"}
+    extra = {"seconds": 0.0, "peak_bytes": 0, "curve": [], "diverged": False}
+    job.save(dataclasses.replace(begun.state, constants=constants), extra)
+    assert drive(ATTACK, *scene, job=job, budget=Budget(3)).steps == 3

@@ -214,3 +214,8 @@ def test_what_is_missing_in_the_audit_as_a_whole_blocks_every_gate():
     rounding = [finding("none", attack="", blocks=True, message="all rounding")]
     verdict = judge([attack(recovered=0)], [parse("ssim_max>=0.95")], findings=rounding)
     assert (verdict.status, verdict.summary) == ("inconclusive", "all rounding")
+
+
+def test_images_that_were_not_read_off_in_time_are_not_missing_data():
+    late = attack(metrics=False, status="budget_spent")
+    assert "--max-time" in judge([late], [parse("recovered>0")]).summary

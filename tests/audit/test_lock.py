@@ -1,5 +1,7 @@
 """Two processes on one run folder: the second is told who is there; the kernel frees the folder when the first dies."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -60,3 +62,19 @@ def test_a_scan_keeps_out_of_a_folder_that_another_process_holds(holder, leak, t
     with pytest.raises(LockError, match="is at work in the run folder"):
         scan(ScanRequest(leak.before, leak.after, lr=0.02, size=4, out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_worked_on_all_the_same(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path):
+        assert (tmp_path / "lock").exists()
+
+
+def test_a_lock_that_is_a_folder_is_named(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(LockError, match="cannot be locked"), locked(tmp_path):
+        pass

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from memaudit import MemauditError
 from memaudit.audit import cli
 from memaudit.audit.config import ConfigError, catalogue
 from memaudit.audit.many import Result, Summary, read_pairs, scan_many
@@ -67,13 +68,21 @@ def test_paths_count_from_the_file(folder, monkeypatch):
         (PAIR.format("a") + 'executor = "ray:1.2.3.4"', "no such option"),
         (PAIR.format("a") + 'out = "x"', "no such option"),
         (PAIR.format('"../a"'), "cannot be the name of a folder"),
+        (PAIR.format('"summary.json"'), "cannot be the name of a folder"),
+        (PAIR.format("a") + PAIR.format("A"), "cannot be the name of a folder"),
+        (PAIR.format("a") + 'max-memory = "much"', "is no size"),
         ("[defaults]\nfoo = 1\n" + PAIR.format("a"), "defaults.foo: there is no such option"),
         ("[", "is not TOML"),
     ],
 )
 def test_what_a_file_may_not_say(folder, text, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(MemauditError, match=words):
         read(folder, text)
+
+
+def test_sizes_are_read_as_on_the_command_line(folder):
+    text = '[defaults]\nmax-memory = "4GB"\n' + PAIR.format("a")
+    assert read(folder, text)["a"].max_memory == 4_000_000_000
 
 
 def test_a_file_that_is_not_there(folder):

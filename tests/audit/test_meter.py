@@ -39,6 +39,7 @@ def test_the_room_is_what_the_limit_leaves_and_never_more_than_there_is():
     assert room(CPU, 1) == 0
     assert 0 < room(CPU, in_use(CPU) + 1_000_000) <= 1_000_000
     assert room(CPU, 2**60) <= available(CPU) * 1.1
+    assert room(CPU, None) == math.inf, "without a limit, plans do not depend on what is free at the moment"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
