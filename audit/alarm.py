@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+AGAIN = 1.0
+"""Seconds after which it rings again, where code in C lost the first one."""
+
 
 class TimeUp(BaseException):
     """The time of the work in progress is over; no handler of errors takes it for one."""
@@ -23,11 +26,17 @@ def alarm(deadline: float) -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6), AGAIN)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except TimeUp as late:
+        if isinstance(late.__context__, KeyboardInterrupt):
+            raise late.__context__ from None
+        raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 

@@ -336,7 +336,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, images and reports.")] = Path("memaudit-demo"),
     quiet: Quiet = False,
 ) -> None:
-    """Train a small network on ten photographs, then reconstruct them from its two checkpoints. About a minute."""
+    """Train a small network on ten photographs, then reconstruct them from its two checkpoints. Takes seconds."""
     from .console import Screen, make_console
     from .demo import print_demo, run_demo
 

@@ -21,7 +21,6 @@ Paths count from the file. It may not say what a configuration file may not eith
 import dataclasses
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +35,7 @@ from .config import ConfigError, Option, from_table
 from .drive import Interrupted
 from .events import Event, Listener, silence
 from .executor import Executor, Together, check_executor, open_executor
-from .files import write_text
+from .files import read_toml, write_text
 from .plugins import nearest, one_line
 from .report import AuditReport
 from .request import ScanRequest, parse_memory, parse_size
@@ -64,9 +63,6 @@ RESERVED = frozenset({"summary.json", "summary.md", "lock", "jobs"})
 
 ORDER = ("error", "fail", "inconclusive", "pass")
 """What is worst comes first."""
-
-SIZE_LIMIT = 2**20
-"""Bytes; a larger file is no list of pairs."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ def read_pairs(file: Path, options: Mapping[str, Option], out: Path) -> dict[str
     """
     known = {key: option for key, option in options.items() if key not in ELSEWHERE}
     known |= {key: Option(key, str, False, None, None, {"scan": key}) for key in FILES}
-    content = _load(file)
+    content = read_toml(file, "The list of pairs", ConfigError, "Name a TOML file of pairs.")
     for key in content:
         if key not in (DEFAULTS, PAIRS):
             raise ConfigError(f"{file}: there is no table {key[:80]!r}.", nearest(key, [DEFAULTS, PAIRS]))
@@ -175,17 +171,6 @@ def _request(values: dict[str, Any], name: str, out: Path) -> ScanRequest:
         fields[FIELDS.get(key, key)] = tuple(value) if isinstance(value, list) else value
     parsed = {"size": parse_size(fields.get("size")), "max_memory": parse_memory(fields.get("max_memory"))}
     return ScanRequest(**fields | parsed | {"out": out})
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > SIZE_LIMIT:
-            raise ConfigError(f"{file} is too large for a list of pairs.", "Shorten or split it.")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read ({error.strerror}).", "Name a TOML file.") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not TOML ({one_line(error)}).", "Repair it.") from None
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from . import interrupt
 from .events import Event, Listener
 from .executor import RETRIES, ExecutorError, Function, Item, Result, throttled
 from .numerics import exact_numerics
@@ -97,7 +98,7 @@ class Processes:
 
 
 def _stop(running: list[_Running]) -> None:
-    """Have processes save their states."""
+    """Have processes save their states, and leave none behind."""
     for one in running:
         if one.process.is_alive():
             os.kill(one.process.pid, signal.SIGTERM)
@@ -105,11 +106,14 @@ def _stop(running: list[_Running]) -> None:
     for one in running:
         one.pipe.close()
         one.process.join(max(end - time.monotonic(), 0.0))
+        if one.process.is_alive():
+            one.process.kill()
+            one.process.join()
 
 
 def _carry(function: Any, item: Any, threads: int, slot: int, pipe: Connection) -> None:
     """Do one item in this process."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt.listen()
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
+from rich.console import Console
 
 from .evidence import DIGITS
 from .report import FINDINGS_SINCE, AuditReport, content_digest, minor, read
@@ -45,6 +46,14 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
     checks = [sealed(report, content), _pictures(report, folder)]
     roles = (("before", report.inputs.before, before), ("after", report.inputs.after, after))
     return [*checks, *(_checkpoint(role, recorded, given) for role, recorded, given in roles)]
+
+
+def opened(path: Path, console: Console) -> AuditReport:
+    """Read a report to decide from it; warn where it is not as it was written. Raises :class:`.report.ReportError`."""
+    report, content = read(path)
+    if (seal := sealed(report, content)).status == "differs":
+        console.print(f"[yellow]warning:[/] {seal.detail}; see memaudit verify.")
+    return report
 
 
 def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:

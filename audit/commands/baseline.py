@@ -58,14 +58,11 @@ def check(
 
     from ..baseline import compare, decide, load
     from ..console import make_console, print_comparison
-    from ..report import read
-    from ..verify import sealed
+    from ..verify import opened
 
-    found, content = read(report)
-    compared = compare(found, load(baseline), datetime.datetime.now(datetime.UTC).date())
     console = make_console()
-    if (seal := sealed(found, content)).status == "differs":
-        console.print(f"[yellow]warning:[/] {seal.detail}; see memaudit verify.")
+    found = opened(report, console)
+    compared = compare(found, load(baseline), datetime.datetime.now(datetime.UTC).date())
     print_comparison(console, compared)
     status = decide(found, compared, fail_on or "low")
     if as_json:

@@ -19,16 +19,13 @@ def gate(
     from .. import plugins
     from ..console import COLOURS, make_console
     from ..gate import judge, parse, wanted
-    from ..report import read
-    from ..verify import sealed
+    from ..verify import opened
 
-    found, content = read(report)
+    console = make_console()
+    found = opened(report, console)
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
     verdict = judge(found.attacks, [parse(text, attacks) for text in asked], found.plan, found.findings)
-    console = make_console()
-    if (seal := sealed(found, content)).status == "differs":
-        console.print(f"[yellow]warning:[/] {seal.detail}; see memaudit verify.")
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)

@@ -1,11 +1,12 @@
 import math
+import os
 import signal
 import threading
 import time
 
 import pytest
 
-from memaudit.audit.alarm import TimeUp, alarm
+from memaudit.audit.alarm import AGAIN, TimeUp, alarm
 
 
 def stubborn():
@@ -48,3 +49,39 @@ def test_other_threads_run_to_their_end():
     thread.start()
     thread.join()
     assert done
+
+
+class Deaf:
+    """Something whose end takes a moment, and loses what is raised in it."""
+
+    def __del__(self):
+        time.sleep(0.2)
+
+
+def deaf_and_long():
+    Deaf()
+    time.sleep(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_ring_that_is_lost_comes_again():
+    began = time.monotonic()
+    with pytest.raises(TimeUp), alarm(began + 0.05):
+        deaf_and_long()
+    assert 0.05 + AGAIN <= time.monotonic() - began < 0.05 + 2 * AGAIN
+
+
+def interrupted():
+    """Ctrl-C, and the time is up while it is on its way."""
+    try:
+        raise KeyboardInterrupt
+    finally:
+        os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_an_interrupt_is_not_taken_for_the_end_of_the_time():
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(KeyboardInterrupt), alarm(time.monotonic() + 5):
+        interrupted()
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
