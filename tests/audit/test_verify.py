@@ -120,3 +120,14 @@ def test_a_digest_that_was_taken_out_differs(folder):
     del content["content_sha256"]
     file.write_text(json.dumps(content))
     assert states(folder)["content"] == "differs"
+
+
+def test_a_gate_on_an_altered_report_warns(folder):
+    file = folder / "report.json"
+    quiet = subprocess.run([SCRIPT, "gate", folder], capture_output=True, text=True, check=False)
+    content = json.loads(file.read_text())
+    content["attacks"][0]["metrics"] = None
+    file.write_text(json.dumps(content | {"model": "another"}))
+    loud = subprocess.run([SCRIPT, "gate", folder], capture_output=True, text=True, check=False)
+    assert "warning" not in quiet.stderr
+    assert "was changed after memaudit wrote it" in loud.stderr
