@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ TIMELESS = {"seconds": 0.0, "peak_memory_bytes": 0}
 
 @pytest.fixture(scope="module")
 def request_(leak):
-    options = ("sme.iterations=60", "simudy.iterations=200")
+    options = ("sme.iterations=60", "simudy.iterations=600")
     return ScanRequest(
         leak.before, leak.after, data=leak.data, control=leak.control, normalise="0.5;0.25", epochs=10, restarts=2,
         attacks=("sme", "simudy"), options=options,
@@ -207,15 +208,22 @@ def begun(folder):
 
 
 def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(request_, local, cluster, tmp_path):
-    events, killed = [], []
+    events, killed, over = [], [], threading.Event()
 
-    def listener(event):
-        events.append(event)
-        if event.stage == "attack" and "simudy" in event.message and not killed and len(begun(tmp_path)) == 2:
-            killed.append(workers()[0])
-            os.kill(killed[0], signal.SIGKILL)
+    def kill():
+        """Kill one worker as soon as an attack has a state to go on from."""
+        while not killed and not over.wait(0.05):
+            if begun(tmp_path) and (at_work := workers()):
+                os.kill(at_work[0], signal.SIGKILL)
+                killed.append(at_work[0])
 
-    found = scan(dataclasses.replace(request_, out=tmp_path, executor=f"ray:{cluster.address}"), listener)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        found = scan(dataclasses.replace(request_, out=tmp_path, executor=f"ray:{cluster.address}"), events.append)
+    finally:
+        over.set()
+        killer.join()
     assert killed
     assert numbers(found) == numbers(local)
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
