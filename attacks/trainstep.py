@@ -46,9 +46,20 @@ class TrainingStep:
         """Return the state after the step."""
         theta, memory, running = self._parts(state)
         x, labels, count, *scales = item
+        if self._plain:
+            return self._descend(theta, running, x, labels, int(count), *scales)
         grads, running = self._gradient(theta, running, x, labels, int(count))
         theta, memory = update(self.recipe, theta, memory, clipped(grads, self.limit), int(count), *scales)
         return theta + memory + running
+
+    def _descend(
+        self, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int, scale: Tensor | float = 1.0
+    ) -> Tensors:
+        """Do what :func:`.updates.update` does, the rate in the loss: no parameter is multiplied, here or backwards."""
+        rate = self.recipe.rate(number) * scale
+        moves, running = self._gradient(theta, running, x, labels, number, -rate)
+        moves = clipped(moves, self.limit, rate)
+        return tuple(a + b for a, b in zip(theta, moves, strict=True)) + running
 
     def split(self, samples: int) -> "TrainingStep":
         """Return the step computed ``samples`` at a time; itself where batch norm sees the whole batch."""
@@ -76,6 +87,11 @@ class TrainingStep:
         return (*total, *direct[width:end], *found[width:], None, *scale_bars)
 
     @property
+    def _plain(self) -> bool:
+        """Whether an update is the parameters minus the rate times the gradient."""
+        return self.recipe.optimizer == "sgd" and not (self.recipe.momentum or self.recipe.weight_decay)
+
+    @property
     def _training(self) -> bool:
         return self.recipe.batch_norm == "train"
 
@@ -90,15 +106,14 @@ class TrainingStep:
         return [(a, b, len(a) / len(x)) for a, b in zip(torch.split(x, size), torch.split(labels, size), strict=True)]
 
     def _gradient(
-        self, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int
+        self, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int, weight: Tensor | float = 1.0
     ) -> tuple[Tensors, Tensors]:
-        """Return the loss's gradient, and the running statistics after it."""
+        """Return the gradient of ``weight`` times the loss, and the running statistics after it."""
         if self._training:
-            return _train_gradient(self.victim, theta, running, x, labels, number)
+            return _train_gradient(self.victim, theta, running, x, labels, number, weight)
         total: Tensors = ()
         for images, classes, share in self._chunks(x, labels):
-            grads = gradient(self.victim, theta, images, classes)
-            grads = grads if share == 1 else tuple(grad * share for grad in grads)
+            grads = gradient(self.victim, theta, images, classes, weight=share * weight)
             total = tuple(a + b for a, b in zip(total, grads, strict=True)) if total else grads
         return total, running
 
@@ -173,33 +188,47 @@ def _tangent(value: Tensor) -> Tensor:
 
 
 def gradient(
-    victim: Victim, theta: Tensors, x: Tensor, labels: Tensor, statistics: Mapping[str, Tensor] = MappingProxyType({})
+    victim: Victim,
+    theta: Tensors,
+    x: Tensor,
+    labels: Tensor,
+    statistics: Mapping[str, Tensor] = MappingProxyType({}),
+    weight: Tensor | float = 1.0,
 ) -> Tensors:
     """Return the gradient of the mean cross-entropy in the order of ``theta``; a graph if gradients are enabled.
 
-    Batch norm is in eval mode; ``statistics`` replaces running statistics by their names in the state dict.
+    Batch norm is in eval mode; ``statistics`` replaces running statistics by their names in the state dict. ``weight``
+    multiplies the loss.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
         logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
-        return torch.autograd.grad(
-            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True
-        )
+        loss = weight * training_loss(logits, labels)
+        return torch.autograd.grad(loss, leaves, create_graph=create_graph, materialize_grads=True)
 
 
 def _train_gradient(
-    victim: Victim, theta: Tensors, running: Tensors, x: Tensor, labels: Tensor, number: int
+    victim: Victim,
+    theta: Tensors,
+    running: Tensors,
+    x: Tensor,
+    labels: Tensor,
+    number: int,
+    weight: Tensor | float,
 ) -> tuple[Tensors, Tensors]:
-    """Return the gradient with batch norm in train mode, and the running statistics that the forward pass leaves."""
+    """Return the gradient with batch norm in train mode, and the running statistics that the forward pass leaves.
+
+    ``weight`` multiplies the loss.
+    """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
         logits, seen = _train_logits(victim, dict(zip(victim.theta0, leaves, strict=True)), x)
+        loss = weight * training_loss(logits, labels)
         grads = torch.autograd.grad(
-            training_loss(logits, labels), leaves, create_graph=create_graph, materialize_grads=True,
-            retain_graph=create_graph,
-        )  # fmt: skip
+            loss, leaves, create_graph=create_graph, materialize_grads=True, retain_graph=create_graph
+        )
     if not create_graph:
         seen = {name: (mean.detach(), variance.detach(), count) for name, (mean, variance, count) in seen.items()}
     return grads, batchnorm.advance(victim, running, seen, number)
@@ -225,18 +254,19 @@ def _attached(theta: Tensors) -> Tensors:
     return tuple(value if value.requires_grad else value.detach().requires_grad_() for value in theta)
 
 
-def clipped(grads: Tensors, limit: float) -> Tensors:
+def clipped(grads: Tensors, limit: float, unit: Tensor | float = 1.0) -> Tensors:
     """Rescale ``grads`` to a global norm of at most ``limit``, as :func:`torch.nn.utils.clip_grad_norm_` does.
 
-    On the CPU a limit that is not reached costs no graph; on other devices that would have to wait for the norm.
+    ``unit`` is the norm that counts as 1. On the CPU a limit that is not reached costs no graph; on other devices that
+    would have to wait for the norm.
     """
     if limit == float("inf"):
         return grads
     if grads[0].device.type == "cpu":
         with torch.no_grad():
-            if bool(global_norm(grads) + 1e-6 <= limit):
+            if bool(global_norm(grads) / unit + 1e-6 <= limit):
                 return grads
-    scale = (limit / (global_norm(grads) + 1e-6)).clamp(max=1.0)
+    scale = (limit / (global_norm(grads) / unit + 1e-6)).clamp(max=1.0)
     return tuple(grad * scale for grad in grads)
 
 
