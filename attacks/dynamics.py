@@ -1,5 +1,8 @@
 """Training as a pure, differentiable function of the data: a chain of optimiser steps over named tensors."""
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -108,9 +111,9 @@ def _batches(x: Tensor, labels: Tensor, plan: Tensor) -> list[tuple[Tensor, Tens
 def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Tensor:
     """Return (n,) norms of each dummy's loss gradients summed over training (SimuDy, section 4.5).
 
-    Dummies that stand for a real image have a clearly larger influence than idle ones. One trajectory of
-    parameters is kept; dummies are taken one at a time. Where batch norm is in train mode, the statistics of a
-    dummy's batch are taken as constant.
+    Dummies that stand for a real image have a clearly larger influence than idle ones. Dummies are taken one at a
+    time; training is simulated anew for every few of them, so that no more copies of the parameters are kept than the
+    smallest adjoint keeps. Where batch norm is in train mode, the statistics of a dummy's batch are taken as constant.
 
     Args:
         victim: As in :func:`simulate`, and so the other arguments.
@@ -119,19 +122,20 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
         labels: The same.
         plan: The same.
     """
-    sums: list[Tensor] = []
     labels = labels.to(x.device)
+    found: list[Tensor] = []
     with torch.no_grad():
-        thetas = trajectory(victim, recipe, x, labels, plan)
-        seen = [batch_statistics(victim, recipe, t, x[row[row >= 0]]) for t, row in zip(thetas, plan, strict=True)]
-        for row in range(len(x)):
-            total = [torch.zeros_like(value) for value in victim.theta0.values()]
-            for theta, members, statistics in zip(thetas, plan, seen, strict=True):
-                if row in members:
+        for rows in torch.split(torch.arange(len(x)), math.isqrt(len(plan)) + 1):
+            totals = {row: tuple(map(torch.zeros_like, victim.theta0.values())) for row in rows.tolist()}
+            for members, theta in zip(plan, trajectory(victim, recipe, x, labels, plan), strict=False):
+                present = totals.keys() & set(members.tolist())
+                statistics = batch_statistics(victim, recipe, theta, x[members[members >= 0]]) if present else {}
+                for row in present:
                     grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1], statistics)
-                    total = [a.add_(b) for a, b in zip(total, grads, strict=True)]
-            sums.append(global_norm(total))
-    return torch.stack(sums)
+                    for total, grad in zip(totals[row], grads, strict=True):
+                        total += grad
+            found += [global_norm(total) for total in totals.values()]
+    return torch.stack(found)
 
 
 def batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) -> dict[str, Tensor]:
@@ -143,11 +147,9 @@ def batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) 
     return batchnorm.as_buffers(seen)
 
 
-def trajectory(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> list[Tensors]:
-    """Return the parameters before each step of a training, each as a tuple in the order of ``victim.theta0``."""
+def trajectory(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Iterator[Tensors]:
+    """Yield the parameters before each step of a training, each as a tuple in the order of ``victim.theta0``."""
     step, state, inputs = chain(victim, recipe, x, labels, plan)
-    thetas = []
     for item in inputs:
-        thetas.append(state[: len(victim.theta0)])
+        yield state[: len(victim.theta0)]
         state = step(state, item)
-    return thetas

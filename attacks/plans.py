@@ -1,12 +1,19 @@
-"""Which adjoint to take: the fastest whose predicted memory is there, by a model that is measured on one step."""
+"""Which adjoint to take: the fastest whose predicted memory is there, by a model that is measured on one step.
+
+A state keeps the choice among its constants: ``adjoint``, a number in :data:`.adjoints.ADJOINTS`, and ``bytes``, what
+that needs, 0 where the user chose it.
+"""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from .adjoints import ADJOINTS, Adjoint, Factored, Segmented, Step, Tensors
+from .base import State, Unsupported
 from .footprint import Footprint
 
 HEADROOM = 1.2
@@ -17,6 +24,58 @@ def out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that there is no memory left, on any device."""
     told = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in told)
+
+
+def chosen(name: str, step: Step, state: Tensors, inputs: Sequence[Tensors]) -> dict[str, Tensor]:
+    """Return the constants of a fresh state that is to take the adjoint ``name``; ``auto`` for what this machine has.
+
+    The other arguments are a chain that the adjoint will differentiate, as :func:`.dynamics.chain` returns it.
+    """
+    if name != "auto":
+        return _constants(name, 0.0)
+    return _constants(*choose(step, state, inputs, _machine(inputs[0][0].device) / 2))
+
+
+def fitted(state: State, chain: tuple[Step, Tensors, Sequence[Tensors]], limit: float) -> State:
+    """Return ``state`` with another adjoint where the present one needs more than ``limit`` bytes.
+
+    Raises:
+        Unsupported: Not even the smallest one fits, without headroom.
+    """
+    if float(state.constants.get("bytes", torch.tensor(0))) <= limit:
+        return state
+    name, needed = choose(*chain, limit)
+    if needed > HEADROOM * limit:
+        raise Unsupported(
+            f"Its smallest plan needs {needed / HEADROOM / 1e9:.2f} GB of memory, and {limit / 1e9:.2f} GB is left.",
+            "Give more --max-memory, or fewer --epochs.",
+        )
+    return replace(state, constants={**state.constants, **_constants(name, needed)})
+
+
+def smaller(state: State) -> tuple[State, str] | None:
+    """Return ``state`` with the next smaller adjoint, and that one's name; ``None`` if there is none."""
+    index, names = int(state.constants["adjoint"]) + 1, list(ADJOINTS)
+    if index == len(names):
+        return None
+    return replace(state, constants={**state.constants, "adjoint": torch.tensor(index)}), names[index]
+
+
+def adjoint_of(state: State) -> Adjoint:
+    """Return the adjoint that a state has chosen."""
+    return list(ADJOINTS.values())[int(state.constants["adjoint"])]
+
+
+def _constants(name: str, needed: float) -> dict[str, Tensor]:
+    index = list(ADJOINTS).index(name)
+    return {"adjoint": torch.tensor(index), "bytes": torch.tensor(int(min(needed, 2.0**62)))}
+
+
+def _machine(device: torch.device) -> int:
+    """Return the physical memory of a device in bytes: a property of the machine, not of the moment."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def choose(step: Step, state: Tensors, inputs: Sequence[Tensors], limit: float) -> tuple[str, float]:

@@ -1,7 +1,6 @@
 """SimuDy: optimise dummy data until training simulated on them lands on the real final parameters."""
 
 import math
-import os
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -9,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from .adjoints import ADJOINTS
-from .base import ALPHA, Recipe, Reconstruction, State, Unsupported, Victim, generator, require
+from .adjoints import Tensors
+from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
 from .distances import DISTANCES, euclidean, running_error
 from .dynamics import batch_plan, chain, influence, simulate
 from .images import PARAMETRISATIONS, compose
 from .labels import guess, move, recount
 from .optim import Adam, warmup_cosine
 from .params import Params, cosine_distance, norm
-from .plans import choose
+from .plans import adjoint_of, chosen, fitted, smaller
 from .priors import box, total_variation
-from .trainstep import gradient
+from .trainstep import TrainingStep, gradient
 from .twins import twins
 
 LOG_LR = "log_lr"
@@ -103,7 +102,7 @@ class SimuDy:
         if self.fit_lr:
             variables[LOG_LR] = x.new_zeros(())
         constants = {"labels": labels, "best_labels": labels, "plan": plan}
-        adjoint = self._adjoint(victim, recipe, x, labels, plan, _memory(x.device) / 2)
+        adjoint = chosen(self.adjoint, *self._chain(victim, recipe, x, labels, plan))
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
         memory[ALPHA] = x.new_tensor(self.alpha)
         memory["unit"] = _unit(victim, labels, gen)
@@ -137,24 +136,12 @@ class SimuDy:
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
-        if float(state.constants.get("bytes", torch.tensor(0))) <= limit:
-            return state
-        x, labels, plan = compose(state.variables).detach(), state.constants["labels"], state.constants["plan"]
-        adjoint = self._adjoint(victim, self._simulated(recipe), x, labels, plan, limit)
-        needed = int(adjoint["bytes"])
-        if needed > limit:
-            raise Unsupported(
-                f"Its smallest plan needs {needed / 1e9:.2f} GB of memory, and {limit / 1e9:.2f} GB is left.",
-                "Give more --max-memory, or fewer --epochs.",
-            )
-        return replace(state, constants={**state.constants, **adjoint})
+        x, labels, plan = compose(state.variables), state.constants["labels"], state.constants["plan"]
+        return fitted(state, self._chain(victim, self._simulated(recipe), x, labels, plan), limit)
 
     def smaller(self, state: State) -> tuple[State, str] | None:
         """Return the state with the next smaller adjoint."""
-        index, names = int(state.constants["adjoint"]) + 1, list(ADJOINTS)
-        if index == len(names):
-            return None
-        return replace(state, constants={**state.constants, "adjoint": torch.tensor(index)}), names[index]
+        return smaller(state)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
@@ -166,7 +153,7 @@ class SimuDy:
 
         def cosine(images: Tensor) -> float:
             with torch.no_grad():
-                final = simulate(victim, recipe, images, labels, plan, adjoint=ADJOINTS["full"])
+                final = simulate(victim, recipe, images, labels, plan, adjoint=adjoint_of(state))
                 return float(cosine_distance(victim.change(final), victim.delta))
 
         return Reconstruction(
@@ -190,14 +177,10 @@ class SimuDy:
         done = 2 * step / self.iterations
         return self.clip * 2 ** int(8 * done) if self.clip and done < 1 else math.inf
 
-    def _adjoint(
-        self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor, limit: float
-    ) -> dict[str, Tensor]:
-        """Return the number of the adjoint to take and the bytes that it needs, 0 where the user chose it."""
-        name, needed = str(self.adjoint), 0.0
-        if name == "auto":
-            name, needed = choose(*chain(victim, recipe, x.detach().requires_grad_(), labels, plan), limit=limit)
-        return {"adjoint": torch.tensor(list(ADJOINTS).index(name)), "bytes": torch.tensor(int(min(needed, 2.0**62)))}
+    def _chain(
+        self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor
+    ) -> tuple[TrainingStep, Tensors, list[Tensors]]:
+        return chain(victim, recipe, x.detach().requires_grad_(), labels, plan)
 
     def _smoothed(self, recipe: Recipe, state: State) -> Recipe:
         """Return the recipe with an epsilon that lets gradients pass through Adam's update."""
@@ -209,7 +192,7 @@ class SimuDy:
     def _simulate(
         self, victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, state: State, log_lr: Tensor | None
     ) -> Params:
-        adjoint = list(ADJOINTS.values())[int(state.constants["adjoint"])]
+        adjoint = adjoint_of(state)
         clip, scale = self.clip_at(state.step), None if log_lr is None else log_lr.exp()
         return simulate(victim, recipe, x, labels, state.constants["plan"], adjoint=adjoint, clip=clip, scale=scale)
 
@@ -268,10 +251,3 @@ def _unit(victim: Victim, labels: Tensor, gen: torch.Generator) -> Tensor:
         grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device))
         count = sum(grad.numel() for grad in grads)
         return (torch.stack([grad.square().sum() for grad in grads]).sum() / count).sqrt()
-
-
-def _memory(device: torch.device) -> int:
-    """Return the physical memory of a device in bytes: a property of the machine, not of the moment."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

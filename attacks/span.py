@@ -7,19 +7,21 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .adjoints import ADJOINTS
+from .adjoints import Tensors
 from .base import Recipe, Reconstruction, State, Victim, generator, require
 from .certificate import AGREEMENT, agreement, certified
 from .descent import Evaluation, begin, best, descend, reconstruction
 from .distances import log_cosine
-from .dynamics import batch_plan, simulate
+from .dynamics import batch_plan, chain, simulate
 from .features import features_of, invert
 from .labels import guess
 from .optim import Adam, warmup_cosine
 from .params import cosine_distance, norm
+from .plans import adjoint_of, chosen, fitted, smaller
 from .priors import box, total_variation
 from .reduced import highest, likely_labels, projected, reduced
 from .subspace import Layer, first_layer, subspace
+from .trainstep import TrainingStep
 
 STRETCH = 4
 """A coarse simulation takes steps at most so many times as long as the real ones: longer ones are not stable."""
@@ -51,7 +53,8 @@ class Span:
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
-        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.adjoints.ADJOINTS`.
+        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.adjoints.ADJOINTS`, or ``auto``
+            for the fastest that the memory suffices for, as predicted.
         inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
         tolerance: The attack counts as converged when its loss (the cosine distance, or the residual of the
             certificate where every direction is certified) is at most this.
@@ -67,15 +70,13 @@ class Span:
     certify: int = 25
     init_scale: float = 0.5
     warmup: int = 5
-    adjoint: Literal["full", "stepwise", "forward", "host", "segmented", "smallest"] = "full"
+    adjoint: Literal["auto", "full", "stepwise", "forward", "host", "segmented", "smallest"] = "auto"
     inversion: int = 300
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
         others = ("alpha", "beta", "epochs", "coarse", "certify", "warmup", "inversion", "tolerance")
         require(self, ("iterations", "step_size", "init_scale"), others)
-        if self.adjoint not in ADJOINTS:
-            raise ValueError(f"adjoint must be one of {', '.join(ADJOINTS)}")
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Read the row space, draw W, labels and batches. Raises :class:`.Unsupported` where there is no row space."""
@@ -101,7 +102,9 @@ class Span:
         }  # fmt: skip
         state = replace(state, memory={**state.memory, **known})
         x = _coordinates(state.variables["w"], state)
-        return replace(state, memory={**state.memory, "best.x": x, "best.loss": x.new_tensor(torch.inf)})
+        adjoint = chosen(self.adjoint, *self._chain(victim, recipe, state))
+        memory = {**state.memory, "best.x": x, "best.loss": x.new_tensor(torch.inf)}
+        return replace(state, constants={**state.constants, **adjoint}, memory=memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of W; now and then exact directions are looked for first."""
@@ -121,7 +124,7 @@ class Span:
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             coordinates = _coordinates(variables["w"], state)
-            final = simulate(network, recipe, coordinates, labels, plan, adjoint=ADJOINTS[self.adjoint])
+            final = simulate(network, recipe, coordinates, labels, plan, adjoint=adjoint_of(state))
             change = network.change(final)
             objective = log_cosine(change, network.delta)
             if layer.features:
@@ -139,6 +142,15 @@ class Span:
         following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=keep)
         return _held(victim, layer, following) if following.done and self.certify else following
 
+    def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
+        """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
+        recipe = self._recipe(recipe, len(state.constants["labels"]))
+        return fitted(state, self._chain(victim, recipe, state), limit)
+
+    def smaller(self, state: State) -> tuple[State, str] | None:
+        """Return the state with the next smaller adjoint."""
+        return smaller(state)
+
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images of the best iterate, through the frozen part of the network where there is one."""
         coordinates, loss = best(state)
@@ -152,6 +164,12 @@ class Span:
     @property
     def _adam(self) -> Adam:
         return Adam(self.step_size)
+
+    def _chain(self, victim: Victim, recipe: Recipe, state: State) -> tuple[TrainingStep, Tensors, list[Tensors]]:
+        """Return what is differentiated at full length."""
+        network = reduced(victim, first_layer(victim), state.memory["before"], state.memory["after"])
+        coordinates = _coordinates(state.variables["w"], state).detach().requires_grad_()
+        return chain(network, recipe, coordinates, state.constants["labels"], state.constants["plan"])
 
     def _recipe(self, recipe: Recipe, count: int) -> Recipe:
         """Return the recipe with as many samples as the change shows, whatever was guessed."""

@@ -411,8 +411,8 @@ def _explain(error: Exception) -> int:
             MemauditError(f"{error.strerror}: {error.filename}.", "Check space and permissions, then run again.")
         )
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        hint = "Try fewer --epochs, a smaller --size, for scan --set simudy.adjoint=segmented, or a larger machine."
-        return _fail(MemauditError("The machine ran out of memory.", hint))
+        hint = "Try fewer --epochs, a smaller --size, --set simudy.adjoint=segmented, more --max-memory or more memory."
+        return _fail(MemauditError("The memory is not enough.", hint))
     first = str(error).splitlines()[0] if str(error) else ""
     return _fail(
         MemauditError(f"Unexpected {type(error).__name__}: {first}", "This is a bug in memaudit; -vv shows where.")

@@ -1,12 +1,20 @@
 """Memory: the peak of a stretch of work, what is in use, and what there still is."""
 
+import contextlib
+import ctypes
 import math
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from .. import MemauditError
+
+LIMITS = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+"""Files of a control group, versions 2 and 1."""
 
 
 class PeakMemory:
@@ -30,12 +38,8 @@ class PeakMemory:
         """Return the peak so far."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
-        try:
-            status = Path("/proc/self/status").read_text()
-            return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
-        except (OSError, StopIteration):
-            scale = 1 if sys.platform == "darwin" else 1024
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+        scale = 1 if sys.platform == "darwin" else 1024
+        return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def room(device: torch.device, limit: float | None) -> float:
@@ -46,17 +50,62 @@ def room(device: torch.device, limit: float | None) -> float:
     """
     if limit is None:
         return math.inf
+    _trim()
     return max(min(available(device), limit - in_use(device)), 0)
 
 
+def check_memory(device: torch.device, limit: float | None) -> None:
+    """Refuse a limit that is spent before any work. Raises :class:`memaudit.MemauditError`."""
+    if limit is not None and limit <= (used := in_use(device)):
+        raise MemauditError(
+            f"--max-memory {int(limit)} is too little: the process takes {used / 1e6:.0f} MB before any work.",
+            "Give more.",
+        )
+
+
+@contextlib.contextmanager
+def ceiling(device: torch.device, limit: float | None) -> Iterator[None]:
+    """Have every allocation fail that would bring the process beyond ``limit`` bytes in all.
+
+    On Linux and the CPU; elsewhere, and without a limit, nothing is done: a CUDA device has :func:`room` only.
+    """
+    data = _status("VmData")
+    if limit is None or device.type == "cuda" or data is None:
+        yield
+        return
+    _trim()
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = data + max(int(limit) - in_use(device), 0)
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+
+
+def _trim() -> None:
+    """Give freed memory back that the C library keeps, so that it does not count as used."""
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _status(name: str) -> int | None:
+    """Return a line of the kernel's account of this process, in bytes; ``None`` where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
+    except (OSError, StopIteration):
+        return None
+
+
 def in_use(device: torch.device) -> int:
-    """Return the bytes in use: those of tensors on a CUDA device, those resident in the process on the CPU."""
+    """Return the bytes in use: those of tensors on a CUDA device, the process's own memory on the CPU.
+
+    Pages of files, such as the code of torch's libraries, are not counted: the kernel takes them back as it likes.
+    """
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return PeakMemory(device).bytes()
+    return _status("RssAnon") or PeakMemory(device).bytes()
 
 
 def available(device: torch.device) -> float:
@@ -69,16 +118,21 @@ def available(device: torch.device) -> float:
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
     except (OSError, StopIteration):
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return min(free, group_room(Path("/sys/fs/cgroup"), _group()))
+    mount = Path("/sys/fs/cgroup")
+    return min(free, group_room(mount, _group("0::")), group_room(mount / "memory", _group(":memory:")))
 
 
-def _group() -> str:
-    """Return the path of this process's control group (version 2) below the mount, empty if unknown."""
+def _group(marker: str) -> str:
+    """Return the path of this process's control group below the mount, empty if unknown.
+
+    Args:
+        marker: What stands before it: ``0::`` in version 2, ``:memory:`` in version 1.
+    """
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return ""
-    return next((line[3:] for line in lines if line.startswith("0::")), "").strip("/")
+    return next((line.partition(marker)[2] for line in lines if marker in line), "").strip("/")
 
 
 def group_room(root: Path, group: str) -> float:
@@ -93,9 +147,13 @@ def group_room(root: Path, group: str) -> float:
 
 
 def _left(folder: Path) -> float:
+    return min(_allowed(folder, *names) for names in LIMITS)
+
+
+def _allowed(folder: Path, limit_name: str, used_name: str) -> float:
     try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
+        limit = (folder / limit_name).read_text().strip()
+        used = int((folder / used_name).read_text())
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except OSError:
         return math.inf

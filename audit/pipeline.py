@@ -34,6 +34,7 @@ from .families.base import victim as make_victim
 from .gate import Gate
 from .infer import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search, spread
 from .match import check_held_out
+from .meter import ceiling, check_memory
 from .numerics import exact_numerics
 from .options import GROUP as ATTACKS
 from .options import build
@@ -104,7 +105,9 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
         Interrupted: The user stopped it; the state is saved.
     """
     check(request)
-    with exact_numerics():
+    device = pick_device(request.device)
+    check_memory(device, request.max_memory)
+    with exact_numerics(), ceiling(device, request.max_memory):
         return _scan(request, listener)
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from .. import MemauditError
 from ..attacks.base import Attack, Normalisation, Recipe, State, Unsupported, Victim
+from ..attacks.plans import out_of_memory
 from .checkpoint import CheckpointPair
 from .drive import Budget, Outcome, drive
 from .events import Event, Listener
 from .families.base import detect
 from .families.base import victim as make_victim
-from .meter import room
+from .meter import ceiling, room
 from .plugins import one_line
 from .store import Job
 
@@ -106,23 +107,25 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
     def told(event: Event) -> None:
         listener(dataclasses.replace(event, message=label) if event.step else event)
 
-    outcome = drive(
-        work.attack,
-        victim,
-        work.recipe,
-        work.seed,
-        job=work.job,
-        budget=Budget(
-            deadline=now + min(work.seconds, work.until - wall),
-            closing=work.closing,
-            end=now + work.end - wall,
-            memory=room(victim.like.device, work.memory),
-        ),
-        listener=told,
-        stage=work.stage,
-        finish=work.finish,
-        start=None if work.start is None else _state(work.start, victim.like.device),
-    )
+    device = victim.like.device
+    with ceiling(device, work.memory):
+        outcome = drive(
+            work.attack,
+            victim,
+            work.recipe,
+            work.seed,
+            job=work.job,
+            budget=Budget(
+                deadline=now + min(work.seconds, work.until - wall),
+                closing=work.closing,
+                end=now + work.end - wall,
+                memory=room(device, work.memory),
+            ),
+            listener=told,
+            stage=work.stage,
+            finish=work.finish,
+            start=None if work.start is None else _state(work.start, device),
+        )
     return moved(outcome, torch.device("cpu"))
 
 
@@ -141,6 +144,8 @@ def attempt(ground: Callable[[], Victim], work: Work, listener: Listener) -> Out
 def failure(error: Exception) -> str:
     """Return in words what ended an attack that ought not to have ended; the others go on without it."""
     torch.cuda.empty_cache()
+    if out_of_memory(error):
+        return "It ran out of memory, or of what --max-memory leaves."
     return f"It failed ({one_line(error)})."
 
 

@@ -158,3 +158,20 @@ def test_directions_are_certified_from_poor_inputs_and_not_from_others():
     assert torch.allclose((wanted * found.q).sum(0).abs(), torch.ones(5).double(), atol=1e-9)
     nothing = certified(basis, torch.randn(5, 200, generator=gen))
     assert nothing.q.shape == (5, 0)
+
+
+def test_it_computes_the_same_in_less_memory():
+    victim, _ = victim_of(RECIPE, net(), torch.float64)
+    attack, loss = Span(coarse=0), []
+    state = attack.init(victim, RECIPE, 0)
+    while state is not None:
+        loss.append(attack.step(victim, RECIPE, attack.step(victim, RECIPE, state)).loss)
+        less = attack.smaller(state)
+        state = less[0] if less else None
+    assert len(loss) == 6
+    assert loss == pytest.approx([loss[0]] * 6, rel=1e-9)
+    free = attack.init(victim, RECIPE, 0)
+    tight = attack.fitted(victim, RECIPE, free, float(free.constants["bytes"]) - 1)
+    assert int(tight.constants["adjoint"]) > int(free.constants["adjoint"])
+    with pytest.raises(Unsupported, match="max-memory"):
+        attack.fitted(victim, RECIPE, free, 1000.0)
