@@ -6,6 +6,7 @@ of the parameters: that is one forward-mode derivative of the gradient (forward 
 ICML 2025), which keeps no graph of a graph.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -20,6 +21,9 @@ from .base import Recipe, Unsupported, Victim
 from .losses import training_loss
 from .params import Params
 from .updates import slots, update
+
+_ONE_LEVEL = threading.Lock()
+"""Torch knows one level of forward-mode derivatives in the whole process: threads take turns."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ class TrainingStep:
         width, names = len(tangents), list(self.victim.theta0)
         running, x, labels = leaves[width:-2], leaves[-2], leaves[-1]
         wanted = [value for value in leaves if value.requires_grad]
-        with torch.enable_grad(), forward_ad.dual_level():
+        with torch.enable_grad(), _ONE_LEVEL, forward_ad.dual_level():
             duals = [forward_ad.make_dual(a, b) for a, b in zip(leaves[:width], tangents, strict=True)]  # type: ignore[no-untyped-call]
             params = dict(zip(names, duals, strict=True))
             if self._training:

@@ -20,25 +20,32 @@ class TimeUp(BaseException):
 def alarm(deadline: float) -> Iterator[None]:
     """Raise :class:`TimeUp` in the block when :func:`time.monotonic` reaches ``deadline``.
 
-    Signals reach the main thread only: in another one the block runs to its end.
+    Signals reach the main thread only: in another one the block runs to its end. A timer that was running rings late
+    if its time comes within the block.
     """
     if math.isinf(deadline) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, _ring)
+    began, within = time.monotonic(), [True]
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        if within:
+            raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    left, pause = signal.getitimer(signal.ITIMER_REAL)
     try:
-        signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6), AGAIN)
         try:
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - began, 1e-6), AGAIN)
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            within.clear()  # a ring from here on is too late
     except TimeUp as late:
         if isinstance(late.__context__, KeyboardInterrupt):
             raise late.__context__ from None
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _ring(number: int, frame: FrameType | None) -> None:
-    raise TimeUp
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), pause)

@@ -3,8 +3,9 @@
 import dataclasses
 import platform
 import statistics
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,15 @@ from .consensus import CHANCE, CONFIDENT, MARGIN, Consensus, consensus
 from .data.base import TrainingSet
 from .decoys import decoys
 from .drive import Outcome, Run
+from .events import Event, Listener, silence
 from .evidence import save_picture
+from .executor import throttled
 from .findings import findings
 from .gate import Gate, judge
 from .infer import Candidate
 from .leaderboard import ORDER, leaderboard, per_image, ranking, recovered_by_any
 from .limitations import ASSUMED, PLATEAU, limitations
+from .metrics import Told, ssim_matrix, unheard
 from .report import (
     Agreement,
     Architecture,
@@ -71,26 +75,50 @@ FEATURES = (
 )
 
 
+TIMED, MANY, SLACK = 4, 128, 1.5
+"""How long scoring takes is timed on so many training images and reconstructions; with decoys, pictures and reports it
+takes at most so many times as long."""
+
+
 @dataclass(frozen=True)
 class _Desk:
-    """Where results are described: what is known of the victim, the run folder, the rate of false discoveries."""
+    """Where results are described.
+
+    Attributes:
+        scene: What is known of the victim.
+        folder: The run folder.
+        level: Rate of false discoveries.
+        told: Hears of pairs of images while they are scored.
+        floors: Decoys by their number: the same for every result.
+    """
 
     scene: "Scene"
     folder: Path
     level: float
+    told: Told = unheard
+    floors: dict[int, list[Decoy]] = field(default_factory=dict)
+
+    def floor(self, truth: Tensor, count: int) -> list[Decoy]:
+        """Return what as many decoys score as there are reconstructions."""
+        if count not in self.floors:
+            self.floors[count] = decoys(truth, count, generator(self.scene.request.seed))
+        return self.floors[count]
 
     def save(self, image: Tensor, name: str) -> str:
         """Save a picture, unless none may be kept; return its path in the run folder."""
         return save_picture(image, self.folder, name, self.scene.request.evidence != "none")
 
 
-def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[AttackResult]:
+def attack_results(
+    scene: "Scene", runs: Sequence[Run], folder: Path, listener: Listener = silence
+) -> list[AttackResult]:
     """Match reconstructions with the training set, save the pictures, and describe what came out.
 
     Args:
         scene: What is known of the victim; its images are what reconstructions are compared with.
         runs: Of every attack one for each seed.
         folder: The run folder.
+        listener: Hears how many pairs of images are scored.
 
     Returns:
         One result for each run, attack by attack, and after several seeds of an attack that which they agree on. An
@@ -100,14 +128,48 @@ def attack_results(scene: "Scene", runs: Sequence[Run], folder: Path) -> list[At
     by: dict[str, list[Run]] = {}
     for run in runs:
         by.setdefault(run.attack.name, []).append(run)
-    compared = sum(_compared(same) for same in by.values())
-    desk = _Desk(scene, folder, calibrate.LEVEL / max(compared, 1))
+    counts = [count for same in by.values() for count in _compared(same)]
+    told = unheard if scene.data is None else _Told(listener, pairs(scene, counts))
+    desk = _Desk(scene, folder, calibrate.LEVEL / max(len(counts), 1), told)
     return [result for same in by.values() for result in _results(desk, same)]
 
 
-def _compared(runs: Sequence[Run]) -> int:
-    """Return how many results with images the runs of one attack give."""
-    return sum(bool(run.outcome and run.outcome.reconstruction) for run in runs) + (len(agreeing(runs)[1]) > 1)
+def _compared(runs: Sequence[Run]) -> list[int]:
+    """Return how many images each result has that the runs of one attack give, where it has any."""
+    found = [run.outcome.reconstruction for run in runs if run.outcome and run.outcome.reconstruction]
+    agreed = agreeing(runs)[1]
+    return [len(one.images) for one in (*found, *(agreed[:1] if len(agreed) > 1 else ()))]
+
+
+def pairs(scene: "Scene", counts: Sequence[int]) -> int:
+    """Return how many pairs of images are scored for results of so many images each."""
+    if scene.data is None:
+        return 0
+    return sum(matching.comparisons(scene.data, scene.control, count) for count in counts)
+
+
+def scoring_seconds(scene: "Scene", counts: Sequence[int]) -> float:
+    """Return how long it takes to score results of so many images each, as timed on a few."""
+    if scene.data is None or not counts:
+        return 0.0
+    few = scene.data.images[:TIMED]
+    guesses = torch.rand(min(max(counts), MANY), *few.shape[1:], generator=generator(0))
+    began = time.monotonic()
+    ssim_matrix(few, guesses, "audit")
+    return SLACK * pairs(scene, counts) * (time.monotonic() - began) / (len(few) * len(guesses))
+
+
+class _Told:
+    """Tells a listener now and then how many pairs are scored."""
+
+    def __init__(self, listener: Listener, total: int) -> None:
+        self.listener = throttled(listener, time.monotonic)
+        self.step, self.total = 0, total
+
+    def __call__(self, pairs: int) -> None:
+        """Hear of some more."""
+        self.step += pairs
+        self.listener(Event("match", "pairs of images", self.step, self.total))
 
 
 def _results(desk: _Desk, runs: Sequence[Run]) -> list[AttackResult]:
@@ -243,10 +305,9 @@ def _matches(
     kept = (~idle).nonzero().flatten().to(found.images.device)
     found = dataclasses.replace(found, images=found.images[kept], normalised=found.normalised[kept])
     pictures = [pictures[int(place)] for place in kept]
-    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level)
+    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level, desk.told)
     matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk) for pair in paired.matches]
-    floor = decoys(data.images, len(found.images), generator(scene.request.seed))
-    return matches, _metrics(matches, paired, desk, floor)
+    return matches, _metrics(matches, paired, desk, desk.floor(data.images, len(found.images)))
 
 
 def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, desk: _Desk) -> Match:

@@ -24,6 +24,9 @@ from .work import SPREADING, Work, attempt, failure, moved
 PROBE_STEPS, PROBE_SECONDS, PROBE_SHARE = 3, 10.0, 0.05
 """Steps that are timed of each attack; no further one after so many seconds or such a share of the time left."""
 
+OVERRUN = 0.25
+"""Share of all the time left that an attack may take longer than planned before it is given up."""
+
 
 class Place(Protocol):
     """Where the state of an attack on a recipe belongs; ``more`` is what else tells it apart."""
@@ -186,8 +189,8 @@ class Campaign:
         job, start = self._begin(choice, attack, seed)
         left = max(self.deadline - time.monotonic(), 0.0)
         seconds = min(share(left * min(self.executor.width, len(waiting)), waiting), left)
+        whole = self.end - time.monotonic()
         label = f"{choice.name}, seed {seed}" if self.request.restarts > 1 else ""
-        shift = time.time() - time.monotonic()
         return Work(
             attack,
             self.recipe,
@@ -197,7 +200,7 @@ class Campaign:
             seconds,
             until=time.time() + left,
             closing=choice.closing,
-            end=self.end + shift,
+            end=time.time() + min(seconds + max(choice.closing, OVERRUN * whole), whole),
             memory=self.request.max_memory,
             label=label,
         )

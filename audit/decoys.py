@@ -19,8 +19,8 @@ _WEIGHT = 0.3
 
 
 def mean_image(truth: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    """Return the mean of the training images, ``count`` times: what one learns of a set without any of its images."""
-    return truth.mean(0, keepdim=True).expand(count, *truth.shape[1:])
+    """Return the mean of the training images: what one learns of a set without any of its images."""
+    return truth.mean(0, keepdim=True)
 
 
 def smoothed_noise(truth: Tensor, count: int, rng: torch.Generator) -> Tensor:
@@ -44,10 +44,11 @@ def decoys(truth: Tensor, count: int, rng: torch.Generator) -> list[Decoy]:
         count: Number of reconstructions.
         rng: Draws the noise.
     """
-    return [_score(name, truth, make(truth, count, rng)) for name, make in DECOYS.items()]
+    return [_score(name, truth, make(truth, count, rng), count) for name, make in DECOYS.items()]
 
 
-def _score(name: str, truth: Tensor, images: Tensor) -> Decoy:
-    scores = ssim_matrix(truth, images, "audit").numpy()
+def _score(name: str, truth: Tensor, images: Tensor, count: int) -> Decoy:
+    """Describe ``count`` decoys; a single image stands for as many of its kind."""
+    scores = ssim_matrix(truth, images, "audit").expand(-1, count).numpy()
     best = scores[linear_sum_assignment(scores, maximize=True)]
     return Decoy(name=name, ssim_mean=float(best.mean()), ssim_max=float(best.max()))

@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ..attacks.base import Normalisation, Reconstruction
 from . import calibrate
 from .data.base import DataError, TrainingSet
-from .metrics import mse_matrix, psnr, ssim_matrix
+from .metrics import Told, mse_matrix, psnr, ssim_matrix, unheard
 
 Method = Literal["hungarian", "greedy"]
 Scores = NDArray[np.float64]
@@ -103,6 +103,7 @@ def match(
     control: TrainingSet | None = None,
     method: Method = "hungarian",
     level: float = calibrate.LEVEL,
+    told: Told = unheard,
 ) -> Matching:
     """Pair reconstructions with training images one to one by audit-mode SSIM, and score the pairs.
 
@@ -113,6 +114,7 @@ def match(
         control: Images from the same source that were not trained on, of the same shape.
         method: See :func:`assign`.
         level: False discovery rate at which an image counts as recovered, in (0, 1).
+        told: Hears of pairs while they are scored: :func:`comparisons` in all.
 
     Returns:
         ``min(m, n)`` matches, ordered by sample, and the null they were held against.
@@ -124,15 +126,25 @@ def match(
     if control is not None:
         _check_shape("control", control, reconstruction.images)
         check_held_out(control, truth)
-    scores = ssim_matrix(truth.images, reconstruction.images, "audit").cpu().numpy()
+    scores = _scored(truth.images, reconstruction.images, told)
     pairs = sorted(assign(scores, method))
-    others = None if control is None else ssim_matrix(control.images, reconstruction.images, "audit").cpu().numpy()
-    null = _null(scores, others, pairs, reconstruction.images, truth.images, method)
+    others = None if control is None else _scored(control.images, reconstruction.images, told)
+    null = _null(scores, others, pairs, reconstruction.images, truth.images, method, told)
     observed = scores.max(1)
     p = calibrate.p_values(observed, null.values)
     judge = _Judge(reconstruction, truth, normalisation, scores, others, p, calibrate.q_values(p), level)
     nearest = None if others is None else _nearest(scores, others)
     return Matching(tuple(judge(*pair) for pair in pairs), observed, null, nearest)
+
+
+def comparisons(truth: TrainingSet, control: TrainingSet | None, count: int) -> int:
+    """Return how many pairs of images :func:`match` scores where there are ``count`` reconstructions."""
+    more = len(truth.images) * len(_ways(truth.images)) if control is None else len(control.images)
+    return count * (len(truth.images) + more)
+
+
+def _scored(images: Tensor, guesses: Tensor, told: Told) -> Scores:
+    return ssim_matrix(images, guesses, "audit", told).cpu().numpy()
 
 
 def assign(scores: Scores, method: Method) -> list[tuple[int, int]]:
@@ -169,7 +181,9 @@ def matched_null(scores: Scores, size: int, method: Method) -> Scores:
     return np.fromiter(matched, dtype=np.float64)
 
 
-def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, truth: Tensor) -> Scores:
+def mismatched(
+    scores: Scores, pairs: list[tuple[int, int]], images: Tensor, truth: Tensor, told: Told = unheard
+) -> Scores:
     """Return the highest SSIM of each training image with reconstructions that cannot be of it.
 
     Those are the reconstructions that were paired with other images, or with none, and, as the best one is missing
@@ -183,6 +197,7 @@ def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, tru
         pairs: Which belongs to which.
         images: (n, c, h, w) reconstructions, pixels in [0, 1].
         truth: (m, c, h, w) training images.
+        told: Hears of pairs while they are scored.
     """
     own = dict(pairs)
     rows = [np.delete(row, own[i]) if i in own else row for i, row in enumerate(scores)]
@@ -190,15 +205,20 @@ def mismatched(scores: Scores, pairs: list[tuple[int, int]], images: Tensor, tru
     if not others:
         return np.empty(0)
     values = [np.array(others)]
-    values += [ssim_matrix(truth, turned, "audit").cpu().numpy().max(1) for turned in _turned(images)]
+    values += [_scored(truth, turned, told).max(1) for turned in _turned(images)]
     return np.concatenate(values)
 
 
 def _turned(images: Tensor) -> list[Tensor]:
     """Return the images mirrored and turned in every way that keeps their shape, but not as they are."""
+    turned = ((torch.rot90(images, quarters, (-2, -1)), mirrored) for quarters, mirrored in _ways(images))
+    return [image.flip(-1) if mirrored else image for image, mirrored in turned]
+
+
+def _ways(images: Tensor) -> list[tuple[int, bool]]:
+    """Return by how many quarters images can be turned, and whether mirrored too; not those that change nothing."""
     quarters = (0, 1, 2, 3) if images.shape[-1] == images.shape[-2] else (0, 2)
-    turned = [torch.rot90(images, k, (-2, -1)) for k in quarters]
-    return [*turned[1:], *(image.flip(-1) for image in turned)]
+    return [(count, mirrored) for mirrored in (False, True) for count in quarters if count or mirrored]
 
 
 def _nearest(scores: Scores, others: Scores) -> tuple[int, int]:
@@ -213,9 +233,10 @@ def _null(
     images: Tensor,
     truth: Tensor,
     method: Method,
+    told: Told,
 ) -> Null:
     if others is None:
-        return Null("mismatched", mismatched(scores, pairs, images, truth), np.empty(0))
+        return Null("mismatched", mismatched(scores, pairs, images, truth, told), np.empty(0))
     return Null("control", others.max(1), matched_null(others, len(scores), method))
 
 

@@ -4,6 +4,7 @@ All functions take images (count, c, h, w), compute in float64 on the device of 
 only a slice of the pairs.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -18,18 +19,27 @@ MAX_PSNR = 100.0
 _CHUNK = 2**18  # Elements of one slice of pairs: 2 MB of float64, so that the filters work in the cache.
 
 
+Told = Callable[[int], None]
+"""Hears how many more pairs are scored."""
+
+
+def unheard(pairs: int) -> None:
+    """Tell nobody."""
+
+
 class _Windowed(NamedTuple):
-    """Images with the mean and variance in each window."""
+    """Images with the mean, its square, and the variance in each window."""
 
     images: Tensor
     mean: Tensor
+    energy: Tensor
     variance: Tensor
 
     def part(self, which: slice) -> "_Windowed":
         return _Windowed(*(values[which] for values in self))
 
 
-def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode) -> Tensor:
+def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode, told: Told = unheard) -> Tensor:
     """Return the structural similarity (Wang et al. 2004) of every pair, as ``skimage.metrics.structural_similarity``.
 
     - ``audit``: pixels, clamped to [0, 1]; ``data_range=1, gaussian_weights=True, sigma=1.5,
@@ -45,6 +55,7 @@ def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode) -> Tensor:
         truth: (m, c, h, w) images.
         guess: (n, c, h, w) reconstructions.
         mode: See above.
+        told: Hears of pairs while they are scored.
 
     Returns:
         (m, n) float64 in [-1, 1]. What is not a number in a guess counts as 0 in audit mode and score -1 in paper mode.
@@ -64,7 +75,7 @@ def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode) -> Tensor:
         span = float(image.max() - image.min()) or 1.0 if mode == "paper" else 1.0
         return _similarity(_windowed(image, taps), windowed.part(part), taps, span, unbiased)
 
-    return _pairwise(truth, guess, score)
+    return _pairwise(truth, guess, score, told)
 
 
 def ssim_pairs(one: Tensor, two: Tensor) -> Tensor:
@@ -124,7 +135,7 @@ def _pixels(images: Tensor) -> Tensor:
     return images.nan_to_num(0.0).clamp(0, 1)
 
 
-def _pairwise(truth: Tensor, guess: Tensor, score: Callable[[Tensor, slice], Tensor]) -> Tensor:
+def _pairwise(truth: Tensor, guess: Tensor, score: Callable[[Tensor, slice], Tensor], told: Told = unheard) -> Tensor:
     """Fill (m, n) with the scores of each true image against a slice of the guesses."""
     scores = guess.new_empty(len(truth), len(guess))
     step = max(_CHUNK // truth.shape[1:].numel(), 1)
@@ -132,6 +143,7 @@ def _pairwise(truth: Tensor, guess: Tensor, score: Callable[[Tensor, slice], Ten
         for start in range(0, len(guess), step):
             part = slice(start, start + step)
             row[part] = score(image, part)
+            told(len(row[part]))
     return scores
 
 
@@ -147,27 +159,36 @@ def _window(mode: Mode, side: int) -> list[float]:
 
 def _windowed(images: Tensor, taps: list[float]) -> _Windowed:
     mean = _smooth(images, taps)
-    return _Windowed(images, mean, _smooth(images.square(), taps) - mean.square())
+    energy = mean.square()
+    return _Windowed(images, mean, energy, _smooth(images.square(), taps) - energy)
 
 
 def _similarity(one: _Windowed, two: _Windowed, taps: list[float], span: float = 1.0, unbiased: float = 1.0) -> Tensor:
     """SSIM of images at the same place (n,); a single image is compared with each of the others."""
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    covariance = _smooth(one.images * two.images, taps) - one.mean * two.mean
-    luminance = (2 * one.mean * two.mean + c1) / (one.mean.square() + two.mean.square() + c1)
-    structure = (2 * unbiased * covariance + c2) / (unbiased * (one.variance + two.variance) + c2)
-    return (luminance * structure).mean((1, 2, 3)).nan_to_num(-1.0, -1.0, -1.0)
+    product = one.mean * two.mean
+    covariance = _smooth(one.images * two.images, taps).sub_(product)
+    above = product.mul_(2).add_(c1).mul_(covariance.mul_(2 * unbiased).add_(c2))
+    spread = (one.variance + two.variance).mul_(unbiased).add_(c2)
+    below = (one.energy + two.energy).add_(c1).mul_(spread)
+    return above.div_(below).mean((1, 2, 3)).nan_to_num(-1.0, -1.0, -1.0)
 
 
 def _smooth(images: Tensor, taps: list[float]) -> Tensor:
-    """Weighted mean over each window that lies inside the image, one axis after the other: (..., h', w').
+    """Weighted mean over each window that lies inside the image: (..., h', w').
 
-    A sum of shifted slices: in float64 on a CPU several times faster than a convolution.
+    One axis after the other as the product with a banded matrix: in float64 on a CPU faster than shifted sums, and
+    several times faster than a convolution.
     """
     for axis in (-1, -2):
-        length = images.shape[axis] - len(taps) + 1
-        total = images.narrow(axis, 0, length) * taps[0]
-        for shift, weight in enumerate(taps[1:], start=1):
-            total.add_(images.narrow(axis, shift, length), alpha=weight)
-        images = total
+        images = (images.transpose(axis, -1) @ _band(images.shape[axis], tuple(taps)).to(images)).transpose(axis, -1)
     return images
+
+
+@functools.lru_cache(maxsize=8)
+def _band(length: int, taps: tuple[float, ...]) -> Tensor:
+    """Return the (length, length') matrix whose columns are the window at each place."""
+    band = torch.zeros(length, length - len(taps) + 1, dtype=torch.float64)
+    for shift, weight in enumerate(taps):
+        band.diagonal(-shift).fill_(weight)
+    return band

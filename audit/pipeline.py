@@ -345,11 +345,27 @@ def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
 def _attack(scene: Scene, candidates: Sequence[Choice], campaign: Campaign) -> tuple[list[Run], list[PlanStep]]:
     """Choose what runs, tell, and run it."""
     sight = planner.look(campaign.victim, campaign.recipe, scene.known.facts, scene.delta)
-    plan = campaign.measure(planner.choose(candidates, campaign.request, sight))
+    chosen = planner.choose(candidates, campaign.request, sight)
+    _reserve(scene, chosen, campaign)
+    plan = campaign.measure(chosen)
     told = tuple(choice.step().model_dump(mode="json") for choice in plan)
     campaign.listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
     runs, plan = campaign.carry_out(plan)
     return runs, [choice.step() for choice in plan]
+
+
+def _reserve(scene: Scene, plan: Sequence[Choice], campaign: Campaign) -> None:
+    """Have the attacks end early enough for what they find to be scored; at most half of the time is kept for that."""
+    now = time.monotonic()
+    if math.isinf(campaign.end):
+        return
+    seeds = campaign.request.restarts
+    results = sum(choice.runs for choice in plan) * (seeds + (seeds > 1))
+    seconds = assemble.scoring_seconds(scene, [campaign.recipe.size] * results)
+    campaign.deadline = min(campaign.deadline, max(campaign.end - seconds, (now + campaign.end) / 2))
+    if campaign.end - seconds < campaign.deadline:
+        text = f"Scoring the reconstructions takes about {seconds:.0f} s, so that --max-time will not hold."
+        campaign.listener(Event("warning", text))
 
 
 def _conclude(
@@ -363,7 +379,7 @@ def _conclude(
     listener: Listener,
 ) -> AuditReport:
     listener(Event("match", "reconstructions"))
-    attacks = assemble.attack_results(scene, runs, store.folder)
+    attacks = assemble.attack_results(scene, runs, store.folder, listener)
     hidden = scene.request.evidence == "none"
     if hidden:
         prune(store.folder, ())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
@@ -111,6 +112,15 @@ def _stop(running: list[_Running]) -> None:
             one.process.join()
 
 
+def _portable(error: Exception) -> Exception:
+    """Return an error that another process can read: itself, or one that says the same."""
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
 def _carry(function: Any, item: Any, threads: int, slot: int, pipe: Connection) -> None:
     """Do one item in this process."""
     interrupt.listen()
@@ -127,7 +137,7 @@ def _carry(function: Any, item: Any, threads: int, slot: int, pipe: Connection) 
     except KeyboardInterrupt:
         return
     except Exception as error:
-        answer = ("error", error)
+        answer = ("error", _portable(error))
     with contextlib.suppress(OSError, EOFError):  # nobody listens any more
         pipe.send(answer)
         pipe.recv()

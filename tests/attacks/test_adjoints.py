@@ -1,3 +1,5 @@
+import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from memaudit.attacks.adjoints import ADJOINTS, FullGraph, Segmented, Stepwise
-from memaudit.attacks.base import Recipe
+from memaudit.attacks.base import Recipe, Victim
 from memaudit.attacks.dynamics import batch_plan, chain, simulate
 from memaudit.attacks.params import cosine_distance, subtract
 from memaudit.attacks.trainstep import TrainingStep
@@ -148,3 +150,17 @@ def test_no_steps_is_the_identity(adjoint):
     start = torch.ones(2)
     (end,) = adjoint.run(lambda s, i: s, (start,), [])
     assert torch.equal(end, start)
+
+
+def test_threads_take_turns_with_forward_derivatives():
+    real, dummy = torch.randn(2, 5, 1, 6, 6, dtype=torch.float64)
+    labels, recipe = torch.tensor([0, 1, 2, 0, 1]), RECIPES["plain"]
+    plan = batch_plan(recipe, 5, torch.Generator().manual_seed(1))
+    victim = trained(Residual(), real, labels, recipe, plan)
+
+    def work(subject: Victim) -> Tensor:
+        return hypergradient(Stepwise(forward=True), subject, recipe, dummy, labels, plan)[1]
+
+    alone, copies = work(victim), [replace(victim, module=copy.deepcopy(victim.module)) for _ in range(16)]
+    with ThreadPoolExecutor(4) as threads:
+        assert all(torch.equal(alone, found) for found in threads.map(work, copies))

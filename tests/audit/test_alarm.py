@@ -85,3 +85,19 @@ def test_an_interrupt_is_not_taken_for_the_end_of_the_time():
         interrupted()
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize("length", [0.05, 0.3])
+def test_a_timer_that_was_running_goes_on(length):
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(time.monotonic()))
+    try:
+        began = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with alarm(began + 5):
+            time.sleep(length)
+        time.sleep(0.3)
+        assert len(rung) == 1
+        assert rung[0] - began == pytest.approx(max(0.2, length), abs=0.1)
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -150,6 +150,20 @@ def test_what_kills_every_process_ends(tmp_path, monkeypatch):
         Processes(1, threads=1).map(dying, [tmp_path], lambda event: None)
 
 
+class Stubborn(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def stubborn(item, listener):
+    raise Stubborn("this", lambda: None)
+
+
+def test_an_error_that_cannot_travel_is_told_all_the_same():
+    with pytest.raises(RuntimeError, match="Stubborn: this and"):
+        Processes(1, threads=1).map(stubborn, [0], lambda event: None)
+
+
 def test_an_error_in_one_process_ends_the_others():
     began = time.monotonic()
     with pytest.raises(ExecutorError, match="cannot be done"):
