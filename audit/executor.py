@@ -6,7 +6,8 @@ in one call.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -64,8 +65,9 @@ def check_executor(spec: str) -> None:
         check_ray()
 
 
-def open_executor(spec: str, device: torch.device) -> Executor:
-    """Return an executor of ``local``, ``ray`` or ``ray:ADDRESS``.
+@contextmanager
+def open_executor(spec: str, device: torch.device) -> Iterator[Executor]:
+    """Give an executor of ``local``, ``ray`` or ``ray:ADDRESS`` for as long as the block lasts.
 
     Args:
         spec: As in ``--executor``.
@@ -77,14 +79,16 @@ def open_executor(spec: str, device: torch.device) -> Executor:
     check_executor(spec)
     threads = torch.get_num_threads()
     if spec != "local":
-        from .ray_cluster import Ray
+        from .ray_cluster import ray_cluster
 
-        return Ray(spec.partition(":")[2], threads, gpus=int(device.type == "cuda"))
-    if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
+        with ray_cluster(spec.partition(":")[2], threads, gpus=int(device.type == "cuda")) as found:
+            yield found
+    elif device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
         from .processes import Processes
 
-        return Processes(torch.cuda.device_count(), threads)
-    return LOCAL
+        yield Processes(torch.cuda.device_count(), threads)
+    else:
+        yield LOCAL
 
 
 @dataclass

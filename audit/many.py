@@ -34,7 +34,7 @@ from . import pipeline
 from .config import ConfigError, Option, from_table
 from .drive import Interrupted
 from .events import Event, Listener, silence
-from .executor import Executor, Together, check_executor, open_executor
+from .executor import Together, check_executor, open_executor
 from .files import read_toml, write_text
 from .plugins import nearest, one_line
 from .report import AuditReport
@@ -191,9 +191,8 @@ def scan_many(
         Interrupted: The user stopped it; the states are saved.
     """
     check_executor(executor)
-    store = Store(out)
-    with store.held():
-        runner: Executor = open_executor(executor, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    store, device = Store(out), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with store.held(), open_executor(executor, device) as runner:
         together = Together(listener) if runner.width > 1 else listener  # how many steps, the scans find out
         results = runner.map(_audit, requests.items(), together)
         found = Summary(tuple(sorted(results, key=lambda result: (ORDER.index(result.status), result.name))))

@@ -122,8 +122,7 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     scene = load(request, listener)
     store = Store(run_folder(scene))
     listener = _both(listener, store.log)
-    with store.held():
-        executor = open_executor(request.executor, scene.victim.like.device)
+    with store.held(), open_executor(request.executor, scene.victim.like.device) as executor:
         _warn(scene, listener)
         deadline = _deadline(request, started, ALLOWANCE)
         learned = learn(scene, _searchers(scene, candidates), store, deadline, listener, executor=executor)

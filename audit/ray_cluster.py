@@ -2,8 +2,10 @@
 
 import importlib
 import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,22 +29,51 @@ def check_ray() -> Any:
         raise ExecutorError("Ray is not installed.", "Install memaudit[ray], or use --executor local.") from None
 
 
+@contextmanager
+def ray_cluster(address: str, threads: int, gpus: int) -> Iterator["Ray"]:
+    """Give an executor on a cluster; leave the cluster after it, and end it if it was started for this.
+
+    A connection that the caller had before is taken, and stays. Arguments are those of :class:`Ray` and ``address``,
+    that of a running cluster; empty for the one that RAY_ADDRESS names, else for a cluster of this machine.
+    """
+    ray = check_ray()
+    if ray.is_initialized():
+        yield Ray(ray, threads, gpus)
+        return
+    _connect(ray, address)
+    try:
+        yield Ray(ray, threads, gpus)
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}
+    try:
+        ray.init(address=address or None, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise ExecutorError(f"There is no Ray cluster at {address or 'this machine'} ({first}).") from None
+    finally:
+        for number, handler in handlers.items():  # Ray's own would end the process before states are saved
+            signal.signal(number, handler)
+
+
 class Ray:
     """Each item a task that asks for its threads as CPUs, and for a GPU where it computes on one.
 
     A task whose worker dies is taken up again, wherever there is room, and goes on from its state in the run folder.
 
     Args:
-        address: Of a running cluster; empty for the one that RAY_ADDRESS names, else for a cluster of this machine.
+        ray: The module, connected.
         threads: Of each task; the same everywhere, as the last bits of the numbers depend on it.
         gpus: GPUs of each task.
     """
 
-    def __init__(self, address: str, threads: int, gpus: int) -> None:
-        self.ray = check_ray()
+    def __init__(self, ray: Any, threads: int, gpus: int) -> None:
+        self.ray = ray
         self.threads = threads
-        if not self.ray.is_initialized():
-            self._connect(address)
         here = self.ray.get_runtime_context().get_node_id()
         stay = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
         self.letters = self.ray.remote(_Letters).options(num_cpus=0, scheduling_strategy=stay).remote()
@@ -53,17 +84,6 @@ class Ray:
             wanted = f"{threads} CPU threads{' and a GPU' if gpus else ''}"
             raise ExecutorError(f"The Ray cluster has not the {wanted} that one attack takes.", "Add a node.")
         self.width = min(counts)
-
-    def _connect(self, address: str) -> None:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            self.ray.init(address=address or None, log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            first = next(iter(str(error).splitlines()), "")
-            raise ExecutorError(f"There is no Ray cluster at {address or 'this machine'} ({first}).") from None
-        finally:
-            for number, handler in handlers.items():  # Ray's own would end the process before states are saved
-                signal.signal(number, handler)
 
     def map(self, function: Function[Item, Result], items: Iterable[Item], listener: Listener) -> list[Result]:
         """Return what ``function`` gives for each item."""

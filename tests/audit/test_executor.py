@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -105,7 +107,8 @@ def test_without_ray_there_is_a_clear_error(monkeypatch):
 
 
 def test_on_one_device_local_is_this_process():
-    assert open_executor("local", torch.device("cpu")) is LOCAL
+    with open_executor("local", torch.device("cpu")) as found:
+        assert found is LOCAL
 
 
 # Processes
@@ -174,7 +177,7 @@ def test_an_error_in_one_process_ends_the_others():
 def test_processes_give_the_numbers_of_this_one(request_, tmp_path, monkeypatch):
     asked = dataclasses.replace(request_, lr=0.02, attacks=("sme",), options=("sme.iterations=60",))
     local = scan(dataclasses.replace(asked, out=tmp_path / "local"))
-    monkeypatch.setattr("memaudit.audit.pipeline.open_executor", lambda *_: Processes(2, threads=1))
+    monkeypatch.setattr("memaudit.audit.pipeline.open_executor", lambda *_: nullcontext(Processes(2, threads=1)))
     assert numbers(scan(dataclasses.replace(asked, out=tmp_path / "processes"))) == numbers(local)
 
 
@@ -241,6 +244,14 @@ def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(reque
     assert killed
     assert numbers(found) == numbers(local)
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
+
+
+def test_a_scan_in_another_thread_leaves_the_cluster_when_it_is_over(request_, cluster, tmp_path):
+    asked = dataclasses.replace(request_, lr=0.02, attacks=("sme",), options=("sme.iterations=45",), restarts=1)
+    asked = dataclasses.replace(asked, out=tmp_path, executor=f"ray:{cluster.address}")
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(scan, asked).result().attacks[0].status != "unsupported"
+    assert not sys.modules["ray"].is_initialized()
 
 
 def test_pairs_are_audited_on_a_cluster(request_, cluster, tmp_path):
