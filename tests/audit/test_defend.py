@@ -228,7 +228,7 @@ def test_the_same_again_takes_no_step(defended, leak, request_of):
     before, events = (out / "defences/noise-0.01/after.safetensors").read_bytes(), []
     again = defend(request_of(out), [NOISE, LOUD, BITS], str(leak.data), events.append)
     assert again.defences == report.defences
-    assert not [event for event in events if event.step]
+    assert not [event for event in events if event.step and event.stage != "match"]
     assert (out / "defences/noise-0.01/after.safetensors").read_bytes() == before
 
 
