@@ -16,6 +16,7 @@ from .drive import Budget, Outcome, Run, drive, shared
 from .events import Event, Listener
 from .executor import LOCAL, Executor, Together
 from .meter import room
+from .numerics import exact_numerics
 from .planner import EXACT, Choice, seeds, settled
 from .request import ScanRequest
 from .store import Job
@@ -79,7 +80,8 @@ class Campaign:
         for choice in plan:
             if choice.runs and choice.attack:
                 told = _Told(self.listener, PROBE_STEPS * running.index(choice.name), PROBE_STEPS * len(running))
-                choice = self._measured(choice, choice.attack, firsts, told)
+                with exact_numerics(self.request.tf32):
+                    choice = self._measured(choice, choice.attack, firsts, told)
             measured.append(choice)
         return self._split(measured)
 
@@ -202,6 +204,7 @@ class Campaign:
             closing=choice.closing,
             end=time.time() + min(seconds + max(choice.closing, OVERRUN * whole), whole),
             memory=self.request.max_memory,
+            tf32=self.request.tf32,
             label=label,
         )
 

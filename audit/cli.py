@@ -51,6 +51,7 @@ from .commands.options import (
     Set,
     ShowEvidence,
     Size,
+    Tf32,
     Verbose,
     Warmup,
     WeightDecay,
@@ -131,6 +132,7 @@ def scan(
     max_memory: MaxMemory = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
+    tf32: Tf32 = False,
     executor: ExecutorOption = "local",
     out: Out = None,
     output: Outputs = None,
@@ -161,8 +163,8 @@ def scan(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, executor=executor, out=out,
-        outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name,
+        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, tf32=tf32, executor=executor,
+        out=out, outputs=parse_outputs(output or ()), fail_if=tuple(fail_if or ()), fail_on=fail_on, name=name,
         evidence=evidence, context=context,
     )  # fmt: skip
     from .pipeline import scan as run
@@ -206,6 +208,7 @@ def infer(
     max_time: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for the search.")] = None,
     max_memory: MaxMemory = None,
     device: Device = "auto",
+    tf32: Tf32 = False,
     out: Out = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the recipe file here.")
@@ -228,7 +231,7 @@ def infer(
         size=parse_size(size), labels=labels, optimizer=optimizer, lr=lr, batch_size=batch_size, epochs=epochs,
         momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule, warmup=warmup, clip=clip,
         batch_norm=batch_norm, attacks=tuple(attack or ()), options=tuple(set_ or ()), seed=seed,
-        max_time=max_time, max_memory=parse_memory(max_memory), device=device, out=out,
+        max_time=max_time, max_memory=parse_memory(max_memory), device=device, tf32=tf32, out=out,
     )  # fmt: skip
     with Screen(make_console(), -1 if quiet else verbose) as screen:
         found = run(request, screen)

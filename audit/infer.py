@@ -147,6 +147,7 @@ class Search:
         executor: Where probes run.
         ground: Gives other processes their victim.
         memory: Bytes that the process may take; ``None`` for no limit.
+        tf32: Whether probes may compute in TF32.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
@@ -164,6 +165,7 @@ class Search:
     executor: Executor = LOCAL
     ground: Callable[[], Victim] | None = None
     memory: float | None = None
+    tf32: bool = False
     tried: list[Candidate] = field(default_factory=list)
     steps: int = EPOCHS[-1]
     rungs: tuple[int, ...] = RUNGS
@@ -214,6 +216,7 @@ class Search:
             until=until,
             end=until,
             memory=self.memory,
+            tf32=self.tf32,
             stage="search",
             label=f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}",
             finish=False,

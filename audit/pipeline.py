@@ -147,6 +147,8 @@ def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
 def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     """Read the files, recognise the network, and gather what is known of the recipe (steps 1 to 5)."""
     device = pick_device(request.device)
+    if request.tf32 and device.type == "cpu":
+        listener(Event("warning", "--tf32 changes nothing on a CPU."))
     listener(Event("load", "checkpoints"))
     pair = read_pair(request.before, request.after)
     listener(Event("load", "architecture"))
@@ -211,6 +213,7 @@ def _job(scene: Scene, store: Store) -> Place:
     scale = (victim.normalisation.mean, victim.normalisation.std)
     network = [_digests(scene), behaviour(victim), victim.shape, scale]
     machine = [__version__, torch.__version__, str(victim.like.device), torch.get_num_threads()]
+    machine += ["tf32"] if scene.request.tf32 else []
 
     def job(attack: Attack, recipe: Recipe, *more: str, seed: int = scene.request.seed) -> Job:
         parts = job_parts(attack, recipe, seed)
@@ -259,7 +262,7 @@ def learn(
         request = scene.request
         state = Search(
             attack, scene.victim, known.recipe, request.seed, job, allowance, deadline, listener, executor,
-            scene.ground, request.max_memory,
+            scene.ground, request.max_memory, request.tf32,
         )  # fmt: skip
         try:
             chosen = search(state, _axes(scene))

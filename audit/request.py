@@ -50,6 +50,7 @@ class ScanRequest:
         max_memory: Bytes that the process, or its tensors on a CUDA device, may take; no limit by default.
         max_iterations: Upper limit on each attack's iterations.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        tf32: Whether attacks on a CUDA device may compute matrix products and convolutions in TF32.
         executor: Where attacks run: ``local`` (this machine), ``ray`` or ``ray:ADDRESS``; the numbers are the same.
         out: The run folder; ``memaudit-runs/KEY`` by default.
         outputs: (format, path) of each report to write; HTML and JSON in the run folder by default.
@@ -90,6 +91,7 @@ class ScanRequest:
     max_memory: int | None = None
     max_iterations: int | None = None
     device: str = "auto"
+    tf32: bool = False
     executor: str = "local"
     out: str | Path | None = None
     outputs: tuple[tuple[str, str], ...] = ()

@@ -18,6 +18,7 @@ from .events import Event, Listener
 from .families.base import detect
 from .families.base import victim as make_victim
 from .meter import ceiling, room
+from .numerics import exact_numerics
 from .plugins import one_line
 from .store import Job
 
@@ -74,6 +75,7 @@ class Work:
         closing: Of these, seconds to read off the reconstruction.
         end: :func:`time.time` value at which even a step in progress is given up.
         memory: Bytes that the process may take; ``None`` for no limit.
+        tf32: Whether it may compute in TF32; see :func:`.numerics.exact_numerics`.
         stage: The stage that its events name.
         label: What its events call it; the attack's name by default.
         finish: Whether to read off the reconstruction.
@@ -89,6 +91,7 @@ class Work:
     closing: float = 0.0
     end: float = math.inf
     memory: float | None = None
+    tf32: bool = False
     stage: str = "attack"
     label: str = ""
     finish: bool = True
@@ -108,7 +111,7 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
         listener(dataclasses.replace(event, message=label) if event.step else event)
 
     device = victim.like.device
-    with ceiling(device, work.memory):
+    with ceiling(device, work.memory), exact_numerics(work.tf32):
         outcome = drive(
             work.attack,
             victim,

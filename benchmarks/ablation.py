@@ -140,17 +140,25 @@ def headless(change: Params, delta: Params) -> Tensor:
     return log_cosine({name: change[name] for name in names}, {name: delta[name] for name in names})
 
 
-def victim_of(spec: VictimSpec, seed: int) -> tuple[Victim, Recipe, Tensor]:
-    """Train a victim; return it, its recipe and its pixels (n, 3, h, w)."""
-    pack = np.load(SHARED / "cifar10-test.npz")
-    pixels = torch.from_numpy(pack["images"][: spec.size]).permute(0, 3, 1, 2).float() / 255
-    before, after = train(spec, pixels, torch.from_numpy(pack["labels"][: spec.size]), seed)
-    module = spec.build().eval()
+def victim_of(
+    spec: VictimSpec, seed: int, device: torch.device | str = "cpu", pack: Path = SHARED
+) -> tuple[Victim, Recipe, Tensor]:
+    """Train a victim on the CPU; return it on a device, its recipe and its pixels (n, 3, h, w)."""
+    images = np.load(pack / "cifar10-test.npz")
+    pixels = torch.from_numpy(images["images"][: spec.size]).permute(0, 3, 1, 2).float() / 255
+    before, after = train(spec, pixels, torch.from_numpy(images["labels"][: spec.size]), seed)
+    module = spec.build().eval().to(device)
     names = [name for name, _ in module.named_parameters()]
-    first, last = ({name: state[name] for name in names} for state in (before, after))
-    buffers = {name: value for name, value in before.items() if name not in first}
+    first, last = ({name: state[name].to(device) for name in names} for state in (before, after))
+    buffers = {name: value.to(device) for name, value in before.items() if name not in first}
     victim = Victim(module, first, last, buffers, (3, 32, 32), 10, Normalisation(*spec.scale))
     return victim, Recipe(spec.size, spec.lr, spec.size, spec.epochs), pixels
+
+
+def ssim_mean(pixels: Tensor, images: Tensor) -> float:
+    """Return the mean SSIM of the best pairs of training images and reconstructions."""
+    scores = ssim_matrix(pixels, images.cpu(), "audit").numpy()
+    return float(scores[linear_sum_assignment(-scores)].mean())
 
 
 def measure(name: str, change: str, seed: int) -> dict[str, object]:
@@ -163,10 +171,9 @@ def measure(name: str, change: str, seed: int) -> dict[str, object]:
         state = WAYS.get(change, plain)(attack, victim, recipe, seed)
     seconds = time.monotonic() - began
     found = attack.finish(victim, recipe, state)
-    scores = ssim_matrix(pixels, found.images, "audit").numpy()
     return {
         "victim": name, "change": change, "seed": seed, "iterations": attack.iterations, "options": CHANGES[change],
-        "ssim_mean": float(scores[linear_sum_assignment(-scores)].mean()), "loss": found.loss,
+        "ssim_mean": ssim_mean(pixels, found.images), "loss": found.loss,
         "seconds": round(seconds, 1), "torch": torch.__version__,
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads",
     }  # fmt: skip

@@ -36,7 +36,6 @@ from . import networks
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-MARKS = "<!-- engine -->", "<!-- end engine -->"
 RATE, ALPHA = 0.01, 2e-3
 CLIP, CLIPPED = 20.0, 5.0
 """A gradient longer than the first is shortened to the second in the published loop; here none is that long."""
@@ -200,8 +199,14 @@ def write(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object], result
     every = {_key(row): row for row in (*old, *rows)}
     merged = [every[key] for key in sorted(every, key=lambda key: (key[0], key[1], key[3], key[2]))]
     results.write_text(json.dumps({"hardware": where, "rows": merged}, indent=1) + "\n")
-    head, rest = page.read_text().split(MARKS[0], 1)
-    page.write_text(f"{head}{MARKS[0]}\n{table(merged, where)}\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}")
+    fill(page, "engine", table(merged, where))
+
+
+def fill(page: Path, name: str, text: str) -> None:
+    """Put a text between the marks of that name, in place of what stands there."""
+    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    head, rest = page.read_text().split(begin, 1)
+    page.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -35,6 +35,7 @@ from .options import (
     Set,
     ShowEvidence,
     Size,
+    Tf32,
     Verbose,
     Warmup,
     WeightDecay,
@@ -100,6 +101,7 @@ def defend(
     max_memory: MaxMemory = None,
     max_iterations: Annotated[int | None, typer.Option(help="Upper limit on each attack's iterations.")] = None,
     device: Device = "auto",
+    tf32: Tf32 = False,
     out: Out = None,
     output: Outputs = None,
     name: ModelName = None,
@@ -128,8 +130,8 @@ def defend(
         batch_size=batch_size, epochs=epochs, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, clip=clip, batch_norm=batch_norm, attacks=tuple(attack or ()),
         options=tuple(set_ or ()), matching=matching, seed=seed, restarts=restarts, max_time=max_time,
-        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, out=out,
-        outputs=parse_outputs(output or ()), name=name, evidence=evidence, context=context,
+        max_memory=parse_memory(max_memory), max_iterations=max_iterations, device=device, tf32=tf32,
+        out=out, outputs=parse_outputs(output or ()), name=name, evidence=evidence, context=context,
     )  # fmt: skip
     console = make_console()
     with Screen(console, -1 if quiet else verbose) as screen:

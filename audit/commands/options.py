@@ -120,6 +120,9 @@ MaxMemory = Annotated[
     typer.Option(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: no limit]"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Tf32 = Annotated[
+    bool, typer.Option("--tf32", help="Attacks on a GPU round what they multiply to TF32, which may be faster.")
+]
 ExecutorOption = Annotated[
     str,
     typer.Option(

@@ -127,6 +127,13 @@ def test_an_attack_that_is_not_there_gets_the_nearest(leak, attack):
     assert attack in done.stderr
 
 
+def test_tf32_is_in_the_command_of_the_report_and_warned_of_on_a_cpu(leak, tmp_path):
+    done = memaudit(*scan_words(leak, tmp_path, "--max-iterations", 2, "--device", "cpu", "--tf32"))
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("--tf32 changes nothing on a CPU.") == 1
+    assert " --tf32 " in load(tmp_path).command
+
+
 def test_inspect_of_a_pair_and_of_one_file(leak):
     found = json.loads(memaudit("inspect", leak.before, leak.after, "--json").stdout)
     assert found["architecture"]["family"] == "mlp"

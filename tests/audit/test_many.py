@@ -85,6 +85,11 @@ def test_sizes_are_read_as_on_the_command_line(folder):
     assert read(folder, text)["a"].max_memory == 4_000_000_000
 
 
+def test_a_switch_of_a_scan_may_stand_in_the_file(folder):
+    found = read(folder, PAIR.format("a") + "tf32 = true\n" + PAIR.format("b"))
+    assert (found["a"].tf32, found["b"].tf32) == (True, False)
+
+
 def test_a_file_that_is_not_there(folder):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_pairs(folder / "absent.toml", {}, folder)
