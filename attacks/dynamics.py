@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from . import batchnorm
-from .adjoints import Adjoint, Tensors
+from .adjoints import Adjoint, FullGraph, Segmented, Tensors
 from .base import Recipe, Victim
 from .params import Params
 from .trainstep import TrainingStep, global_norm, gradient
 from .updates import slots
+
+_AT_ONCE = FullGraph()
 
 
 def batch_plan(recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
@@ -108,12 +110,13 @@ def _batches(x: Tensor, labels: Tensor, plan: Tensor) -> list[tuple[Tensor, Tens
     return [found[row] for row in rows]
 
 
-def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Tensor:
+def influence(
+    victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor, adjoint: Adjoint = _AT_ONCE
+) -> Tensor:
     """Return (n,) norms of each dummy's loss gradients summed over training (SimuDy, section 4.5).
 
     Dummies that stand for a real image have a clearly larger influence than idle ones. Dummies are taken one at a
-    time; training is simulated anew for every few of them, so that no more copies of the parameters are kept than the
-    smallest adjoint keeps. Where batch norm is in train mode, the statistics of a dummy's batch are taken as constant.
+    time. Where batch norm is in train mode, the statistics of a dummy's batch are taken as constant.
 
     Args:
         victim: As in :func:`simulate`, and so the other arguments.
@@ -121,16 +124,25 @@ def influence(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: T
         x: The same.
         labels: The same.
         plan: The same.
+        adjoint: How much memory there is: one that keeps the states of all steps has one trajectory of parameters
+            kept; for another, training is simulated anew for every few dummies, so that no more copies of the
+            parameters are kept than it keeps.
     """
     labels = labels.to(x.device)
+    few = isinstance(adjoint, Segmented) and adjoint.length != 1
+    samples = adjoint.samples if isinstance(adjoint, Segmented) else 0
     found: list[Tensor] = []
+
+    def walk() -> Iterator[tuple[Tensor, Tensors, dict[str, Tensor]]]:
+        for members, theta in zip(plan, trajectory(victim, recipe, x, labels, plan, samples), strict=False):
+            yield members, theta, batch_statistics(victim, recipe, theta, x[members[members >= 0]])
+
     with torch.no_grad():
-        for rows in torch.split(torch.arange(len(x)), math.isqrt(len(plan)) + 1):
+        kept = [] if few else list(walk())
+        for rows in torch.split(torch.arange(len(x)), math.isqrt(len(plan)) + 1 if few else 1):
             totals = {row: tuple(map(torch.zeros_like, victim.theta0.values())) for row in rows.tolist()}
-            for members, theta in zip(plan, trajectory(victim, recipe, x, labels, plan), strict=False):
-                present = totals.keys() & set(members.tolist())
-                statistics = batch_statistics(victim, recipe, theta, x[members[members >= 0]]) if present else {}
-                for row in present:
+            for members, theta, statistics in kept or walk():
+                for row in totals.keys() & set(members.tolist()):
                     grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1], statistics)
                     for total, grad in zip(totals[row], grads, strict=True):
                         total += grad
@@ -147,9 +159,15 @@ def batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) 
     return batchnorm.as_buffers(seen)
 
 
-def trajectory(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor) -> Iterator[Tensors]:
-    """Yield the parameters before each step of a training, each as a tuple in the order of ``victim.theta0``."""
+def trajectory(
+    victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, plan: Tensor, samples: int = 0
+) -> Iterator[Tensors]:
+    """Yield the parameters before each step of a training, each as a tuple in the order of ``victim.theta0``.
+
+    ``samples`` of a step are computed at a time where its loss separates over them; 0 for all.
+    """
     step, state, inputs = chain(victim, recipe, x, labels, plan)
+    step = step.split(samples) if samples else step
     for item in inputs:
         yield state[: len(victim.theta0)]
         state = step(state, item)

@@ -6,7 +6,7 @@ that needs, 0 where the user chose it.
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -20,10 +20,16 @@ HEADROOM = 1.2
 """A plan is taken where so many times its predicted peak is there: the prediction errs, allocators keep some back."""
 
 
+EXHAUSTED = (
+    "out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "could not create a primitive",
+    "could not create a memory object", "could not execute a primitive",
+)  # fmt: skip
+"""What errors of torch, the C++ library and oneDNN say where there is no memory left."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that there is no memory left, on any device."""
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in told)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in EXHAUSTED)
 
 
 def chosen(name: str, step: Step, state: Tensors, inputs: Sequence[Tensors]) -> dict[str, Tensor]:
@@ -62,8 +68,8 @@ def smaller(state: State) -> tuple[State, str] | None:
 
 
 def adjoint_of(state: State) -> Adjoint:
-    """Return the adjoint that a state has chosen."""
-    return list(ADJOINTS.values())[int(state.constants["adjoint"])]
+    """Return the adjoint that a state has chosen; the first one for a state of before there was a choice."""
+    return list(ADJOINTS.values())[int(state.constants.get("adjoint", torch.tensor(0)))]
 
 
 def _constants(name: str, needed: float) -> dict[str, Tensor]:
@@ -104,17 +110,17 @@ def predictions(step: Step, state: Tensors, inputs: Sequence[Tensors]) -> Iterat
         kind = rule.forward, rule.samples
         if kind not in pulls:
             pulls[kind] = _pull(rule, step, state, inputs[0], len(inputs) > 1)
-        yield name, pulls[kind] + _kept(adjoint, step, state, inputs, own)
+        yield name, pulls[kind] + (0 if math.isinf(pulls[kind]) else _kept(adjoint, step, state, inputs, own))
 
 
 def _kept(adjoint: Adjoint, step: Step, state: Tensors, inputs: Sequence[Tensors], own: int) -> float:
-    """Return the bytes held beside the step that is pulled back.
+    """Return the bytes held beside the step that is pulled back; infinity where that does not fit.
 
     These are graphs or states of ``own`` bytes, and outside the chain its result, the change, the change's gradient.
     """
     count = len(inputs)
     if not isinstance(adjoint, Segmented):
-        return 2 * own + (count - 1) * saved_bytes(step, state, inputs[0])
+        return 2 * own + (count - 1) * _fitting(lambda: saved_bytes(step, state, inputs[0]))
     length = adjoint.span(count)
     segments = 0 if adjoint.host and state[0].device.type != "cpu" else -(-count // length) - 1
     return own * (3 + segments + length - 1)
@@ -143,12 +149,20 @@ def _pull(rule: Segmented, step: Step, state: Tensors, item: Tensors, inner: boo
     step = step.split(rule.samples) if rule.samples and isinstance(step, Factored) else step
     bars = tuple(torch.ones_like(value) for value in state)
     need = [inner] * len(state) + [value.requires_grad for value in item]
-    try:
-        footprint = Footprint()
-        with torch.no_grad(), footprint:
+
+    def measured() -> float:
+        with torch.no_grad(), Footprint() as footprint:
             rule.pull_back(step, state, item, bars, need)
+        return float(footprint.peak)
+
+    return _fitting(measured)
+
+
+def _fitting(measured: Callable[[], float]) -> float:
+    """Return what is measured, infinity where that runs out of memory."""
+    try:
+        return measured()
     except Exception as error:
         if not out_of_memory(error):
             raise
         return math.inf
-    return footprint.peak

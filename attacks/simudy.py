@@ -105,7 +105,7 @@ class SimuDy:
         adjoint = chosen(self.adjoint, *self._chain(victim, recipe, x, labels, plan))
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
         memory[ALPHA] = x.new_tensor(self.alpha)
-        memory["unit"] = _unit(victim, labels, gen)
+        memory["unit"] = x.new_zeros(()) if recipe.optimizer == "sgd" else _unit(victim, labels, gen)
         return State(0, variables, constants | adjoint, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -149,7 +149,7 @@ class SimuDy:
         if LOG_LR in state.variables:
             recipe = replace(recipe, lr=recipe.lr * float(state.variables[LOG_LR].exp()))
         x, labels, plan = state.memory["best_x"], state.constants["best_labels"], state.constants["plan"]
-        weights, loss = influence(victim, recipe, x, labels, plan), float(state.memory["best_loss"])
+        weights, loss = influence(victim, recipe, x, labels, plan, adjoint_of(state)), float(state.memory["best_loss"])
 
         def cosine(images: Tensor) -> float:
             with torch.no_grad():

@@ -22,8 +22,9 @@ from .losses import training_loss
 from .params import Params
 from .updates import slots, update
 
-_ONE_LEVEL = threading.Lock()
-"""Torch knows one level of forward-mode derivatives in the whole process: threads take turns."""
+_ONE_LEVEL = threading.RLock()
+"""Torch knows one level of forward-mode derivatives in the whole process: threads take turns. For the CPU; on a CUDA
+device, where one thread goes back for all, run scans in processes."""
 
 
 @dataclass(frozen=True)
@@ -268,9 +269,9 @@ def clipped(grads: Tensors, limit: float, unit: Tensor | float = 1.0) -> Tensors
         return grads
     if grads[0].device.type == "cpu":
         with torch.no_grad():
-            if bool(global_norm(grads) / unit + 1e-6 <= limit):
+            if bool(global_norm(grads) + 1e-6 * unit <= limit * unit):
                 return grads
-    scale = (limit / (global_norm(grads) / unit + 1e-6)).clamp(max=1.0)
+    scale = (limit * unit / (global_norm(grads) + 1e-6 * unit)).clamp(max=1.0)
     return tuple(grad * scale for grad in grads)
 
 

@@ -32,8 +32,8 @@ def alarm(deadline: float) -> Iterator[None]:
         if within:
             raise TimeUp
 
+    left, pause = signal.setitimer(signal.ITIMER_REAL, 0)
     before = signal.signal(signal.SIGALRM, ring)
-    left, pause = signal.getitimer(signal.ITIMER_REAL)
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, max(deadline - began, 1e-6), AGAIN)

@@ -191,7 +191,7 @@ class Campaign:
         job, start = self._begin(choice, attack, seed)
         left = max(self.deadline - time.monotonic(), 0.0)
         seconds = min(share(left * min(self.executor.width, len(waiting)), waiting), left)
-        whole = self.end - time.monotonic()
+        shift = time.time() - time.monotonic()
         label = f"{choice.name}, seed {seed}" if self.request.restarts > 1 else ""
         return Work(
             attack,
@@ -202,7 +202,8 @@ class Campaign:
             seconds,
             until=time.time() + left,
             closing=choice.closing,
-            end=time.time() + min(seconds + max(choice.closing, OVERRUN * whole), whole),
+            overrun=max(choice.closing, OVERRUN * left),
+            end=self.end + shift,
             memory=self.request.max_memory,
             tf32=self.request.tf32,
             label=label,

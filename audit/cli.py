@@ -413,13 +413,21 @@ def _explain(error: Exception) -> int:
         return _fail(
             MemauditError(f"{error.strerror}: {error.filename}.", "Check space and permissions, then run again.")
         )
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+    if _out_of_memory(error):
         hint = "Try fewer --epochs, a smaller --size, --set simudy.adjoint=segmented, more --max-memory or more memory."
         return _fail(MemauditError("The memory is not enough.", hint))
     first = str(error).splitlines()[0] if str(error) else ""
     return _fail(
         MemauditError(f"Unexpected {type(error).__name__}: {first}", "This is a bug in memaudit; -vv shows where.")
     )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:  # which takes seconds to load
+        return isinstance(error, MemoryError)
+    from ..attacks.plans import out_of_memory
+
+    return out_of_memory(error)
 
 
 def _fail(error: MemauditError, code: int = 2) -> int:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 
@@ -14,7 +14,7 @@ from ..attacks.plans import out_of_memory
 from . import interrupt
 from .alarm import TimeUp, alarm
 from .events import Event, Listener, silence
-from .meter import PeakMemory
+from .meter import PeakMemory, settle
 from .store import Job
 
 SAVE_SECONDS = 2.0
@@ -24,6 +24,7 @@ SAVE_SHARE = 0.05
 EXPLOSION = 1e3
 """An attempt has diverged when its loss is this many times its first one."""
 
+Result = TypeVar("Result")
 Status = Literal["converged", "stalled", "budget_spent", "diverged"]
 
 
@@ -170,7 +171,7 @@ def drive(
         listener(Event(stage, attack.name, session.state.step, total, values))
 
     def step() -> State:
-        return _stepped(attack, victim, recipe, session.state, listener)
+        return _in_memory(attack, session.state, lambda state: attack.step(victim, recipe, state), listener)
 
     if not session.over:
         try:
@@ -184,7 +185,7 @@ def drive(
         listener(Event("finish", f"influence of each image of {attack.name}"))
         try:
             with alarm(budget.end):
-                found = attack.finish(victim, recipe, session.state)
+                found = _in_memory(attack, session.state, lambda state: attack.finish(victim, recipe, state), listener)
             reconstruction = found if len(found.images) else None
         except TimeUp:
             late = True
@@ -217,17 +218,18 @@ def shared(state: State, start: State) -> set[str]:
     return {name for name, value in state.variables.items() if shapes.get(name) == value.shape}
 
 
-def _stepped(attack: Attack, victim: Victim, recipe: Recipe, state: State, listener: Listener) -> State:
-    """Return the state after one step, taken with a smaller plan where memory ran out."""
+def _in_memory(attack: Attack, state: State, work: Callable[[State], Result], listener: Listener) -> Result:
+    """Return what work on a state gives, done with a smaller plan where memory runs out."""
     while True:
         try:
-            return attack.step(victim, recipe, state)
+            return work(state)
         except Exception as error:
             less = attack.smaller(state) if out_of_memory(error) and isinstance(attack, Fitting) else None
             if less is None:
                 raise
-        state, name = less  # out here the failed step's tensors are gone
+        state, name = less  # out here the failed work's tensors are gone
         torch.cuda.empty_cache()
+        settle()
         listener(Event("warning", f"{attack.name} ran out of memory; it goes on with adjoint={name}"))
 
 

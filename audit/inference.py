@@ -14,6 +14,7 @@ from rich.table import Table
 from . import assemble, pipeline, recipe_file
 from .events import Event, Listener, silence
 from .files import write_text
+from .meter import ceiling
 from .options import build
 from .recipe import check
 from .report import Delta, Fact, SearchPoint
@@ -71,7 +72,7 @@ def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
         scene = pipeline.load(request, listener)
         deadline = started + request.max_time if request.max_time else math.inf
         store = Store(pipeline.run_folder(scene))
-        with store.held():
+        with store.held(), ceiling(scene.victim.like.device, request.max_memory):
             learned = pipeline.learn(scene, attacks, store, deadline, listener, ALLOWANCE)
     listener(Event("done"))
     facts = {name: fact for name, fact in learned.facts.items() if name != "normalise"}

@@ -6,6 +6,7 @@ import math
 import os
 import resource
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,16 @@ from .. import MemauditError
 
 LIMITS = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
 """Files of a control group, versions 2 and 1."""
+
+
+M_MMAP_THRESHOLD = -3
+"""As in malloc.h."""
+
+LEAN, SPACIOUS = 2**18, 2**25
+"""Bytes from which the C library asks the kernel for a block of its own: where memory is scarce, and its own most."""
+
+HUGE = 2**62
+"""Bytes; more than any machine has."""
 
 
 class PeakMemory:
@@ -38,8 +49,7 @@ class PeakMemory:
         """Return the peak so far."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
-        scale = 1 if sys.platform == "darwin" else 1024
-        return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+        return _status("VmHWM") or _largest()
 
 
 def room(device: torch.device, limit: float | None) -> float:
@@ -50,12 +60,13 @@ def room(device: torch.device, limit: float | None) -> float:
     """
     if limit is None:
         return math.inf
-    _trim()
+    trim()
     return max(min(available(device), limit - in_use(device)), 0)
 
 
 def check_memory(device: torch.device, limit: float | None) -> None:
     """Refuse a limit that is spent before any work. Raises :class:`memaudit.MemauditError`."""
+    trim()
     if limit is not None and limit <= (used := in_use(device)):
         raise MemauditError(
             f"--max-memory {int(limit)} is too little: the process takes {used / 1e6:.0f} MB before any work.",
@@ -64,29 +75,105 @@ def check_memory(device: torch.device, limit: float | None) -> None:
 
 
 @contextlib.contextmanager
-def ceiling(device: torch.device, limit: float | None) -> Iterator[None]:
-    """Have every allocation fail that would bring the process beyond ``limit`` bytes in all.
+def ceiling(device: torch.device, limit: float | None, lean: bool = False) -> Iterator[None]:
+    """Have allocations fail that would bring the process beyond ``limit`` bytes in all.
 
-    On Linux and the CPU; elsewhere, and without a limit, nothing is done: a CUDA device has :func:`room` only.
+    On Linux and the CPU; elsewhere, and without a limit, nothing is done: a CUDA device has :func:`room` only. The
+    kernel counts address space, from what there is when the block begins. Where several blocks are active, in threads
+    or one in another, the lowest limit holds; one that the process has already is kept.
+
+    Args:
+        device: Where the tensors are.
+        limit: Bytes; ``None`` for none.
+        lean: As in :func:`trim`, for this block.
     """
-    data = _status("VmData")
-    if limit is None or device.type == "cuda" or data is None:
+    if limit is None or device.type == "cuda" or _status("VmData") is None:
         yield
         return
-    _trim()
-    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = data + max(int(limit) - in_use(device), 0)
-    resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    trim(lean)
+    _CEILINGS.add(limit)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+        _CEILINGS.remove(limit)
 
 
-def _trim() -> None:
-    """Give freed memory back that the C library keeps, so that it does not count as used."""
+def settle() -> None:
+    """Where memory ran out: go on :func:`lean <trim>`, and count anew what :func:`ceiling` leaves."""
+    trim(lean=True)
+    _CEILINGS.renew()
+
+
+class _Ceilings:
+    """The limits that are active in this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.active: list[float] = []
+        self.before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+    def add(self, limit: float) -> None:
+        """Put one up."""
+        with self.lock:
+            if not self.active:
+                self.before = resource.getrlimit(resource.RLIMIT_DATA)
+            self.active.append(limit)
+            self._apply()
+
+    def remove(self, limit: float) -> None:
+        """Take one down; the last one leaves what was there before."""
+        with self.lock:
+            self.active.remove(limit)
+            self._apply()
+            if not self.active:
+                resource.setrlimit(resource.RLIMIT_DATA, self.before)
+
+    def renew(self) -> None:
+        """Have the lowest one hold from what is in use now."""
+        with self.lock:
+            self._apply()
+
+    def _apply(self) -> None:
+        if not self.active:
+            return
+        left = max(int(min(*self.active, HUGE)) - in_use(torch.device("cpu")) - _holes(), 0)
+        finite = [value for value in self.before if value != resource.RLIM_INFINITY]
+        most = min((_status("VmData") or 0) + left, *finite, HUGE)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, self.before[1]))
+
+
+_CEILINGS = _Ceilings()
+
+
+def trim(lean: bool = False) -> None:
+    """Give freed memory back that the C library keeps, so that it does not count as used.
+
+    Args:
+        lean: Whether tensors get memory of their own from the kernel from here on, which leaves no holes between them
+            when they are freed, and costs time.
+    """
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, LEAN if lean else SPACIOUS)
+        library.malloc_trim(0)
+
+
+class _Mallinfo(ctypes.Structure):
+    """What mallinfo2 of glibc returns."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    ))  # fmt: skip
+
+
+def _holes() -> int:
+    """Return the bytes that are free between others: given back, but to be had again without asking the kernel."""
+    try:
+        told = ctypes.CDLL("libc.so.6").mallinfo2
+    except (OSError, AttributeError):
+        return 0
+    told.restype = _Mallinfo
+    return int(told().fordblks)
 
 
 def _status(name: str) -> int | None:
@@ -98,6 +185,12 @@ def _status(name: str) -> int | None:
         return None
 
 
+def _largest() -> int:
+    """Return the most bytes that were ever resident."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
 def in_use(device: torch.device) -> int:
     """Return the bytes in use: those of tensors on a CUDA device, the process's own memory on the CPU.
 
@@ -105,7 +198,7 @@ def in_use(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
-    return _status("RssAnon") or PeakMemory(device).bytes()
+    return _status("RssAnon") or _largest()
 
 
 def available(device: torch.device) -> float:

@@ -18,6 +18,7 @@ import torch
 
 from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
+from ..attacks.plans import out_of_memory
 from ..attacks.trainstep import gradient
 from . import assemble, gate, limitations, planner, plugins
 from .artefacts import read_artefacts
@@ -105,9 +106,7 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
         Interrupted: The user stopped it; the state is saved.
     """
     check(request)
-    device = pick_device(request.device)
-    check_memory(device, request.max_memory)
-    with exact_numerics(), ceiling(device, request.max_memory):
+    with exact_numerics():
         return _scan(request, listener)
 
 
@@ -120,9 +119,13 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs, look), look=look)
     check_executor(request.executor)
     scene = load(request, listener)
-    store = Store(run_folder(scene))
+    store, device = Store(run_folder(scene)), scene.victim.like.device
     listener = _both(listener, store.log)
-    with store.held(), open_executor(request.executor, scene.victim.like.device) as executor:
+    with (
+        store.held(),
+        open_executor(request.executor, device) as executor,  # processes that it starts have limits of their own
+        ceiling(device, request.max_memory),
+    ):
         _warn(scene, listener)
         deadline = _deadline(request, started, ALLOWANCE)
         learned = learn(scene, _searchers(scene, candidates), store, deadline, listener, executor=executor)
@@ -147,6 +150,12 @@ def _searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
 def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     """Read the files, recognise the network, and gather what is known of the recipe (steps 1 to 5)."""
     device = pick_device(request.device)
+    check_memory(device, request.max_memory)
+    with ceiling(device, request.max_memory, lean=True):
+        return _load(request, device, listener)
+
+
+def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Scene:
     if request.tf32 and device.type == "cpu":
         listener(Event("warning", "--tf32 changes nothing on a CPU."))
     listener(Event("load", "checkpoints"))
@@ -269,6 +278,11 @@ def learn(
         except Unsupported as error:
             why = f"no search was possible: {error.message.rstrip('.')}"
             continue
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            why = "the search ran out of memory, or of what --max-memory leaves"
+            continue
         tried = tuple(state.tried)
         if chosen is not None:
             return _learned(scene, chosen, tried)
@@ -361,8 +375,8 @@ def _reserve(scene: Scene, plan: Sequence[Choice], campaign: Campaign) -> None:
     now = time.monotonic()
     if math.isinf(campaign.end):
         return
-    seeds = campaign.request.restarts
-    results = sum(choice.runs for choice in plan) * (seeds + (seeds > 1))
+    seeds = [len(planner.seeds(choice.attack, campaign.request)) for choice in plan if choice.runs and choice.attack]
+    results = sum(count + (count > 1) for count in seeds)  # each seed, and what several agree on
     seconds = assemble.scoring_seconds(scene, [campaign.recipe.size] * results)
     campaign.deadline = min(campaign.deadline, max(campaign.end - seconds, (now + campaign.end) / 2))
     if campaign.end - seconds < campaign.deadline:

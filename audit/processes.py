@@ -117,8 +117,10 @@ def _portable(error: Exception) -> Exception:
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        known = False
+    else:
+        known = type(error).__module__.partition(".")[0] in ("memaudit", "builtins", "torch")
+    return error if known else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _carry(function: Any, item: Any, threads: int, slot: int, pipe: Connection) -> None:

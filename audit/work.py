@@ -73,7 +73,8 @@ class Work:
         seconds: What it may use, from when it begins.
         until: :func:`time.time` value at which it ends all the same.
         closing: Of these, seconds to read off the reconstruction.
-        end: :func:`time.time` value at which even a step in progress is given up.
+        overrun: Seconds beyond ``seconds`` after which even a step in progress is given up.
+        end: :func:`time.time` value at which that is given up in any case.
         memory: Bytes that the process may take; ``None`` for no limit.
         tf32: Whether it may compute in TF32; see :func:`.numerics.exact_numerics`.
         stage: The stage that its events name.
@@ -89,6 +90,7 @@ class Work:
     seconds: float = math.inf
     until: float = math.inf
     closing: float = 0.0
+    overrun: float = math.inf
     end: float = math.inf
     memory: float | None = None
     tf32: bool = False
@@ -121,7 +123,7 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
             budget=Budget(
                 deadline=now + min(work.seconds, work.until - wall),
                 closing=work.closing,
-                end=now + work.end - wall,
+                end=now + min(work.seconds + work.overrun, work.end - wall),
                 memory=room(device, work.memory),
             ),
             listener=told,

@@ -4,7 +4,8 @@ The published loop is SimuDy's as its authors' code does it (design notes, secti
 flat vector, the graph of all steps, and after each step a norm that the host waits for. All engines get the same victim
 and dummies in one process and return the same gradient. Each is timed in turn; the median counts, on the CPU of the
 process's own seconds. Peaks are bytes of living tensors: :class:`memaudit.attacks.footprint.Footprint` on the
-CPU, torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``, a table in ``docs/benchmarks.md``.
+CPU, torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``; a table in ``docs/benchmarks.md``,
+and beside it ``engine.png``.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from memaudit.attacks.priors import total_variation
 from memaudit.audit.meter import PeakMemory
 
 from . import networks
+from .engine_picture import draw
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -194,12 +196,13 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def write(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object], results: Path, page: Path) -> None:
-    """Write rows into the results file, in place of older ones of the same case, and all between the page's marks."""
+    """Write rows into the results, in place of older ones of the same case; all of them into the page, and drawn."""
     old = json.loads(results.read_text())["rows"] if results.exists() else []
     every = {_key(row): row for row in (*old, *rows)}
     merged = [every[key] for key in sorted(every, key=lambda key: (key[0], key[1], key[3], key[2]))]
     results.write_text(json.dumps({"hardware": where, "rows": merged}, indent=1) + "\n")
     fill(page, "engine", table(merged, where))
+    draw(merged, page.with_name("engine.png"))
 
 
 def fill(page: Path, name: str, text: str) -> None:

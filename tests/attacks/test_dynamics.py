@@ -218,3 +218,11 @@ def test_influence_counts_only_the_batches_of_a_dummy(tiny):
     victim, recipe, x, labels = tiny
     plan = torch.tensor([[0, 1, -1], [0, 1, -1]])
     assert influence(victim, recipe, x, labels, plan)[2:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("adjoint", ["stepwise", "segmented", "smallest"])
+def test_influence_is_the_same_in_less_memory(tiny, adjoint):
+    victim, recipe, x, labels = tiny
+    plan = batch_plan(recipe, len(x), torch.Generator().manual_seed(0))
+    wanted = influence(victim, recipe, x, labels, plan)
+    torch.testing.assert_close(influence(victim, recipe, x, labels, plan, ADJOINTS[adjoint]), wanted)

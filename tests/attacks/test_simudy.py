@@ -136,10 +136,10 @@ def test_the_loss_of_an_adam_victim_falls(optimizer):
 def test_smoothing_falls_to_a_hundredth_and_never_below_the_recipe(tiny):
     victim, recipe, *_ = tiny
     attack = SimuDy(iterations=100, smoothing=0.5)
-    state = attack.init(victim, recipe, 0)
+    adam = dataclasses.replace(recipe, optimizer="adam")
+    state = attack.init(victim, adam, 0)
     unit = float(state.memory["unit"])
     assert attack._smoothed(recipe, state) == recipe
-    adam = dataclasses.replace(recipe, optimizer="adam")
     seen = [attack._smoothed(adam, dataclasses.replace(state, step=step)).eps for step in range(100)]
     assert seen[0] == pytest.approx(0.5 * unit)
     assert seen == sorted(seen, reverse=True)

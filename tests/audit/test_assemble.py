@@ -175,3 +175,17 @@ def test_a_budget_of_iterations_is_a_budget(scene, runs, tmp_path):
     short = dataclasses.replace(scene, request=dataclasses.replace(scene.request, max_iterations=5))
     found = results(short, [status(run, "stalled") for run in runs[:2]], tmp_path)
     assert [result.status for result in found] == ["budget_spent"] * 3
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene, runs, tmp_path, held_out):
+    scene, events = scene if held_out else dataclasses.replace(scene, control=None), []
+    assemble.attack_results(scene, runs, tmp_path, events.append)
+    counts = [4] * 4
+    assert [event.step for event in events] == sorted(event.step for event in events)
+    assert events[-1].step == events[-1].total == assemble.pairs(scene, counts)
+    data, control = len(scene.data.images), len(scene.control.images) if scene.control else 0
+    assert events[-1].total == 16 * (data + (control or 7 * data))
+    assert assemble.scoring_seconds(scene, counts) > 0
+    assert assemble.scoring_seconds(scene, []) == 0
+    assert assemble.scoring_seconds(dataclasses.replace(scene, data=None), counts) == 0

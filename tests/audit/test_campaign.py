@@ -300,3 +300,20 @@ def test_ctrl_c_while_timing_saves_and_resumes(make):
 def test_half_of_the_time_is_split_equally_and_half_by_estimate(waiting, expected):
     assert share(12.0, waiting) == pytest.approx(expected)
     assert share(math.inf, waiting) == math.inf
+
+
+class Eager:
+    """An executor that makes all items before the first one begins, as those do that send them elsewhere."""
+
+    width = 1
+
+    def map(self, function, items, listener):
+        return [function(item, listener) for item in list(items)]
+
+
+def test_what_has_to_wait_for_its_turn_has_its_time_all_the_same(make):
+    campaign = make(seconds=4, restarts=3)
+    campaign.executor, campaign.end = Eager(), campaign.deadline + 1
+    runs, _ = campaign.carry_out(campaign.measure([choice(Slow())]))
+    assert [run.outcome.status for run in runs] == ["budget_spent"] * 3
+    assert all(run.outcome.reconstruction is not None and run.outcome.steps > PROBE_STEPS for run in runs)

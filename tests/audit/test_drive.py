@@ -259,6 +259,24 @@ def test_out_of_memory_goes_on_with_the_next_smaller_plan_and_says_so(scene, err
     assert torch.equal(outcome.reconstruction.images, plain.reconstruction.images)
 
 
+@dataclasses.dataclass(frozen=True)
+class ExhaustedAtLast(SimuDy):
+    """SimuDy for which memory does not suffice to read off the reconstruction, but with the smallest plan."""
+
+    name: ClassVar[str] = "exhausted_at_last"
+
+    def finish(self, victim, recipe, state):
+        if int(state.constants["adjoint"]) < 5:
+            raise RuntimeError("could not create a primitive")
+        return super().finish(victim, recipe, state)
+
+
+def test_out_of_memory_at_the_end_goes_on_with_a_smaller_plan_too(scene):
+    outcome = drive(ExhaustedAtLast(iterations=4, adjoint="forward"), *scene)
+    plain = drive(SimuDy(iterations=4, adjoint="forward"), *scene)
+    torch.testing.assert_close(outcome.reconstruction.influence, plain.reconstruction.influence)
+
+
 def test_out_of_memory_with_the_smallest_plan_ends_the_run(scene):
     with pytest.raises(torch.OutOfMemoryError):
         drive(Exhausted(iterations=4, enough=100), *scene)

@@ -4,7 +4,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TOY = ["--networks", "conv", "--steps", "2", "--samples", "1", "--widths", "8", "--repeats", "1", "--device", "cpu"]
+TOY = [
+    "--networks",
+    "conv",
+    "--steps",
+    "2",
+    "3",
+    "--samples",
+    "1",
+    "--widths",
+    "8",
+    "--repeats",
+    "1",
+    "--device",
+    "cpu",
+]
 
 
 def test_the_engine_benchmark_at_toy_size(tmp_path):
@@ -16,12 +30,13 @@ def test_the_engine_benchmark_at_toy_size(tmp_path):
     found = json.loads(results.read_text())
     rows = found["rows"]
     assert found["hardware"]["torch"]
-    assert len(rows) == 3 * 5
+    assert len(rows) == 4 * 5
     assert all(row["error"] < 1e-3 and row["seconds"] > 0 for row in rows)
     peaks = {row["engine"]: row["peak_bytes"] for row in rows if row["network"] == "conv" and row["samples"] == 4}
     assert peaks["published"] > peaks["full"]
+    assert (tmp_path / "engine.png").read_bytes().startswith(b"\x89PNG")
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert text.count("\n| conv |") == 2
+    assert text.count("\n| conv |") == 3
