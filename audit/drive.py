@@ -14,13 +14,15 @@ from ..attacks.plans import out_of_memory
 from . import interrupt
 from .alarm import TimeUp, alarm
 from .events import Event, Listener, silence
-from .meter import PeakMemory, settle
+from .meter import PeakMemory, settle, trim
 from .store import Job
 
 SAVE_SECONDS = 2.0
 """A kill loses at most the work of this many seconds, or of one step where a step takes longer."""
 SAVE_SHARE = 0.05
 """Saving takes at most this share of the time: a state that is slow to write is saved less often."""
+AMPLE = 2
+"""Where the limit leaves so many times what a plan needs, memory is used for speed."""
 EXPLOSION = 1e3
 """An attempt has diverged when its loss is this many times its first one."""
 
@@ -156,7 +158,7 @@ def drive(
     meter = PeakMemory(victim.like.device)
     session = _open(attack, victim, recipe, seed, job, start)
     if isinstance(attack, Fitting) and not session.over:
-        session.state = attack.fitted(victim, recipe, session.state, budget.memory)
+        session.state = _fitted(attack, victim, recipe, session.state, budget.memory)
     started = time.monotonic() - session.seconds
 
     def save() -> None:
@@ -192,6 +194,14 @@ def drive(
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
     status: Status = "budget_spent" if late else _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
+
+
+def _fitted(attack: Fitting, victim: Victim, recipe: Recipe, state: State, memory: float) -> State:
+    """Return the state with a plan that the memory suffices for; where there is more, it is used for speed."""
+    state = attack.fitted(victim, recipe, state, memory)
+    if AMPLE * float(state.constants.get("bytes", math.inf)) <= memory < math.inf:
+        trim(lean=False)
+    return state
 
 
 def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None, start: State | None) -> _Session:

@@ -75,22 +75,18 @@ def check_memory(device: torch.device, limit: float | None) -> None:
 
 
 @contextlib.contextmanager
-def ceiling(device: torch.device, limit: float | None, lean: bool = False) -> Iterator[None]:
+def ceiling(device: torch.device, limit: float | None) -> Iterator[None]:
     """Have allocations fail that would bring the process beyond ``limit`` bytes in all.
 
     On Linux and the CPU; elsewhere, and without a limit, nothing is done: a CUDA device has :func:`room` only. The
     kernel counts address space, from what there is when the block begins. Where several blocks are active, in threads
-    or one in another, the lowest limit holds; one that the process has already is kept.
-
-    Args:
-        device: Where the tensors are.
-        limit: Bytes; ``None`` for none.
-        lean: As in :func:`trim`, for this block.
+    or one in another, the lowest limit holds; one that the process has already is kept. From here on memory is used
+    :func:`lean <trim>`.
     """
     if limit is None or device.type == "cuda" or _status("VmData") is None:
         yield
         return
-    trim(lean)
+    trim(lean=True)
     _CEILINGS.add(limit)
     try:
         yield
@@ -145,16 +141,17 @@ class _Ceilings:
 _CEILINGS = _Ceilings()
 
 
-def trim(lean: bool = False) -> None:
+def trim(lean: bool | None = None) -> None:
     """Give freed memory back that the C library keeps, so that it does not count as used.
 
     Args:
         lean: Whether tensors get memory of their own from the kernel from here on, which leaves no holes between them
-            when they are freed, and costs time.
+            when they are freed, and costs time; ``None`` to leave that as it is.
     """
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, LEAN if lean else SPACIOUS)
+        if lean is not None:
+            library.mallopt(M_MMAP_THRESHOLD, LEAN if lean else SPACIOUS)
         library.malloc_trim(0)
 
 

@@ -151,7 +151,7 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     """Read the files, recognise the network, and gather what is known of the recipe (steps 1 to 5)."""
     device = pick_device(request.device)
     check_memory(device, request.max_memory)
-    with ceiling(device, request.max_memory, lean=True):
+    with ceiling(device, request.max_memory):
         return _load(request, device, listener)
 
 

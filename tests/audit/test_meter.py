@@ -116,7 +116,7 @@ def watched(words):
 @linux
 def test_a_scan_stays_under_its_limit_and_does_its_work_all_the_same(tmp_path):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 600), nn.ReLU(), nn.Linear(600, 10))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 1000), nn.ReLU(), nn.Linear(1000, 10))
     images = torch.randn(12, 3, 32, 32)
     save_file(network.state_dict(), tmp_path / "before.safetensors")
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
