@@ -1,8 +1,8 @@
 """Where pieces of work are done: in this process, in one per GPU, or on a Ray cluster. The numbers are the same.
 
 An executor's ``map`` calls a function with each item and a listener, and returns the results in the order of the items.
-The function, with the data that it carries, is sent to other processes once. Items that depend on one another are not
-in one call.
+The function may be a :func:`functools.partial` of data, which a Ray cluster is sent once for all calls. Items that
+depend on one another are not in one call.
 """
 
 import dataclasses

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ class Ray:
     def __init__(self, ray: Any, threads: int, gpus: int) -> None:
         self.ray = ray
         self.threads = threads
+        self.held: dict[int, tuple[Any, Any]] = {}
         here = self.ray.get_runtime_context().get_node_id()
         stay = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
         self.letters = self.ray.remote(_Letters).options(num_cpus=0, scheduling_strategy=stay).remote()
@@ -87,8 +89,8 @@ class Ray:
 
     def map(self, function: Function[Item, Result], items: Iterable[Item], listener: Listener) -> list[Result]:
         """Return what ``function`` gives for each item."""
-        shared = self.ray.put(function)
-        tasks = [self.task.remote(shared, item, self.threads, self.letters) for item in items]
+        code, carried = self._sent(function)
+        tasks = [self.task.remote(code, item, self.threads, self.letters, *carried) for item in items]
         pending = list(tasks)
         try:
             while pending:
@@ -100,6 +102,18 @@ class Ray:
             raise
         self._pass_on(listener)
         return self._results(tasks)
+
+    def _sent(self, function: Function[Item, Result]) -> tuple[Any, list[Any]]:
+        """Return a function without what it carries, and references to that in the object store."""
+        if not isinstance(function, partial):
+            return function, []
+        return function.func, [self._put(part) for part in function.args]
+
+    def _put(self, part: Any) -> Any:
+        """Return a reference; what was put before, such as the checkpoints, is not put again."""
+        if id(part) not in self.held:
+            self.held[id(part)] = part, self.ray.put(part)  # held, so that no other object gets its id
+        return self.held[id(part)][1]
 
     def _results(self, tasks: list[Any]) -> list[Any]:
         errors = self.ray.exceptions
@@ -141,8 +155,8 @@ class _Letters:
         return events
 
 
-def _carry(function: Function[Item, Result], item: Item, threads: int, letters: Any) -> Result:
-    """Do one item on a worker."""
+def _carry(function: Any, item: Any, threads: int, letters: Any, *carried: Any) -> Any:
+    """Do one item on a worker; Ray gives what the references in ``carried`` stand for."""
     torch.set_num_threads(threads)
     with exact_numerics():
-        return function(item, throttled(letters.tell.remote, time.monotonic))
+        return function(*carried, item, throttled(letters.tell.remote, time.monotonic))

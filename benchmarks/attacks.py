@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import subprocess
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from .core import SCRIPT
 from .victims import VICTIMS, make
 
 RESULTS = Path(__file__).parent / "results" / "attacks.json"
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 KEY = ("row", "seed", "asked", "strangers")
 KEPT = ("attack", "kind", "seed", "status", "ssim_mean", "ssim_max", "ssim_paper_mean", "psnr_mean", "recovered",
         "control_ssim_mean", "control_recovered", "loss", "seconds", "peak_memory_bytes")  # fmt: skip

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import subprocess
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,10 +25,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from . import networks
+from .core import SCRIPT
 from .victims import CIFAR, SHARED
 
 RESULTS = Path(__file__).parent / "results" / "inversion.json"
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 PLAIN = ((0.0,), (1.0,))
 
 

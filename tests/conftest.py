@@ -1,5 +1,6 @@
 """Fixtures that all tests share: tiny networks, and victims trained by plain torch."""
 
+import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LR
 from memaudit.attacks.base import Recipe, Victim
 from memaudit.attacks.losses import training_loss
 
+SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,8 @@ from safetensors.torch import load_file
 from memaudit.audit.campaign import PROBE_STEPS
 from memaudit.audit.report import load
 
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
+from ..conftest import SCRIPT
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,9 @@ from memaudit.audit.cli import app
 from memaudit.audit.config import ConfigError, catalogue, read
 from memaudit.audit.profiles import PROFILES
 
+from ..conftest import SCRIPT
+
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 OPTIONS = catalogue({name: found.callback for name, found in get_command(app).commands.items()})
 
 

@@ -3,8 +3,6 @@ import json
 import math
 import os
 import subprocess
-import sysconfig
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +27,8 @@ from memaudit.audit.pipeline import ScanRequest
 from memaudit.audit.recipe_file import load as load_recipe
 from memaudit.audit.report import load
 
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
+from ..conftest import SCRIPT
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 NOISE, LOUD, BITS = Defence("noise", 0.01), Defence("noise", 30.0), Defence("bits", 8)

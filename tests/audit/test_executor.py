@@ -23,6 +23,7 @@ from memaudit.audit.pipeline import ScanRequest, scan
 from memaudit.audit.planner import Choice
 from memaudit.audit.processes import Processes
 from memaudit.audit.report import load
+from memaudit.audit.work import Ground
 
 TIMELESS = {"seconds": 0.0, "peak_memory_bytes": 0}
 
@@ -224,8 +225,12 @@ def begun(folder):
     return steps
 
 
-def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(request_, local, cluster, tmp_path):
-    events, killed, over = [], [], threading.Event()
+def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(
+    request_, local, cluster, tmp_path, monkeypatch
+):
+    ray = sys.modules["ray"]
+    events, killed, over, kept, put = [], [], threading.Event(), [], ray.put
+    monkeypatch.setattr(ray, "put", lambda value: kept.append(value) or put(value))
 
     def kill():
         """Kill one worker as soon as an attack has a state to go on from."""
@@ -243,6 +248,7 @@ def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(reque
         killer.join()
     assert killed
     assert numbers(found) == numbers(local)
+    assert [type(value) for value in kept] == [Ground], "one object for the search and all attacks"
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
 
 

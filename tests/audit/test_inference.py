@@ -5,9 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +19,8 @@ from memaudit.audit.recipe_file import load
 from memaudit.audit.report import Fact
 from memaudit.audit.request import ScanRequest
 
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
+from ..conftest import SCRIPT
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 FIELDS = {"optimizer", "lr", "momentum", "weight_decay", "epochs", "batch_size", "size", "batch_norm", "labels"}
 

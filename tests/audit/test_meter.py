@@ -3,7 +3,6 @@ import math
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from torch import nn
 from memaudit import MemauditError
 from memaudit.audit.meter import available, ceiling, check_memory, group_room, in_use, room
 from memaudit.audit.request import ScanRequest, parse_memory
+
+from ..conftest import SCRIPT
 
 CPU = torch.device("cpu")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
@@ -126,7 +127,7 @@ def test_a_scan_stays_under_its_limit_and_does_its_work_all_the_same(tmp_path):
         optimizer.step()
     save_file(network.state_dict(), tmp_path / "after.safetensors")
     asked = ["--size", 12, "--epochs", 24, "--lr", 0.01, "--attack", "simudy", "--max-iterations", 3, "-q"]
-    words = [shutil.which("memaudit"), "scan", tmp_path / "before.safetensors", tmp_path / "after.safetensors", *asked]
+    words = [SCRIPT, "scan", tmp_path / "before.safetensors", tmp_path / "after.safetensors", *asked]
 
     def peak(name, *more):
         _, found = watched([str(word) for word in (*words, "--out", tmp_path / name, *more)])

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import time
 
 import numpy as np
 import pytest
@@ -590,3 +591,35 @@ def test_a_linear_classifier_of_one_image_is_scanned_to_the_end(outputs, tmp_pat
     results = {attack.name: attack for attack in report.attacks}
     assert "simudy" in results or "span" in results
     assert all(attack.reconstructions for attack in results.values() if attack.metrics)
+
+
+@pytest.mark.parametrize(("scoring", "warned"), [(3.0, False), (60.0, True)])
+def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path, monkeypatch, scoring, warned):
+    began, events = time.monotonic(), []
+    monkeypatch.setattr(assemble, "scoring_seconds", lambda scene, counts: scoring)
+    request = ScanRequest(
+        leak.before, leak.after, data=leak.data, lr=0.02, normalise="0.5;0.25", epochs=10, attacks=("simudy",),
+        options=("simudy.iterations=1000000",), max_time=8.0, out=tmp_path,
+    )  # fmt: skip
+    times = {}
+    scan(request, lambda event: (events.append(event), times.setdefault(event.stage, time.monotonic() - began)))
+    assert times["match"] < 6.5, "5 are planned, 7.6 would be without what is kept for scoring"
+    assert any("will not hold" in event.message for event in events) is warned
+
+
+def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, monkeypatch):
+    def search(*_):
+        raise RuntimeError("could not create a primitive")
+
+    events = []
+    monkeypatch.setattr("memaudit.audit.pipeline.search", search)
+    found = scan(
+        ScanRequest(
+            leak.before, leak.after, data=leak.data, normalise="0.5;0.25", epochs=10, attacks=("sme",),
+            max_iterations=3, out=tmp_path,
+        ),
+        events.append,
+    )  # fmt: skip
+    assert "ran out of memory" in found.recipe.lr.evidence
+    assert any("ran out of memory" in event.message for event in events if event.stage == "warning")
+    assert found.attacks[0].iterations == 3

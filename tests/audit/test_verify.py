@@ -1,7 +1,5 @@
 import json
 import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +9,8 @@ from memaudit.audit.report import ReportError, content_digest
 from memaudit.audit.verify import verify
 from memaudit.audit.weights import digest
 
+from ..conftest import SCRIPT
 from .test_findings import match, result
-
-SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 
 
 @pytest.fixture
