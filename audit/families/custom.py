@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -83,12 +83,18 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses and pickle look their module up
     sys.path.append(str(path.parent.resolve()))  # the file may import its neighbours, now or later
     try:
-        SourceFileLoader(module.__name__, str(path)).exec_module(module)
+        exec(_code(path), vars(module))  # noqa: S102 - the user's own code
     except (Exception, SystemExit) as error:
         raise UnknownArchitecture(
             f"{path} cannot be imported ({one_line(error)}).", "Try `python FILE.py` to see the whole error."
         ) from error
     return module
+
+
+def _code(path: Path) -> CodeType:
+    """Compile a file as it is now: Python's cache takes two versions of one second and one length for the same."""
+    loader = SourceFileLoader(path.stem, str(path))
+    return loader.source_to_code(loader.get_data(str(path)), str(path))
 
 
 def _from_package(name: str) -> ModuleType:

@@ -175,7 +175,7 @@ def test_a_pair_is_enlarged_and_wiped_by_keyboard(tab: Tab, leak: AuditReport, f
     button.focus()
     page.keyboard.press("Enter")
     viewer = page.get_by_role("dialog", name="train/person/astronaut.png")
-    assert viewer.is_visible()
+    sync_api.expect(viewer).to_be_visible()
     assert viewer.locator("img").count() == 4
     assert viewer.locator("img").first.bounding_box()["width"] > 300
     assert page.evaluate("getComputedStyle(document.querySelector('dialog img')).imageRendering") == "pixelated"
@@ -184,23 +184,24 @@ def test_a_pair_is_enlarged_and_wiped_by_keyboard(tab: Tab, leak: AuditReport, f
     before = page.evaluate("getComputedStyle(document.querySelector('.wipe img + img')).clipPath")
     for _ in range(5):
         page.keyboard.press("ArrowRight")
-    assert slider.input_value() == "55"
+    sync_api.expect(slider).to_have_value("55")
     assert slider.get_attribute("aria-valuetext").startswith("55 %")
     assert page.evaluate("getComputedStyle(document.querySelector('.wipe img + img')).clipPath") != before
     page.keyboard.press("Escape")
-    assert not viewer.is_visible()
+    sync_api.expect(viewer).to_be_hidden()
+    sync_api.expect(page.locator("dialog img")).to_have_count(0)  # the browser tells of the end when it finds the time
     assert button.evaluate("e => e === document.activeElement")
 
 
 def test_the_mouse_enlarges_wipes_and_closes(tab: Tab, leak: AuditReport, folder: Path, tmp_path: Path) -> None:
     page = tab.show(leak, folder, tmp_path / "report.html")
     page.locator("#images img").nth(3).click()
-    assert page.get_by_role("dialog", name="train/cat/chelsea.png").is_visible()
+    sync_api.expect(page.get_by_role("dialog", name="train/cat/chelsea.png")).to_be_visible()
     box = page.locator(".wipe").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + 20)
-    assert page.locator("#viewer-cut").input_value() == "25"
+    sync_api.expect(page.locator("#viewer-cut")).to_have_value("25")
     page.locator("#viewer-close").click()
-    assert page.locator("dialog img").count() == 0
+    sync_api.expect(page.locator("dialog img")).to_have_count(0)
 
 
 def test_blurred_pictures_are_revealed_one_by_one_or_all(
@@ -216,8 +217,9 @@ def test_blurred_pictures_are_revealed_one_by_one_or_all(
     assert clear() == 2
     assert not page.locator("dialog").is_visible()
     page.get_by_role("button", name="Compare: train/person/astronaut.png").press("Enter")
-    assert page.locator("dialog").is_visible()
+    sync_api.expect(page.locator("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    sync_api.expect(page.locator("dialog img")).to_have_count(0)
     page.locator("#images img").nth(2).click()
     assert clear() == 4
     toggle = page.get_by_role("button", name="Reveal all pictures")

@@ -1,5 +1,7 @@
 """Networks that the user names, and everything that can be wrong with the name."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,15 @@ def test_a_network_that_wraps_another(file: Path) -> None:
     tensors = state(file)
     _, module = fit(f"{file}:Outer", tensors)
     assert torch.equal(module.state_dict()["model.out.weight"], tensors["out.weight"])
+
+
+def test_a_file_that_changed_within_a_second_is_read_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for activation in ("ReLU", "Tanh"):
+        file.write_text(f"from torch import nn\n\ndef make():\n    return nn.{activation}()\n")
+        os.utime(file, (0, 0))
+        assert type(resolve(f"{file}:make", {})()).__name__ == activation
+    assert [path.name for path in file.parent.iterdir()] == [file.name], "nothing is left beside the user's code"
 
 
 def test_double_precision(file: Path) -> None:
