@@ -229,12 +229,12 @@ def test_time_is_split_and_what_is_left_passes_on(make):
 
 @dataclasses.dataclass(frozen=True)
 class Late(Slow):
-    """Takes a second to read off."""
+    """Takes half a second to read off."""
 
     name: ClassVar[str] = "late"
 
     def finish(self, victim, recipe, state):
-        time.sleep(1.0)
+        time.sleep(0.5)
         return super().finish(victim, recipe, state)
 
 
@@ -242,10 +242,10 @@ def test_the_time_to_read_off_is_measured_and_kept_free(make, monkeypatch):
     monkeypatch.setattr(campaigns, "PROBE_SHARE", 0.3)
     campaign, began = make(seconds=4.0), time.monotonic()
     plan = campaign.measure([choice(Late()), choice(Slow())])
-    assert 1.0 <= plan[0].closing < 1.5
-    assert plan[1].closing < 0.5
+    assert plan[0].closing == pytest.approx(0.5, abs=0.2)
+    assert plan[1].closing < 0.2
     runs, _ = campaign.carry_out(plan)
-    assert time.monotonic() - began < 4.8, "5 if it were not kept free"
+    assert time.monotonic() - began < 4.2
     assert all(run.outcome.reconstruction is not None for run in runs)
 
 
