@@ -3,7 +3,6 @@
 import dataclasses
 import platform
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..attacks.base import Reconstruction, generator
-from . import calibrate
+from . import calibrate, scoring
 from . import match as matching
 from .advice import advise
 from .checkpoint import Checkpoint
@@ -23,15 +22,14 @@ from .consensus import CHANCE, CONFIDENT, MARGIN, Consensus, consensus
 from .data.base import TrainingSet
 from .decoys import decoys
 from .drive import Outcome, Run
-from .events import Event, Listener, silence
+from .events import Listener, silence
 from .evidence import save_picture
-from .executor import throttled
 from .findings import findings
 from .gate import Gate, judge
 from .infer import Candidate
 from .leaderboard import ORDER, leaderboard, per_image, ranking, recovered_by_any
 from .limitations import ASSUMED, PLATEAU, limitations
-from .metrics import Told, ssim_matrix, unheard
+from .metrics import Told
 from .report import (
     Agreement,
     Architecture,
@@ -75,11 +73,6 @@ FEATURES = (
 )
 
 
-TIMED, MANY, SLACK = 4, 128, 1.5
-"""How long scoring takes is timed on so many training images and reconstructions; with pictures and reports it takes at
-most so many times as long."""
-
-
 @dataclass(frozen=True)
 class _Desk:
     """Where results are described.
@@ -95,7 +88,7 @@ class _Desk:
     scene: "Scene"
     folder: Path
     level: float
-    told: Told = unheard
+    told: Told
     floors: dict[int, list[Decoy]] = field(default_factory=dict)
 
     def floor(self, truth: Tensor, count: int) -> list[Decoy]:
@@ -129,11 +122,11 @@ def attack_results(
     for run in runs:
         by.setdefault(run.attack.name, []).append(run)
     counts = [count for same in by.values() for count in _compared(same)]
-    told = unheard if scene.data is None else _Told(listener, pairs(scene, counts))
+    foreseen = 0 if scene.data is None else scoring.pairs(scene.data, scene.control, counts)
+    told = scoring.Progress(listener, foreseen)
     desk = _Desk(scene, folder, calibrate.LEVEL / max(len(counts), 1), told)
     results = [result for same in by.values() for result in _results(desk, same)]
-    if isinstance(told, _Told) and told.step:
-        listener(Event("match", "pairs of images", told.total, told.total))
+    told.close()
     return results
 
 
@@ -142,41 +135,6 @@ def _compared(runs: Sequence[Run]) -> list[int]:
     found = [run.outcome.reconstruction for run in runs if run.outcome and run.outcome.reconstruction]
     agreed = agreeing(runs)[1]
     return [len(one.images) for one in (*found, *(agreed[:1] if len(agreed) > 1 else ()))]
-
-
-def pairs(scene: "Scene", counts: Sequence[int]) -> int:
-    """Return how many pairs of images are scored for results of so many images each."""
-    if scene.data is None:
-        return 0
-    return sum(matching.comparisons(scene.data, scene.control, count) for count in counts)
-
-
-def scoring_seconds(scene: "Scene", counts: Sequence[int]) -> float:
-    """Return how long it takes to score results of so many images each, as timed on a few."""
-    if scene.data is None or not counts:
-        return 0.0
-    few = scene.data.images[:TIMED]
-    guesses = torch.rand(min(max(counts), MANY), *few.shape[1:], generator=generator(0))
-    times = []
-    for _ in range(3):  # the first also pays for what is set up once
-        began = time.monotonic()
-        ssim_matrix(few, guesses, "audit")
-        times.append(time.monotonic() - began)
-    decoyed = len(scene.data.images) * (max(counts) + 1)
-    return SLACK * (pairs(scene, counts) + decoyed) * min(times) / (len(few) * len(guesses))
-
-
-class _Told:
-    """Tells a listener now and then how many pairs are scored."""
-
-    def __init__(self, listener: Listener, total: int) -> None:
-        self.listener = throttled(listener, time.monotonic)
-        self.step, self.total = 0, total
-
-    def __call__(self, pairs: int) -> None:
-        """Hear of some more."""
-        self.step += pairs
-        self.listener(Event("match", "pairs of images", self.step, self.total))
 
 
 def _results(desk: _Desk, runs: Sequence[Run]) -> list[AttackResult]:

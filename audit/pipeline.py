@@ -20,7 +20,7 @@ from .. import __version__
 from ..attacks.base import Attack, Optimizer, Recipe, Unsupported, Victim, generator
 from ..attacks.plans import out_of_memory
 from ..attacks.trainstep import gradient
-from . import assemble, gate, limitations, planner, plugins
+from . import assemble, gate, limitations, planner, plugins, scoring
 from .artefacts import read_artefacts
 from .campaign import Campaign, Place
 from .checkpoint import CheckpointPair, read_pair
@@ -373,11 +373,11 @@ def _attack(scene: Scene, candidates: Sequence[Choice], campaign: Campaign) -> t
 def _reserve(scene: Scene, plan: Sequence[Choice], campaign: Campaign) -> None:
     """Have the attacks end early enough for what they find to be scored; at most half of the time is kept for that."""
     now = time.monotonic()
-    if math.isinf(campaign.end):
+    if math.isinf(campaign.end) or scene.data is None:
         return
     seeds = [len(planner.seeds(choice.attack, campaign.request)) for choice in plan if choice.runs and choice.attack]
     results = sum(count + (count > 1) for count in seeds)  # each seed, and what several agree on
-    seconds = assemble.scoring_seconds(scene, [campaign.recipe.size] * results)
+    seconds = scoring.seconds(scene.data, scene.control, [campaign.recipe.size] * results)
     campaign.deadline = min(campaign.deadline, max(campaign.end - seconds, (now + campaign.end) / 2))
     if campaign.end - seconds < campaign.deadline:
         text = f"Scoring the reconstructions takes about {seconds:.0f} s, so that --max-time will not hold."

@@ -107,7 +107,7 @@ class Ray:
         """Return a function without what it carries, and references to that in the object store."""
         if not isinstance(function, partial):
             return function, []
-        return function.func, [self._put(part) for part in function.args]
+        return partial(function.func, **function.keywords), [self._put(part) for part in function.args]
 
     def _put(self, part: Any) -> Any:
         """Return a reference; what was put before, such as the checkpoints, is not put again."""

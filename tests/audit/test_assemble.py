@@ -8,7 +8,7 @@ from scipy.stats import beta
 
 from memaudit.attacks.base import Reconstruction
 from memaudit.attacks.simudy import SimuDy
-from memaudit.audit import assemble, pipeline
+from memaudit.audit import assemble, pipeline, scoring
 from memaudit.audit.drive import Run, drive
 from memaudit.audit.match import matched_null
 from memaudit.audit.metrics import ssim_matrix
@@ -183,9 +183,8 @@ def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene,
     assemble.attack_results(scene, runs, tmp_path, events.append)
     counts = [4] * 4
     assert [event.step for event in events] == sorted(event.step for event in events)
-    assert events[-1].step == events[-1].total == assemble.pairs(scene, counts)
+    assert events[-1].step == events[-1].total == scoring.pairs(scene.data, scene.control, counts)
     data, control = len(scene.data.images), len(scene.control.images) if scene.control else 0
     assert events[-1].total == 16 * (data + (control or 7 * data))
-    assert assemble.scoring_seconds(scene, counts) > 0
-    assert assemble.scoring_seconds(scene, []) == 0
-    assert assemble.scoring_seconds(dataclasses.replace(scene, data=None), counts) == 0
+    assert scoring.seconds(scene.data, scene.control, counts) > 0
+    assert scoring.seconds(scene.data, scene.control, []) == 0

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,14 @@ def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(
     assert numbers(found) == numbers(local)
     assert [type(value) for value in kept] == [Ground], "one object for the search and all attacks"
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
+
+
+def test_a_cluster_is_sent_all_that_a_function_carries(cluster):
+    def scaled(factor, item, listener, offset=0):
+        return factor * item + offset
+
+    with open_executor(f"ray:{cluster.address}", torch.device("cpu")) as runner:
+        assert runner.map(partial(scaled, 2, offset=1), [3, 4], lambda event: None) == [7, 9]
 
 
 def test_a_scan_in_another_thread_leaves_the_cluster_when_it_is_over(request_, cluster, tmp_path):

@@ -14,7 +14,7 @@ from memaudit.attacks.base import Reconstruction
 from memaudit.attacks.dynamics import batch_plan, simulate
 from memaudit.attacks.losses import training_loss
 from memaudit.attacks.params import cosine_distance, subtract
-from memaudit.audit import assemble, plugins
+from memaudit.audit import assemble, plugins, scoring
 from memaudit.audit.campaign import Campaign
 from memaudit.audit.data.base import DataError
 from memaudit.audit.gate import judge, parse
@@ -594,15 +594,15 @@ def test_a_linear_classifier_of_one_image_is_scanned_to_the_end(outputs, tmp_pat
     assert all(attack.reconstructions for attack in results.values() if attack.metrics)
 
 
-@pytest.mark.parametrize(("scoring", "warned"), [(300.0, False), (900.0, True)])
-def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path, monkeypatch, scoring, warned):
+@pytest.mark.parametrize(("kept_free", "warned"), [(300.0, False), (900.0, True)])
+def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path, monkeypatch, kept_free, warned):
     events, kept, carry_out = [], [], Campaign.carry_out
 
     def watched(campaign, plan):
         kept.append((campaign.end - campaign.deadline, campaign.end - time.monotonic()))
         return carry_out(campaign, plan)
 
-    monkeypatch.setattr(assemble, "scoring_seconds", lambda scene, counts: scoring)
+    monkeypatch.setattr(scoring, "seconds", lambda truth, control, counts: kept_free)
     monkeypatch.setattr(Campaign, "carry_out", watched)
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, lr=0.02, normalise="0.5;0.25", epochs=10, attacks=("simudy",),
@@ -610,8 +610,19 @@ def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path
     )  # fmt: skip
     scan(request, events.append)
     ((free, left),) = kept
-    assert free == pytest.approx(min(scoring, left / 2), rel=0.05), "at most half of the time is kept for scoring"
+    assert free == pytest.approx(min(kept_free, left / 2), rel=0.05), "at most half of the time is kept for scoring"
     assert any("will not hold" in event.message for event in events) is warned
+
+
+def test_without_training_images_no_time_is_kept_for_scoring(leak, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "seconds", lambda *_: pytest.fail("there is nothing to score"))
+    events = []
+    request = ScanRequest(
+        leak.before, leak.after, size=4, lr=0.02, normalise="0.5;0.25", epochs=10, attacks=("simudy",),
+        max_iterations=2, max_time=1000.0, out=tmp_path,
+    )  # fmt: skip
+    assert scan(request, events.append).attacks[0].iterations == 2
+    assert not [event for event in events if event.stage == "match" and event.step]
 
 
 def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, monkeypatch):

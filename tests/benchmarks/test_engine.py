@@ -5,20 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = [
-    "--networks",
-    "conv",
-    "--steps",
-    "2",
-    "3",
-    "--samples",
-    "1",
-    "--widths",
-    "8",
-    "--repeats",
-    "1",
-    "--device",
-    "cpu",
-]
+    "--networks", "conv", "--steps", "2", "3", "--samples", "1", "--widths", "8", "--repeats", "1", "--device", "cpu",
+]  # fmt: skip
 
 
 def test_the_engine_benchmark_at_toy_size(tmp_path):
