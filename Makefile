@@ -21,5 +21,5 @@ test:
 	$(PYTHON) -m pytest
 
 docs:
-	COLUMNS=100 $(PYTHON) -m typer memaudit.audit.cli utils docs --name memaudit --output docs/cli.md
-	$(PYTHON) -c "from memaudit.audit.cli import main; main()" schema > docs/report-schema.json
+	COLUMNS=100 $(PYTHON) -m typer memaudit.audit.cli.main utils docs --name memaudit --output docs/cli.md
+	$(PYTHON) -c "from memaudit.audit.cli.main import main; main()" schema > docs/report-schema.json

@@ -2,7 +2,7 @@
 
 The Python API is the same as the command line's::
 
-    from memaudit.audit.pipeline import ScanRequest, scan
+    from memaudit.audit.scan.pipeline import ScanRequest, scan
     report = scan(ScanRequest(before="before.pt", after="after.pt", data="train/"))
     print(report.verdict.status)
 """

@@ -1,1 +1,1 @@
-"""Ground floor: attacks as pure numerics. Torch in, torch out; no path, no print, no clock."""
+"""The attacks, one a file, and the numerics that they share: tensors in, tensors out; no file, no clock, no screen."""

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .base import Victim
-from .kkt import Stationarity
-from .multipliers import classes
+from .contract.victim import Victim
+from .explain.kkt import Stationarity
+from .explain.multipliers import classes
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .distances import euclidean
-from .lbfgs import LBFGS
-from .optim import Named
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain import inversion
+from .optimise.distances import euclidean
+from .optimise.lbfgs import LBFGS
+from .optimise.optim import Named
 
 SCALE = 1e3
 """Multiplies the objective: torch's L-BFGS takes changes below 1e-10 for rounding; a squared distance gets there."""

@@ -5,12 +5,14 @@ from typing import ClassVar
 
 import torch
 
-from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .descent import descend
-from .generator import generator_variables
-from .images import compose
-from .optim import Adam
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain import inversion
+from .images.generator import generator_variables
+from .images.variables import compose
+from .optimise.descent import descend
+from .optimise.optim import Adam
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class GION:
     """Gradient inversion over an over-parameterised network (Zhang et al., CI-Net / GION, 2023).
 
     The images are what an untrained generator makes of fixed inputs; its weights are found by Adam on the gradient's
-    sign, so that the cosine distance of the gradients is least. See :mod:`memaudit.attacks.generator`.
+    sign, so that the cosine distance of the gradients is least. See :mod:`memaudit.attacks.images.generator`.
 
     Attributes:
         iterations: Length of the schedule, in updates of the weights.

@@ -7,12 +7,15 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from . import batchnorm, inversion
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .descent import Evaluation, descend
-from .distances import euclidean
-from .optim import Adam, Named, warmup_cosine
-from .priors import total_variation
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain import inversion
+from .images.priors import total_variation
+from .optimise.descent import Evaluation, descend
+from .optimise.distances import euclidean
+from .optimise.optim import Adam, Named, warmup_cosine
+from .simulation import batchnorm
 
 FIRST_LAYER = 10.0
 """Weight of the first batch norm's statistics against the others (Yin et al., 2021; DeepInversion's code)."""

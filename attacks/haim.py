@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import Unsupported, Victim
-from .kkt import Stationarity
+from .contract.attack import Unsupported
+from .contract.victim import Victim
+from .explain.kkt import Stationarity
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from . import inversion
-from .base import Recipe, State, Unsupported, Victim
+from .contract.attack import State, Unsupported
+from .contract.recipe import Recipe
+from .contract.victim import Victim
 from .dlg import DLG
-from .labels import guess
-from .optim import Named
+from .explain import inversion
+from .explain.labels import guess
+from .optimise.optim import Named
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from typing import ClassVar
 
 import torch
 
-from . import inversion
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .descent import descend
-from .images import pixel_variables
-from .optim import Adam, stepped
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain import inversion
+from .images.variables import pixel_variables
+from .optimise.descent import descend
+from .optimise.optim import Adam, stepped
 
 
 @dataclass(frozen=True)

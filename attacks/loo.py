@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from .activations import activations, soft
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .descent import Evaluation, begin, best, descend, reconstruction
-from .distances import DISTANCES
-from .images import PARAMETRISATIONS, compose
-from .inversion import check, undecayed
-from .multipliers import Point, Weigh, classes, combine, shares
-from .optim import Adam, warmup_cosine
-from .params import Params, cosine_distance
-from .priors import box, total_variation
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.params import Params, cosine_distance
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.activations import activations, soft
+from .explain.inversion import check, undecayed
+from .explain.multipliers import Point, Weigh, classes, combine, shares
+from .images.priors import box, total_variation
+from .images.variables import PARAMETRISATIONS, compose
+from .optimise.descent import Evaluation, begin, best, descend, reconstruction
+from .optimise.distances import DISTANCES
+from .optimise.optim import Adam, warmup_cosine
 
 DUALS = ("duals.final", "duals.initial")
 """The variables (m, k) that weigh the gradients of every logit at the end and at the start of training."""
@@ -51,7 +53,7 @@ class Loo:
         beta: Weight of the mean squared excess of the images over the range of pixels.
         blur: Weight of the mean squared difference of the images from themselves blurred.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
-        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images`.
+        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step sizes rise.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this.
@@ -78,7 +80,7 @@ class Loo:
         require(self, ("iterations", "step_size", "factor", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images and duals. Raises :class:`.base.Unsupported` where the change is no sum of gradients."""
+        """Draw images and duals. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
         check(victim, recipe)
         gen, size = generator(seed), max(round(self.factor * recipe.size), 1)
         noise = (self.init_scale * torch.randn(size, *victim.shape, generator=gen)).to(victim.like)

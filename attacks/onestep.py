@@ -7,15 +7,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .descent import Evaluation, begin, best, descend, reconstruction
-from .inversion import check, terms, undecayed
-from .kkt import MULTIPLIERS, spread, untried
-from .losses import sample_losses
-from .multipliers import Point, Weigh, combine, shares
-from .optim import Adam, Momentum, Split, warmup_cosine
-from .params import Params, cosine_distance, dot, norm, subtract
-from .priors import total_variation
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.params import Params, cosine_distance, dot, norm, subtract
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.inversion import check, terms, undecayed
+from .explain.kkt import MULTIPLIERS, spread, untried
+from .explain.multipliers import Point, Weigh, combine, shares
+from .images.priors import total_variation
+from .optimise.descent import Evaluation, begin, best, descend, reconstruction
+from .optimise.optim import Adam, Momentum, Split, warmup_cosine
+from .simulation.losses import sample_losses
 
 STAGES = ((0.006, 1 / 100), (0.016, 1 / 30), (0.04, 1 / 20), (0.08, 1.0), (0.12, 5.0))
 """Weights of the squared error up to these shares of the schedule; then the cosine distance takes over."""
@@ -61,7 +63,7 @@ class OneStep:
         require(self, positive, ("multiplier_step", "refit", "alpha", "tolerance"))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images, weights and labels. Raises :class:`.base.Unsupported` for Adam."""
+        """Draw images, weights and labels. Raises :class:`.attack.Unsupported` for Adam."""
         check(victim, recipe)
         gen, size = generator(seed), max(round(self.factor * recipe.size), 1)
         noise = torch.randn(size, *victim.shape, generator=gen).to(victim.like)

@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from .adjoints import Tensors
-from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
-from .distances import DISTANCES, euclidean, running_error
-from .dynamics import batch_plan, chain, influence, simulate
-from .images import PARAMETRISATIONS, compose
-from .labels import guess, move, recount
-from .optim import Adam, warmup_cosine
-from .params import Params, cosine_distance, norm
-from .plans import adjoint_of, chosen, fitted, smaller
-from .priors import box, total_variation
-from .trainstep import TrainingStep, gradient
-from .twins import twins
+from .contract.attack import ALPHA, Reconstruction, State, generator, require
+from .contract.params import Params, cosine_distance, norm
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.labels import guess, move, recount
+from .explain.twins import twins
+from .images.priors import box, total_variation
+from .images.variables import PARAMETRISATIONS, compose
+from .optimise.distances import DISTANCES, euclidean, running_error
+from .optimise.optim import Adam, warmup_cosine
+from .simulation.adjoints import Tensors
+from .simulation.dynamics import batch_plan, chain, influence, simulate
+from .simulation.plans import adjoint_of, chosen, fitted, smaller
+from .simulation.trainstep import TrainingStep, gradient
 
 LOG_LR = "log_lr"
 """The variable whose exponential multiplies the recipe's learning rate, where that is fitted."""
@@ -59,10 +61,10 @@ class SimuDy:
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
             long as the real one.
         parametrisation: ``pyramid`` (scales and opponent colours), ``pixels`` or ``generator``; see
-            :mod:`memaudit.attacks.images`.
+            :mod:`memaudit.attacks.images.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
-        adjoint: A name in :data:`memaudit.attacks.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
+        adjoint: A name in :data:`memaudit.attacks.simulation.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
             suffices for, as predicted.
         tolerance: The attack counts as converged when its loss is at most this; at most 0.1, the paper's mark of a
             good run. Stricter by default, because with 0.06 a narrow network can still hide everything.

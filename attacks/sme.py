@@ -8,14 +8,16 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from . import inversion
-from .base import ALPHA, Recipe, Reconstruction, State, Victim, generator, require
-from .descent import Evaluation, descend
-from .distances import DISTANCES
-from .images import PARAMETRISATIONS, compose
-from .optim import Adam, warmup_cosine
-from .params import cosine_distance
-from .priors import box, total_variation
+from .contract.attack import ALPHA, Reconstruction, State, generator, require
+from .contract.params import cosine_distance
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain import inversion
+from .images.priors import box, total_variation
+from .images.variables import PARAMETRISATIONS, compose
+from .optimise.descent import Evaluation, descend
+from .optimise.distances import DISTANCES
+from .optimise.optim import Adam, warmup_cosine
 
 MIX = "mix"
 """The variable a: the gradient is taken at ``(1 - a) theta0 + a theta_f``."""
@@ -46,7 +48,7 @@ class SME:
             square of the time left.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
-        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images`.
+        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this. After a long
@@ -71,7 +73,7 @@ class SME:
         require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images and labels. Raises :class:`.base.Unsupported` where the change is no sum of gradients."""
+        """Draw images and labels. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
         inversion.check(victim, recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)

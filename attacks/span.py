@@ -7,21 +7,23 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .adjoints import Tensors
-from .base import Recipe, Reconstruction, State, Victim, generator, require
-from .certificate import AGREEMENT, agreement, certified
-from .descent import Evaluation, begin, best, descend, reconstruction
-from .distances import log_cosine
-from .dynamics import batch_plan, chain, simulate
-from .features import features_of, invert
-from .labels import guess
-from .optim import Adam, warmup_cosine
-from .params import cosine_distance, norm
-from .plans import adjoint_of, chosen, fitted, smaller
-from .priors import box, total_variation
-from .reduced import highest, likely_labels, projected, reduced
-from .subspace import Layer, first_layer, subspace
-from .trainstep import TrainingStep
+from .contract.attack import Reconstruction, State, generator, require
+from .contract.params import cosine_distance, norm
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.labels import guess
+from .firstlayer.certificate import AGREEMENT, agreement, certified
+from .firstlayer.features import features_of, invert
+from .firstlayer.reduced import highest, likely_labels, projected, reduced
+from .firstlayer.subspace import Layer, first_layer, subspace
+from .images.priors import box, total_variation
+from .optimise.descent import Evaluation, begin, best, descend, reconstruction
+from .optimise.distances import log_cosine
+from .optimise.optim import Adam, warmup_cosine
+from .simulation.adjoints import Tensors
+from .simulation.dynamics import batch_plan, chain, simulate
+from .simulation.plans import adjoint_of, chosen, fitted, smaller
+from .simulation.trainstep import TrainingStep
 
 STRETCH = 4
 """A coarse simulation takes steps at most so many times as long as the real ones: longer ones are not stable."""
@@ -39,7 +41,7 @@ class Span:
     ``W diag(s) R`` with the right singular vectors R (r, d) and the singular values s of that change, and W (n, r) is
     all that is unknown: the image prior acts on pixels, the simulation runs on the network behind that layer. The
     bias of the layer gives one exact linear equation an input. Now and then the exact directions that the approximate
-    inputs lead to are certified and held (:mod:`memaudit.attacks.certificate`); when all are, the inputs are exact
+    inputs lead to are certified and held (:mod:`memaudit.attacks.firstlayer.certificate`); when all are, the inputs are exact
     whatever the labels and batches were, and the attack is over.
 
     Attributes:
@@ -53,7 +55,7 @@ class Span:
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
-        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.adjoints.ADJOINTS`, or ``auto``
+        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.simulation.adjoints.ADJOINTS`, or ``auto``
             for the fastest that the memory suffices for, as predicted.
         inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
         tolerance: The attack counts as converged when its loss (the cosine distance, or the residual of the

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .base import Recipe, Reconstruction, State, Unsupported, Victim, generator, require
-from .certificate import AGREEMENT, ZERO, agreement, certified
-from .descent import reconstruction
-from .features import invert
-from .labels import guess
-from .reduced import highest, likely_labels, projected, rectified, reduced
-from .subspace import Layer, first_layer, subspace
+from .contract.attack import Reconstruction, State, Unsupported, generator, require
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.labels import guess
+from .firstlayer.certificate import AGREEMENT, ZERO, agreement, certified
+from .firstlayer.features import invert
+from .firstlayer.reduced import highest, likely_labels, projected, rectified, reduced
+from .firstlayer.subspace import Layer, first_layer, subspace
+from .optimise.descent import reconstruction
 
 STARTS = 128
 """Proposals a step."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import Victim
+from .contract.params import Params
+from .contract.victim import Victim
 from .onestep import OneStep
-from .params import Params
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""First floor: the shell around the attacks: files, search, run loop, matching, verdict, command line."""
+"""Everything around the attacks: files, recognition, run, scoring, verdict and the command line."""

@@ -4,18 +4,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from .. import MemauditError
 from . import plugins
 from .files import read_toml
-from .report import AuditReport
+from .report.model import AuditReport, Evidence
 
 GROUP = "memaudit.reports"
 ALWAYS = ("json", "html")
 """Formats that every scan writes into its run folder, as ``report.FORMAT``."""
-
-Evidence = Literal["full", "blurred", "none"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from .. import MemauditError
-from .outputs import Evidence
-from .report import Severity
+from .report.model import Evidence
+from .report.verdict import Severity
 
 
 @dataclass(frozen=True)

@@ -21,19 +21,21 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from memaudit.attacks.activations import activations, smooth_backward
-from memaudit.attacks.adjoints import ADJOINTS
-from memaudit.attacks.base import Attack, Normalisation, Recipe, State, Victim
-from memaudit.attacks.distances import DISTANCES, log_cosine
-from memaudit.attacks.dynamics import simulate
-from memaudit.attacks.images import compose
-from memaudit.attacks.lbfgs import LBFGS
-from memaudit.attacks.params import Params, cosine_distance
-from memaudit.attacks.priors import box
+from memaudit.attacks.contract.attack import Attack, State
+from memaudit.attacks.contract.params import Params, cosine_distance
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Normalisation, Victim
+from memaudit.attacks.explain.activations import activations, smooth_backward
+from memaudit.attacks.images.priors import box
+from memaudit.attacks.images.variables import compose
+from memaudit.attacks.optimise.distances import DISTANCES, log_cosine
+from memaudit.attacks.optimise.lbfgs import LBFGS
 from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.simulation.adjoints import ADJOINTS
+from memaudit.attacks.simulation.dynamics import simulate
 from memaudit.attacks.sme import SME
-from memaudit.audit.drive import drive
-from memaudit.audit.metrics import ssim_matrix
+from memaudit.audit.run.drive import drive
+from memaudit.audit.scoring.similarity import ssim_matrix
 
 from . import networks
 from .victims import IMAGENET, SHARED, VICTIMS, VictimSpec, resnet20, train

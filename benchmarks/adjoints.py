@@ -21,11 +21,12 @@ def measure(name: str, steps: int) -> dict[str, object]:
     """Return the extra peak memory in bytes and the seconds of one hypergradient."""
     import torch
 
-    from memaudit.attacks.adjoints import ADJOINTS
-    from memaudit.attacks.base import Recipe, Victim
-    from memaudit.attacks.dynamics import simulate
-    from memaudit.attacks.params import cosine_distance, subtract
-    from memaudit.audit.meter import PeakMemory
+    from memaudit.attacks.contract.params import cosine_distance, subtract
+    from memaudit.attacks.contract.recipe import Recipe
+    from memaudit.attacks.contract.victim import Victim
+    from memaudit.attacks.simulation.adjoints import ADJOINTS
+    from memaudit.attacks.simulation.dynamics import simulate
+    from memaudit.audit.machine.memory import PeakMemory
 
     from .networks import resnet18
 

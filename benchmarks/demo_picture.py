@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from memaudit.audit.report import load
+from memaudit.audit.report.file import load
 
 SIDE, GAP, MARGIN = 92, 4, 14
 

@@ -3,7 +3,7 @@
 The published loop is SimuDy's as its authors' code does it (design notes, section 1): parameters and gradients as one
 flat vector, the graph of all steps, and after each step a norm that the host waits for. All engines get the same victim
 and dummies in one process and return the same gradient. Each is timed in turn; the median counts, on the CPU of the
-process's own seconds. Peaks are bytes of living tensors: :class:`memaudit.attacks.footprint.Footprint` on the
+process's own seconds. Peaks are bytes of living tensors: :class:`memaudit.attacks.simulation.footprint.Footprint` on the
 CPU, torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``; a table in ``docs/benchmarks.md``,
 and beside it ``engine.png``.
 """
@@ -25,13 +25,14 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from memaudit.attacks.adjoints import ADJOINTS
-from memaudit.attacks.base import Recipe, Victim
-from memaudit.attacks.dynamics import simulate
-from memaudit.attacks.footprint import Footprint
-from memaudit.attacks.params import cosine_distance
-from memaudit.attacks.priors import total_variation
-from memaudit.audit.meter import PeakMemory
+from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.priors import total_variation
+from memaudit.attacks.simulation.adjoints import ADJOINTS
+from memaudit.attacks.simulation.dynamics import simulate
+from memaudit.attacks.simulation.footprint import Footprint
+from memaudit.audit.machine.memory import PeakMemory
 
 from . import networks
 from .engine_picture import draw

@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import detect
-from memaudit.audit.linearity import LinearityRequest, measure
+from memaudit.audit.checkpoints.pair import read
+from memaudit.audit.families.detect import detect
+from memaudit.audit.tasks.linearity import LinearityRequest, measure
 
 from . import networks
 from .victims import SHARED

@@ -34,19 +34,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memaudit import __version__
-from memaudit.attacks.base import Attack, Normalisation, Recipe, Reconstruction, Victim
 from memaudit.attacks.buzaglo import Buzaglo
+from memaudit.attacks.contract.attack import Attack, Reconstruction
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Normalisation, Victim
 from memaudit.attacks.loo import Loo
 from memaudit.attacks.onestep import OneStep
 from memaudit.attacks.simudy import SimuDy
 from memaudit.attacks.twostep import TwoStep
-from memaudit.audit import interrupt
 from memaudit.audit.data.base import TrainingSet
-from memaudit.audit.drive import Budget, Interrupted, drive
 from memaudit.audit.families.resnet import ResNet
-from memaudit.audit.match import match
-from memaudit.audit.numerics import exact_numerics
-from memaudit.audit.store import Store, key
+from memaudit.audit.machine import interrupt
+from memaudit.audit.machine.numerics import exact_numerics
+from memaudit.audit.run.drive import Budget, Interrupted, drive
+from memaudit.audit.run.store import Store, key
+from memaudit.audit.scoring.match import match
 
 from .networks import fresh_head
 from .victims import SHARED, VictimSpec, train

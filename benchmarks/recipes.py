@@ -23,7 +23,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from memaudit.attacks.base import Recipe, generator
+from memaudit.attacks.contract.attack import generator
+from memaudit.attacks.contract.recipe import Recipe
 
 from . import networks
 from .core import SCRIPT

@@ -26,14 +26,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from memaudit.attacks.adjoints import ADJOINTS
-from memaudit.attacks.base import Attack, Recipe, Reconstruction, Victim
-from memaudit.attacks.dynamics import simulate
-from memaudit.attacks.images import compose
-from memaudit.attacks.params import cosine_distance
+from memaudit.attacks.contract.attack import Attack, Reconstruction
+from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.variables import compose
 from memaudit.attacks.simudy import SimuDy
-from memaudit.audit.numerics import exact_numerics
-from memaudit.audit.options import build
+from memaudit.attacks.simulation.adjoints import ADJOINTS
+from memaudit.attacks.simulation.dynamics import simulate
+from memaudit.audit.machine.numerics import exact_numerics
+from memaudit.audit.run.options import build
 
 from .ablation import plain, ssim_mean, victim_of
 from .engine import PAGE, fill, hardware

@@ -23,10 +23,11 @@ from scipy.stats import kstest
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from memaudit.audit import calibrate
-from memaudit.audit.metrics import ssim_matrix
-from memaudit.audit.pipeline import ScanRequest, scan
-from memaudit.audit.report import AuditReport
+from memaudit.audit.report.model import AuditReport
+from memaudit.audit.request import ScanRequest
+from memaudit.audit.scan.pipeline import scan
+from memaudit.audit.scoring import chance as calibrate
+from memaudit.audit.scoring.similarity import ssim_matrix
 
 from . import networks
 from .victims import SHARED, VictimSpec, train

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from memaudit.attacks.losses import training_loss
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import detect
+from memaudit.attacks.simulation.losses import training_loss
+from memaudit.audit.checkpoints.pair import read
+from memaudit.audit.families.detect import detect
 
 from . import networks
 

@@ -1,1 +1,1 @@
-"""Top floor: an audit report becomes files."""
+"""A finished report becomes files, a format in each."""

@@ -11,10 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..audit.files import FormatError, write_bytes
 from ..audit.outputs import Format, Look
-from ..audit.report import AttackResult, AuditReport, titles
-from .extracts import evidence, ranked, trusted, unmatched
-from .pictures import locate
-from .words import fixed
+from ..audit.report.model import AuditReport
+from ..audit.report.results import AttackResult, titles
+from .common.extracts import evidence, ranked, trusted, unmatched
+from .common.pictures import locate
+from .common.words import fixed
 
 PAIRS = 100
 """Pairs, at most."""

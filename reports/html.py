@@ -12,18 +12,20 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from ..audit.advice import NO_BACKING
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AuditReport, titles
-from . import words
-from .chance import held_against_chance
-from .extracts import by_attack, evidence, insignificant, ranked, records, slices, standing, trusted, unmatched
-from .facts import census, rows
-from .pictures import Album, Aside
-from .plots import altered, defence_charts, loss_chart
-from .search import candidates, chosen, described, rounds, search_charts
-from .verdict import headline, shows, tiles, topics
+from ..audit.report.model import AuditReport
+from ..audit.report.results import titles
+from ..audit.verdict.advice import NO_BACKING
+from . import page
+from .common import words
+from .common.extracts import by_attack, evidence, insignificant, ranked, records, slices, standing, trusted, unmatched
+from .common.pictures import Album, Aside
+from .common.verdict import headline, shows, tiles, topics
+from .page.chance import held_against_chance
+from .page.facts import census, rows
+from .page.plots import altered, defence_charts, loss_chart
+from .page.search import candidates, chosen, described, rounds, search_charts
 
 MOST = {"open": 12, "cards": 240, "rows": 500, "few": 12, "links": 12}
 """Records shown at once, with pictures, and in a table; pictures of every other result; linked records; at most."""
@@ -71,7 +73,7 @@ def digest(text: str) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FunctionLoader(lambda name: files(__package__).joinpath(name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(lambda name: files(page).joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

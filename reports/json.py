@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AuditReport
+from ..audit.report.model import AuditReport
 
 
 def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen

@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AttackResult, AuditReport, Decision, Finding, PlanStep
-from ..audit.rules import RULES, Rule
+from ..audit.report.model import AuditReport
+from ..audit.report.results import AttackResult, PlanStep
+from ..audit.report.verdict import Decision, Finding
+from ..audit.verdict.rules import RULES, Rule
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, in any notation."""

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AuditReport, Checkpoint, DefencePoint, Finding, Images, LeaderboardRow, titles
-from .chance import Chance, held_against_chance
-from .dpia_page import block, escape
-from .plots import altered
-from .verdict import headline, shows
-from .words import NOTHING, count, duration, fixed, moment, number, percent, share
+from ..audit.report.facts import Checkpoint, Images
+from ..audit.report.model import AuditReport
+from ..audit.report.results import LeaderboardRow, titles
+from ..audit.report.verdict import DefencePoint, Finding
+from .common.verdict import headline, shows
+from .common.words import NOTHING, count, duration, fixed, moment, number, percent, share
+from .dpia.page import block, escape
+from .page.chance import Chance, held_against_chance
+from .page.plots import altered
 
 LIMIT = 100 * 1024
 """Bytes of the file, at most: a step summary of more than 1 MiB is not shown at all, and several jobs share it."""

@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 
 from ..audit.files import FormatError, write_bytes
 from ..audit.outputs import Format, Look
-from ..audit.report import AuditReport
+from ..audit.report.model import AuditReport
 from . import html
 from .grid import blurred
 

@@ -11,11 +11,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from ..audit.commands.options import exit_code
+from ..audit.cli.options import exit_code
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report import AuditReport, Checkpoint, Finding, Severity
-from ..audit.rules import RULES, Rule
+from ..audit.report.facts import Checkpoint
+from ..audit.report.model import AuditReport
+from ..audit.report.verdict import Finding, Severity
+from ..audit.verdict.rules import RULES, Rule
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
-from memaudit.attacks.base import Recipe, Victim
-from memaudit.attacks.losses import training_loss
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.simulation.losses import training_loss
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

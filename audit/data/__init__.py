@@ -1,1 +1,1 @@
-"""Where training and control sets come from: one file per kind of source."""
+"""Where comparison records come from."""

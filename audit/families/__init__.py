@@ -1,1 +1,1 @@
-"""Families of networks: which architecture do these tensors belong to, and how is it built again?"""
+"""Which network are these tensors?"""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...attacks.params import Params
+from ...attacks.contract.params import Params
 from ..plugins import nearest, one_line
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...attacks.params import Params
+from ...attacks.contract.params import Params
 from .base import IMAGE_SIZE, Architecture, scored
 
 

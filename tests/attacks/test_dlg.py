@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks.base import Recipe
+from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.dlg import DLG
 
 from ..conftest import mlp, trained

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from memaudit.attacks import inversion
-from memaudit.attacks.base import Recipe
+from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.explain import inversion
 from memaudit.attacks.gion import GION
-from memaudit.attacks.params import cosine_distance
 
 from ..conftest import trained
 from .test_dlg import smooth

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks import batchnorm, inversion
-from memaudit.attacks.base import Recipe
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.explain import inversion
 from memaudit.attacks.gradinversion import GradInversion, matching, observed, spread, statistics_error
+from memaudit.attacks.simulation import batchnorm
 
 from ..conftest import trained
 from .test_gion import rms, run, smooth_images

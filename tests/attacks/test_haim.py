@@ -5,12 +5,13 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from memaudit.attacks.activations import activations, smooth_backward
-from memaudit.attacks.base import Recipe, State, Unsupported
+from memaudit.attacks.contract.attack import State, Unsupported
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.explain.activations import activations, smooth_backward
+from memaudit.attacks.explain.kkt import calmed, residual, spread
+from memaudit.attacks.explain.multipliers import combine
 from memaudit.attacks.haim import Haim
-from memaudit.attacks.kkt import calmed, residual, spread
-from memaudit.attacks.losses import margins
-from memaudit.attacks.multipliers import combine
+from memaudit.attacks.simulation.losses import margins
 
 from ..conftest import trained
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from memaudit.attacks.base import Unsupported
+from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.idlg import IDLG
 
 from .test_dlg import run, victim_of

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks.base import Normalisation, Recipe
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Normalisation
 from memaudit.attacks.inverting_gradients import InvertingGradients
 
 from ..conftest import Residual, trained

@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from memaudit.attacks.base import Recipe, Unsupported
-from memaudit.attacks.dynamics import batch_plan
+from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.params import cosine_distance, norm, subtract
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.explain.multipliers import classes, combine, shares
 from memaudit.attacks.loo import DUALS, Loo, points, roughness
-from memaudit.attacks.multipliers import classes, combine, shares
-from memaudit.attacks.params import cosine_distance, norm, subtract
+from memaudit.attacks.simulation.dynamics import batch_plan
 
 from ..conftest import Residual, conv, mlp, trained
 

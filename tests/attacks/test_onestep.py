@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from memaudit.attacks.base import Recipe, Unsupported
+from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.onestep import OneStep, nonnegative
 
 from ..conftest import conv, trained

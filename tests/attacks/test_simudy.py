@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks.adjoints import FullGraph
-from memaudit.attacks.base import Recipe
-from memaudit.attacks.distances import running_error
-from memaudit.attacks.dynamics import batch_plan, influence, simulate
-from memaudit.attacks.images import compose
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.images.variables import compose
+from memaudit.attacks.optimise.distances import running_error
 from memaudit.attacks.simudy import RECOUNTS, SimuDy
+from memaudit.attacks.simulation.adjoints import FullGraph
+from memaudit.attacks.simulation.dynamics import batch_plan, influence, simulate
 
 from ..conftest import Residual, conv, mlp, trained
 

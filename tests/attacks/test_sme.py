@@ -3,13 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memaudit.attacks.base import ALPHA, Recipe, Unsupported
-from memaudit.attacks.dynamics import batch_plan
-from memaudit.attacks.inversion import predict
-from memaudit.attacks.params import cosine_distance
+from memaudit.attacks.contract.attack import ALPHA, Unsupported
+from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.explain.inversion import predict
 from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.simulation.dynamics import batch_plan
 from memaudit.attacks.sme import ALPHAS, MIX, SME, at
-from memaudit.audit.drive import Budget, drive
+from memaudit.audit.run.drive import Budget, drive
 
 from ..conftest import Residual, conv, mlp, trained
 

@@ -7,11 +7,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from memaudit.attacks.base import Recipe, Unsupported
-from memaudit.attacks.certificate import certified
-from memaudit.attacks.features import features_of
+from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.firstlayer.certificate import certified
+from memaudit.attacks.firstlayer.features import features_of
+from memaudit.attacks.firstlayer.subspace import first_layer
 from memaudit.attacks.span import Span
-from memaudit.attacks.subspace import first_layer
 from tests.conftest import trained
 
 RECIPE = Recipe(size=6, lr=0.02, batch_size=6, epochs=6)

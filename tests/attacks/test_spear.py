@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks.base import Unsupported
+from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.spear import Spear
 from tests.attacks.test_span import RECIPE, error, net, victim_of
 

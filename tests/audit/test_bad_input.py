@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from memaudit.audit.cli import main
+from memaudit.audit.cli.main import main
 
 
 class Payload:

@@ -10,18 +10,22 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from memaudit.attacks.adjoints import FullGraph
-from memaudit.attacks.dynamics import batch_plan, simulate
-from memaudit.attacks.params import cosine_distance
-from memaudit.audit.checkpoint import read_pair
+from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.simulation.adjoints import FullGraph
+from memaudit.attacks.simulation.dynamics import batch_plan, simulate
+from memaudit.audit.change.facts import read_delta
+from memaudit.audit.checkpoints.pair import read_pair
+from memaudit.audit.cli.show import print_inspection
 from memaudit.audit.data.base import DataError, TrainingSet
-from memaudit.audit.delta import read_delta
-from memaudit.audit.families.base import Architecture, UnknownArchitecture, detect
-from memaudit.audit.inference import infer
-from memaudit.audit.inspection import inspect, print_inspection
-from memaudit.audit.linearity import LinearityRequest, measure
-from memaudit.audit.pipeline import ScanRequest, load, scan
-from memaudit.audit.recipe import RecipeError, known
+from memaudit.audit.families.base import Architecture, UnknownArchitecture
+from memaudit.audit.families.detect import detect
+from memaudit.audit.recipe.known import RecipeError, known
+from memaudit.audit.request import ScanRequest
+from memaudit.audit.scan.pipeline import scan
+from memaudit.audit.scan.scene import load
+from memaudit.audit.tasks.infer import infer
+from memaudit.audit.tasks.inspect import inspect
+from memaudit.audit.tasks.linearity import LinearityRequest, measure
 
 from .conftest import PRIVATE, PUBLIC, SIDE, Leak, crops, photographs
 

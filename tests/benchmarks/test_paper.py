@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from benchmarks import paper, pretrain
-from memaudit.audit.drive import drive
+from memaudit.audit.run.drive import drive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEASURED = ("n", "attack", "seed", "options", "ssim", "ssim_paper", "ssim_strangers", "recovered", "iterations", "loss")

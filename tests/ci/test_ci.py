@@ -218,8 +218,8 @@ def test_every_input_is_used_and_every_variable_is_an_option():
     assert used == ACTION["inputs"].keys()
     from typer.main import get_command
 
-    from memaudit.audit.cli import app
-    from memaudit.audit.config import catalogue
+    from memaudit.audit.cli.main import app
+    from memaudit.audit.settings import catalogue
 
     options = catalogue({name: found.callback for name, found in get_command(app).commands.items()})
     names = {

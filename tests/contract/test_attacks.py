@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from memaudit.attacks.base import State, Unsupported
+from memaudit.attacks.contract.attack import State, Unsupported
 from memaudit.audit import plugins
-from memaudit.audit.options import build
-from memaudit.audit.store import Store
+from memaudit.audit.run.options import build
+from memaudit.audit.run.store import Store
 
 from ..conftest import mlp, trained
 

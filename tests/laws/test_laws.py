@@ -101,7 +101,7 @@ def test_no_machine_path_in_the_tree():
 def test_help_needs_no_torch(command):
     code = (
         "import sys; sys.argv = ['memaudit', *%r, '--help']\n"
-        "from memaudit.audit.cli import main\n"
+        "from memaudit.audit.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "assert not {'torch', 'numpy', 'scipy', 'skimage'} & set(sys.modules)"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from memaudit.audit.cli import app
+from memaudit.audit.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,32 @@ from PIL import Image
 from scipy.stats import mannwhitneyu
 from skimage.metrics import structural_similarity
 
-from memaudit.audit import leaderboard
-from memaudit.audit import report as r
-from memaudit.audit.rules import RULES
+from memaudit.audit.report.facts import (
+    Architecture,
+    Checkpoint,
+    Delta,
+    Fact,
+    Images,
+    Inputs,
+    Recipe,
+    SearchPoint,
+    TensorReading,
+)
+from memaudit.audit.report.model import AuditReport, Environment
+from memaudit.audit.report.results import (
+    Agreement,
+    AttackResult,
+    Decoy,
+    Dummy,
+    LeaderboardRow,
+    Match,
+    Metrics,
+    PlanStep,
+    Scores,
+)
+from memaudit.audit.report.verdict import Advice, DefencePoint, Finding, GateResult, Verdict
+from memaudit.audit.verdict import leaderboard
+from memaudit.audit.verdict.rules import RULES
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -44,58 +67,58 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def leak(folder: Path) -> r.AuditReport:
+def leak(folder: Path) -> AuditReport:
     return leak_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
-def clean(folder: Path) -> r.AuditReport:
+def clean(folder: Path) -> AuditReport:
     return clean_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
-def blind() -> r.AuditReport:
+def blind() -> AuditReport:
     return blind_report().sealed()
 
 
 @pytest.fixture(scope="session")
-def many(folder: Path) -> r.AuditReport:
+def many(folder: Path) -> AuditReport:
     return many_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
-def trust(folder: Path) -> r.AuditReport:
+def trust(folder: Path) -> AuditReport:
     return trust_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")
-def hostile(leak: r.AuditReport) -> r.AuditReport:
+def hostile(leak: AuditReport) -> AuditReport:
     return poisoned(leak).sealed()
 
 
 @pytest.fixture(scope="session")
-def hostile_many(many: r.AuditReport) -> r.AuditReport:
+def hostile_many(many: AuditReport) -> AuditReport:
     return poisoned(many).sealed()
 
 
 @pytest.fixture
-def old(leak: r.AuditReport) -> dict[str, Any]:
+def old(leak: AuditReport) -> dict[str, Any]:
     return old_content(leak)
 
 
 @pytest.fixture(scope="session")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[r.AuditReport, Path]:
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditReport, Path]:
     root = tmp_path_factory.mktemp("crowd")
     return crowd_report(root), root
 
 
 @pytest.fixture
-def recent(leak: r.AuditReport) -> dict[str, Any]:
+def recent(leak: AuditReport) -> dict[str, Any]:
     return recent_content(leak)
 
 
 @pytest.fixture
-def previous(leak: r.AuditReport) -> dict[str, Any]:
+def previous(leak: AuditReport) -> dict[str, Any]:
     return previous_content(leak)
 
 
@@ -112,9 +135,9 @@ def draw_pictures(root: Path) -> None:
         Image.fromarray((found.clip(0, 1) * 255).astype(np.uint8)).save(_picture(root, "simudy", i))
 
 
-def leak_report(root: Path) -> r.AuditReport:
+def leak_report(root: Path) -> AuditReport:
     pairs = [_match(root, i, name, label) for i, (name, label) in enumerate(PHOTOS.items())]
-    simudy = r.AttackResult(
+    simudy = AttackResult(
         name="simudy",
         status="converged",
         options={"optimizer": "adam", "alpha": 2e-3, "betas": [0.8, 0.9], "clip": None, "adjoint": "stepwise"},
@@ -140,7 +163,7 @@ def leak_report(root: Path) -> r.AuditReport:
             "curve": [(i * 100, 0.41 + 0.1 / (1 + i)) for i in range(25)],
         }
     )
-    refused = r.AttackResult(
+    refused = AttackResult(
         name="haim",
         status="unsupported",
         reason="haim needs a binary classifier; this model has 10 classes.",
@@ -154,10 +177,10 @@ def leak_report(root: Path) -> r.AuditReport:
     return _report(verdict, [simudy, stalled, refused], _wide_search(), _delta()).model_copy(update=more)
 
 
-def clean_report(root: Path) -> r.AuditReport:
+def clean_report(root: Path) -> AuditReport:
     pairs = [_match(root, i, name, label) for i, (name, label) in enumerate(PHOTOS.items())][6:]
     pairs = [pair.model_copy(update={"recovered": False, "p_value": 0.31}) for pair in pairs]
-    attack = r.AttackResult(
+    attack = AttackResult(
         name="simudy",
         status="converged",
         loss=2.4e-05,
@@ -173,8 +196,8 @@ def clean_report(root: Path) -> r.AuditReport:
     return _report(verdict=_verdict("pass", reason, "recovered>0", "simudy.ssim_max>=0.9"), attacks=[attack])
 
 
-def blind_report() -> r.AuditReport:
-    attack = r.AttackResult(
+def blind_report() -> AuditReport:
+    attack = AttackResult(
         name="simudy",
         status="budget_spent",
         reason="10 min of 10 min used.",
@@ -195,7 +218,7 @@ def blind_report() -> r.AuditReport:
     return report.model_copy(update={"inputs": inputs, "findings": findings})
 
 
-def many_report(root: Path) -> r.AuditReport:
+def many_report(root: Path) -> AuditReport:
     """Three attacks with three seeds each and what these agree on, one that refused, and a plan."""
     leak = leak_report(root)
     simudy = leak.attacks[0]
@@ -207,16 +230,16 @@ def many_report(root: Path) -> r.AuditReport:
             attacks.append(simudy.model_copy(update={"matches": pairs, "metrics": _metrics(pairs), **extra}))
         attacks.append(_agreed(attacks[-3:]))
     plan = [
-        r.PlanStep(attack="span", runs=True, reason="sees through the first layer", seconds=31.0, share=100.0,
+        PlanStep(attack="span", runs=True, reason="sees through the first layer", seconds=31.0, share=100.0,
                    peak_memory_bytes=600_000_000),
-        r.PlanStep(attack="simudy", runs=True, reason="always applies", seconds=5400.0, start_from="span"),
-        r.PlanStep(attack="dlg", runs=True, reason="asked for"),
-        r.PlanStep(attack="gion", runs=False, reason="takes a day"),
+        PlanStep(attack="simudy", runs=True, reason="always applies", seconds=5400.0, start_from="span"),
+        PlanStep(attack="dlg", runs=True, reason="asked for"),
+        PlanStep(attack="gion", runs=False, reason="takes a day"),
     ]  # fmt: skip
     return ranked(leak.model_copy(update={"plan": plan}), [*attacks, leak.attacks[2]])
 
 
-def trust_report(root: Path) -> r.AuditReport:
+def trust_report(root: Path) -> AuditReport:
     """As :func:`many_report`, without training images."""
     report, bare = many_report(root), {"metrics": None, "matches": []}
     inputs = report.inputs.model_copy(update={"data": None, "control": None})
@@ -225,7 +248,7 @@ def trust_report(root: Path) -> r.AuditReport:
     return ranked(report, [attack.model_copy(update=bare) for attack in report.attacks])
 
 
-def crowd_report(root: Path, count: int = 120) -> r.AuditReport:
+def crowd_report(root: Path, count: int = 120) -> AuditReport:
     """As many images as the paper has at most, of CIFAR's size and hard to compress, and five attacks on them."""
     noise = np.random.default_rng(1)
     source = Path(skimage.__file__).parent / "data"
@@ -245,17 +268,17 @@ def crowd_report(root: Path, count: int = 120) -> r.AuditReport:
         dummies = [_dummy(i).model_copy(update={"picture": pair.reconstruction}) for i, pair in enumerate(worse)]
         more = {"name": name, "matches": worse, "metrics": _metrics(worse, count), "reconstructions": dummies}
         attacks.append(first.attacks[0].model_copy(update=more))
-    data = r.Images(path="train/", sha256="0c" * 32, count=count)
+    data = Images(path="train/", sha256="0c" * 32, count=count)
     inputs = first.inputs.model_copy(update={"data": data})
     return ranked(first.model_copy(update={"inputs": inputs}), attacks)
 
 
-def leak_report_of(root: Path) -> r.AuditReport:
+def leak_report_of(root: Path) -> AuditReport:
     draw_pictures(root)
     return leak_report(root)
 
 
-def _elsewhere(root: Path, pair: r.Match, attack: str, shift: int) -> r.Match:
+def _elsewhere(root: Path, pair: Match, attack: str, shift: int) -> Match:
     """Return the pair with a picture of its own, a little different."""
     path = _picture(root, attack, pair.sample)
     moved = np.roll(np.asarray(Image.open(root / pair.reconstruction)), shift, axis=1)
@@ -263,7 +286,7 @@ def _elsewhere(root: Path, pair: r.Match, attack: str, shift: int) -> r.Match:
     return pair.model_copy(update={"reconstruction": path.relative_to(root).as_posix()})
 
 
-def ranked(report: r.AuditReport, attacks: list[r.AttackResult]) -> r.AuditReport:
+def ranked(report: AuditReport, attacks: list[AttackResult]) -> AuditReport:
     """Return the report with these results, ordered as a scan does."""
     found = {
         "attacks": attacks,
@@ -275,15 +298,15 @@ def ranked(report: r.AuditReport, attacks: list[r.AttackResult]) -> r.AuditRepor
     return report.model_copy(update=found)
 
 
-def _worse(pair: r.Match, less: float) -> r.Match:
+def _worse(pair: Match, less: float) -> Match:
     ssim = pair.scores.ssim - less
     scores = pair.scores.model_copy(update={"ssim": ssim, "ssim_paper": ssim * 0.9})
     return pair.model_copy(update={"scores": scores, "nearest_ssim": ssim, "recovered": ssim > 0.5})
 
 
-def _agreed(runs: list[r.AttackResult]) -> r.AttackResult:
+def _agreed(runs: list[AttackResult]) -> AttackResult:
     trust = [0.95 - 0.08 * i for i in range(len(PHOTOS))]
-    found = r.Agreement(
+    found = Agreement(
         seeds=[0, 1, 2], reference=0, criterion="a mean SSIM between the seeds of at least 0.6",
         confidence_mean=float(np.mean(trust)), confidence_max=max(trust), confident=5, chance=0.31,
     )  # fmt: skip
@@ -294,7 +317,7 @@ def _agreed(runs: list[r.AttackResult]) -> r.AttackResult:
     return runs[1].model_copy(update=update)
 
 
-def recent_content(report: r.AuditReport) -> dict[str, Any]:
+def recent_content(report: AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.2 had it: no severity, no finding, and no null but a mean and a maximum."""
     content = report.model_dump(mode="json", by_alias=True)
     content |= {"$schema": "urn:memaudit:schema:report:1.2", "schema_version": "1.2"}
@@ -308,7 +331,7 @@ def recent_content(report: r.AuditReport) -> dict[str, Any]:
     return content
 
 
-def previous_content(report: r.AuditReport) -> dict[str, Any]:
+def previous_content(report: AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.1 had it: one result for each attack, and nothing that tells several apart."""
     content = recent_content(report)
     content |= {"$schema": "urn:memaudit:schema:report:1.1", "schema_version": "1.1"}
@@ -323,7 +346,7 @@ def previous_content(report: r.AuditReport) -> dict[str, Any]:
     return content
 
 
-def old_content(report: r.AuditReport) -> dict[str, Any]:
+def old_content(report: AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.0 had it: one search over learning rates, and nothing of what came later."""
     content = previous_content(report)
     content |= {"$schema": "urn:memaudit:schema:report:1.0", "schema_version": "1.0"}
@@ -343,7 +366,7 @@ def _drop(names: set[str], *lists: list[dict[str, Any]]) -> None:
             del part[name]
 
 
-def poisoned(report: r.AuditReport) -> r.AuditReport:
+def poisoned(report: AuditReport) -> AuditReport:
     kept = {"status", "source", "severity", "null_kind", "original", "reconstruction", "picture", "schema_version",
             "$schema", "kind", "evidence"}  # fmt: skip
 
@@ -360,7 +383,7 @@ def poisoned(report: r.AuditReport) -> r.AuditReport:
             return [poison(item, key) for item in value]
         return value + "".join(HOSTILE) if isinstance(value, str) and key not in kept else value
 
-    return r.AuditReport.model_validate(poison(report.model_dump(by_alias=True)))
+    return AuditReport.model_validate(poison(report.model_dump(by_alias=True)))
 
 
 def _picture(root: Path, kind: str, i: int) -> Path:
@@ -369,18 +392,18 @@ def _picture(root: Path, kind: str, i: int) -> Path:
     return path
 
 
-def _match(root: Path, i: int, name: str, label: str) -> r.Match:
+def _match(root: Path, i: int, name: str, label: str) -> Match:
     paths = [_picture(root, kind, i) for kind in ("originals", "simudy")]
     one, two = (np.asarray(Image.open(path)) / 255 for path in paths)
     ssim = float(structural_similarity(one, two, channel_axis=2, data_range=1.0))
     mse = float(((one - two) ** 2).mean())
     original, reconstruction = (path.relative_to(root).as_posix() for path in paths)
-    return r.Match(
+    return Match(
         sample=i,
         name=f"train/{label}/{name}",
         label=label,
         dummy=i,
-        scores=r.Scores(ssim=ssim, ssim_paper=ssim * 0.9, psnr=-10 * float(np.log10(mse)), mse=mse),
+        scores=Scores(ssim=ssim, ssim_paper=ssim * 0.9, psnr=-10 * float(np.log10(mse)), mse=mse),
         nearest_ssim=ssim,
         p_value=0.0099 if ssim > 0.5 else 0.14,
         q_value=0.033 if ssim > 0.5 else 0.2,
@@ -391,17 +414,17 @@ def _match(root: Path, i: int, name: str, label: str) -> r.Match:
     )
 
 
-def _dummy(i: int, insignificant: bool = False) -> r.Dummy:
+def _dummy(i: int, insignificant: bool = False) -> Dummy:
     picture = f"pictures/simudy/{i:03}.png"
-    return r.Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=picture, insignificant=insignificant)
+    return Dummy(dummy=i, label=i % 10, influence=3.2 / (1 + i), picture=picture, insignificant=insignificant)
 
 
-def _metrics(pairs: list[r.Match], images: int = len(PHOTOS)) -> r.Metrics:
+def _metrics(pairs: list[Match], images: int = len(PHOTOS)) -> Metrics:
     ssim = [pair.scores.ssim for pair in pairs]
     recovered = sum(pair.recovered for pair in pairs)
     null = np.sort(np.random.default_rng(2).normal(0.15, 0.05, 200)).tolist()
     observed = sorted(pair.nearest_ssim for pair in pairs)
-    return r.Metrics(
+    return Metrics(
         images=images,
         matching="hungarian",
         criterion="SSIM of at least 0.4",
@@ -429,18 +452,18 @@ def _metrics(pairs: list[r.Match], images: int = len(PHOTOS)) -> r.Metrics:
         nearest=images,
         pool=images + len(null),
         decoys=[
-            r.Decoy(name="mean of the training images", ssim_mean=0.131, ssim_max=0.208),
-            r.Decoy(name="smoothed noise", ssim_mean=0.067, ssim_max=0.112),
+            Decoy(name="mean of the training images", ssim_mean=0.131, ssim_max=0.208),
+            Decoy(name="smoothed noise", ssim_mean=0.067, ssim_max=0.112),
         ],
     )
 
 
-def _finding(rule: str, severity: str, message: str, attack: str = "", **options: Any) -> r.Finding:
+def _finding(rule: str, severity: str, message: str, attack: str = "", **options: Any) -> Finding:
     name = RULES[rule].name
-    return r.Finding(rule=rule, name=name, severity=severity, message=message, attack=attack, **options)
+    return Finding(rule=rule, name=name, severity=severity, message=message, attack=attack, **options)
 
 
-def _leak_findings(records: list[int]) -> list[r.Finding]:
+def _leak_findings(records: list[int]) -> list[Finding]:
     message = f"{len(records)} of {len(PHOTOS)} training images are recovered."
     return [
         _finding("MA001", "high", message, "simudy", records=records, fingerprint="5e" * 32),
@@ -450,16 +473,16 @@ def _leak_findings(records: list[int]) -> list[r.Finding]:
     ]
 
 
-def _advice() -> list[r.Advice]:
+def _advice() -> list[Advice]:
     command = "memaudit defend runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/"
     return [
-        r.Advice(
+        Advice(
             id="noise-change",
             title="Add noise to the change before publishing",
             effect="Costs accuracy, which --test measures. It is no differential privacy.",
             command=f"{command} --noise 0.01,0.1,1",
         ),
-        r.Advice(
+        Advice(
             id="dp-sgd",
             title="Train again with differential privacy (DP-SGD)",
             effect="Clips the gradient of each image and adds noise in every step. Audit the new pair all the same.",
@@ -467,7 +490,7 @@ def _advice() -> list[r.Advice]:
     ]
 
 
-def _defences() -> list[r.DefencePoint]:
+def _defences() -> list[DefencePoint]:
     measured = [
         ("none", None, 0.0, 0.521, 0.94, 3, "fail", 0.871), ("noise", 0.01, 0.01, 0.52, 0.93, 3, "fail", 0.871),
         ("noise", 0.1, 0.1, 0.41, 0.71, 2, "fail", 0.868), ("noise", 1.0, 1.0, 0.14, 0.21, 0, "inconclusive", 0.74),
@@ -475,16 +498,16 @@ def _defences() -> list[r.DefencePoint]:
         ("bits", 2, 0.44, 0.22, 0.34, 0, "inconclusive", 0.81),
     ]  # fmt: skip
     names = ("kind", "value", "distortion", "ssim_mean", "ssim_max", "recovered", "verdict", "accuracy")
-    return [r.DefencePoint(images=10, **dict(zip(names, row, strict=True))) for row in measured]
+    return [DefencePoint(images=10, **dict(zip(names, row, strict=True))) for row in measured]
 
 
-def _search() -> list[r.SearchPoint]:
+def _search() -> list[SearchPoint]:
     tried = [
         (0.001, 0.91, 0.04), (0.003, 0.78, 0.13), (0.01, 0.42, 0.46), (0.02, 0.212, 0.97), (0.03, 0.31, 1.48),
         (0.1, 0.66, 6.1), (0.3, None, None),
     ]  # fmt: skip
     return [
-        r.SearchPoint(
+        SearchPoint(
             lr=lr,
             loss=loss,
             change_ratio=ratio,
@@ -496,15 +519,15 @@ def _search() -> list[r.SearchPoint]:
     ]
 
 
-def _wide_search() -> list[r.SearchPoint]:
+def _wide_search() -> list[SearchPoint]:
     """Return three batch sizes in three rounds: all candidates, the best five, the best two; one diverged, one cut."""
     tried = [(lr, batch) for batch in (2, 5, 10) for lr in (0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1)]
 
-    def point(lr: float, batch: int, rung: int) -> r.SearchPoint:
+    def point(lr: float, batch: int, rung: int) -> SearchPoint:
         off = float(np.log(lr / 0.02)) - 0.35 * float(np.log(batch / 5))
         lost, cut = (lr, batch) == (0.1, 2), (lr, batch) == (0.06, 10)
         loss = (0.12 + 0.3 * off**2 / (1 + off**2 / 3) + 0.05 * abs(float(np.log(batch / 5)))) / (1 + rung)
-        return r.SearchPoint(
+        return SearchPoint(
             lr=lr,
             optimizer="sgd",
             batch_size=batch,
@@ -522,15 +545,15 @@ def _wide_search() -> list[r.SearchPoint]:
     return [point(lr, batch, rung) for rung, kept in enumerate(rounds) for lr, batch in kept]
 
 
-def _delta() -> r.Delta:
-    def tensor(name: str, shape: list[int], status: str, relative: float | None, snr: float | None) -> r.TensorReading:
+def _delta() -> Delta:
+    def tensor(name: str, shape: list[int], status: str, relative: float | None, snr: float | None) -> TensorReading:
         change = 0.0 if status == "frozen" else 0.4
-        return r.TensorReading(
+        return TensorReading(
             name=name, shape=shape, dtype="float16", status=status, change=change, relative_change=relative, snr=snr
         )
 
     blocks = [f"layer{a}.{b}" for a in range(1, 5) for b in range(2)]
-    return r.Delta(
+    return Delta(
         tensors=[
             tensor("conv1.weight", [64, 3, 3, 3], "moved", 0.0123, 41.7),
             *(
@@ -544,29 +567,29 @@ def _delta() -> r.Delta:
             tensor("fc.weight", [10, 512], "moved", 0.3, 1240.0),
         ],
         facts={
-            "frozen": r.Fact(
+            "frozen": Fact(
                 value=[f"encoder.layers.{i}.attention.bias" for i in range(31)], source="inferred", confidence=1.0
             ),
-            "optimizer": r.Fact(
+            "optimizer": Fact(
                 value="sgd",
                 source="inferred",
                 option="--optimizer",
                 evidence="The first layer's change is of low rank, and its entries are not of equal size.",
                 confidence=0.97,
             ),
-            "weight_decay": r.Fact(
+            "weight_decay": Fact(
                 value=5e-4,
                 source="inferred",
                 evidence="layer4.1.bn2.bias got no gradient and shrank by 0.1 %.",
                 confidence=0.72,
                 interval=(4.1e-4, 6.3e-4),
             ),
-            "classes_without_images": r.Fact(value=[3, 8], source="inferred", evidence="Rows of fc only decayed."),
+            "classes_without_images": Fact(value=[3, 8], source="inferred", evidence="Rows of fc only decayed."),
         },
     )
 
 
-def _recipe() -> r.Recipe:
+def _recipe() -> Recipe:
     facts = {
         "optimizer": ("sgd", "assumed", "The only one supported."),
         "size": (10, "inferred", "--data holds 10 images."),
@@ -585,7 +608,7 @@ def _recipe() -> r.Recipe:
         ),
     }  # fmt: skip
     keys = ("value", "source", "evidence", "confidence", "interval")
-    return r.Recipe.model_validate(
+    return Recipe.model_validate(
         {
             name: dict(zip(keys, fact, strict=False)) | {"option": "--" + name.replace("_", "-")}
             for name, fact in facts.items()
@@ -594,27 +617,27 @@ def _recipe() -> r.Recipe:
 
 
 def _report(
-    verdict: r.Verdict,
-    attacks: list[r.AttackResult],
-    search: Sequence[r.SearchPoint] = (),
-    delta: r.Delta = r.Delta(),  # noqa: B008
-) -> r.AuditReport:
-    return r.AuditReport(
+    verdict: Verdict,
+    attacks: list[AttackResult],
+    search: Sequence[SearchPoint] = (),
+    delta: Delta = Delta(),  # noqa: B008
+) -> AuditReport:
+    return AuditReport(
         created="2026-11-22T13:24:05+00:00",
         model="cifar-classifier",
         command="memaudit scan runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/ "
         "--batch-size 5 --epochs 20 --attack simudy --attack gradient_inversion --attack haim --seed 7",
         seed=7,
         verdict=verdict,
-        inputs=r.Inputs(
-            before=r.Checkpoint(
+        inputs=Inputs(
+            before=Checkpoint(
                 path="runs/cifar/before.safetensors", format="safetensors", sha256="3f" * 32, dtypes=["float32"]
             ),
-            after=r.Checkpoint(path="runs/cifar/after.safetensors", format="safetensors", sha256="a7" * 32),
-            data=r.Images(path="train/", sha256="0c" * 32, count=10, resized=True),
-            control=r.Images(path="held-out/", sha256="d9" * 32, count=200),
+            after=Checkpoint(path="runs/cifar/after.safetensors", format="safetensors", sha256="a7" * 32),
+            data=Images(path="train/", sha256="0c" * 32, count=10, resized=True),
+            control=Images(path="held-out/", sha256="d9" * 32, count=200),
         ),
-        architecture=r.Architecture(
+        architecture=Architecture(
             family="resnet",
             name="ResNet-18 with a 3 × 3 stem",
             score=1.0,
@@ -633,19 +656,19 @@ def _report(
             "The absence of a reconstruction is no proof of anonymity.",
             "The momentum was assumed to be 0; with another one the attack may fail on data that are at risk.",
         ],
-        environment=r.Environment(
+        environment=Environment(
             memaudit="0.1.0", python="3.11.2", torch="2.13.0", platform="Linux-6.1-x86_64", device="cpu", threads=2
         ),
     )
 
 
-def _verdict(status: str, reason: str, *gates: str) -> r.Verdict:
-    found = [r.GateResult(expression=gate, status=status, reason=reason) for gate in gates]
-    return r.Verdict(status=status, summary=reason, gates=found)
+def _verdict(status: str, reason: str, *gates: str) -> Verdict:
+    found = [GateResult(expression=gate, status=status, reason=reason) for gate in gates]
+    return Verdict(status=status, summary=reason, gates=found)
 
 
-def _row(rank: int, attack: r.AttackResult) -> r.LeaderboardRow:
+def _row(rank: int, attack: AttackResult) -> LeaderboardRow:
     found = {name: getattr(attack.metrics, name, None) for name in ("ssim_mean", "ssim_max", "recovered")}
-    return r.LeaderboardRow(
+    return LeaderboardRow(
         rank=rank, attack=attack.name, status=attack.status, loss=attack.loss, seconds=attack.seconds, **found
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from memaudit.audit.outputs import Look
-from memaudit.audit.report import AuditReport
+from memaudit.audit.report.model import AuditReport
 from memaudit.reports import html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")

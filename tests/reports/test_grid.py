@@ -7,7 +7,8 @@ from PIL import Image
 
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import Look
-from memaudit.audit.report import AuditReport, Match
+from memaudit.audit.report.model import AuditReport
+from memaudit.audit.report.results import Match
 from memaudit.reports import grid
 
 from .conftest import SIDE

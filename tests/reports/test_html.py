@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from memaudit.audit.advice import NO_BACKING
-from memaudit.audit.outputs import Evidence, Look
-from memaudit.audit.report import SCHEMA_ID, AuditReport, Delta, Fact, SearchPoint, load
-from memaudit.reports import chance, extracts, facts, html, pictures, plots, search, verdict, words
+from memaudit.audit.outputs import Look
+from memaudit.audit.report.facts import Delta, Fact, SearchPoint
+from memaudit.audit.report.file import load
+from memaudit.audit.report.model import SCHEMA_ID, AuditReport, Evidence
+from memaudit.audit.verdict.advice import NO_BACKING
+from memaudit.reports import html
+from memaudit.reports.common import extracts, pictures, verdict, words
+from memaudit.reports.page import chance, facts, plots, search
 
 
 class Page(HTMLParser):
@@ -675,7 +679,7 @@ def test_values_read_well(call: str, said: str) -> None:
 def test_rendering_never_loads_torch(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(leak.to_json())
     code = (
-        "import sys; from pathlib import Path; from memaudit.audit.report import load;"
+        "import sys; from pathlib import Path; from memaudit.audit.report.model import load;"
         "from memaudit.reports import html, json; folder, out = map(Path, sys.argv[1:]);"
         "report = load(out); html.write(report, folder, out / 'a.html'); json.write(report, folder, out / 'a.json');"
         "sys.exit(bool({'torch', 'numpy', 'scipy'} & set(sys.modules)))"

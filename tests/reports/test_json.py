@@ -7,7 +7,8 @@ from jsonschema import Draft202012Validator
 
 from memaudit import MemauditError
 from memaudit.audit.files import FormatError, write_text
-from memaudit.audit.report import AuditReport, load, schema
+from memaudit.audit.report.file import load, schema
+from memaudit.audit.report.model import AuditReport
 from memaudit.reports import json
 
 

@@ -5,8 +5,10 @@ from xml.etree import ElementTree
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from memaudit.audit.report import AuditReport, GateResult, PlanStep
-from memaudit.audit.rules import RULES
+from memaudit.audit.report.model import AuditReport
+from memaudit.audit.report.results import PlanStep
+from memaudit.audit.report.verdict import GateResult
+from memaudit.audit.verdict.rules import RULES
 from memaudit.reports import junit
 
 EVERY = ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"]

@@ -5,7 +5,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from memaudit.audit.report import AuditReport
+from memaudit.audit.report.model import AuditReport
 from memaudit.reports import markdown
 
 from .conftest import HOSTILE

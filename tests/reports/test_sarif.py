@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from jsonschema import Draft4Validator
 
-from memaudit.audit.report import AuditReport
-from memaudit.audit.rules import RULES
+from memaudit.audit.report.model import AuditReport
+from memaudit.audit.verdict.rules import RULES
 from memaudit.reports import sarif
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))

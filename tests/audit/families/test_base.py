@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memaudit.attacks.base import Normalisation, Victim
-from memaudit.audit.checkpoint import CheckpointError, CheckpointPair, read_pair
-from memaudit.audit.families.base import UnknownArchitecture, detect, image_shape, victim
+from memaudit.attacks.contract.victim import Normalisation, Victim
+from memaudit.audit.checkpoints.pair import CheckpointError, CheckpointPair, read_pair
+from memaudit.audit.families.base import UnknownArchitecture, image_shape
+from memaudit.audit.families.detect import detect
+from memaudit.audit.families.victim import victim
 from memaudit.audit.plugins import PluginError
 
 CPU = torch.device("cpu")

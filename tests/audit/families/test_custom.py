@@ -9,10 +9,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from memaudit.attacks.base import Normalisation
-from memaudit.audit.checkpoint import read_pair
-from memaudit.audit.families.base import UnknownArchitecture, detect, victim
+from memaudit.attacks.contract.victim import Normalisation
+from memaudit.audit.checkpoints.pair import read_pair
+from memaudit.audit.families.base import UnknownArchitecture
 from memaudit.audit.families.custom import fit, resolve
+from memaudit.audit.families.detect import detect
+from memaudit.audit.families.victim import victim
 
 SOURCE = """
 import torch

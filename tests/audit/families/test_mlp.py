@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.audit.checkpoints.pair import read
+from memaudit.audit.families.base import UnknownArchitecture
+from memaudit.audit.families.detect import detect
 from memaudit.audit.families.mlp import MLP
 
 

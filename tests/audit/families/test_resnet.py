@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from memaudit.audit.checkpoint import read
-from memaudit.audit.families.base import UnknownArchitecture, detect, fitted
+from memaudit.audit.checkpoints.pair import read
+from memaudit.audit.families.base import UnknownArchitecture, fitted
+from memaudit.audit.families.detect import detect
 from memaudit.audit.families.resnet import ResNet
 
 DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from memaudit.audit.families.base import UnknownArchitecture, detect
+from memaudit.audit.families.base import UnknownArchitecture
+from memaudit.audit.families.detect import detect
 from memaudit.audit.families.vgg import VGG
 
 

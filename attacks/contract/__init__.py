@@ -1,0 +1,1 @@
+"""What an attack is, what it attacks, and what it claims."""

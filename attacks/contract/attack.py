@@ -1,0 +1,141 @@
+"""The vocabulary of the attacks: victim, recipe, state, reconstruction, and the contract of an attack.
+
+Notation: n dummies, m training images, k classes, b batch size, S simulated steps, (c, h, w) an image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ... import MemauditError
+from .recipe import Recipe
+from .victim import Victim
+
+
+class Unsupported(MemauditError):
+    """The attack cannot treat this victim or recipe; the message says why and what it could treat."""
+
+
+MAX_TOLERANCE = 0.1
+"""Cosine distance above which the paper calls a run stuck: no option may call that converged."""
+
+ALPHA = "alpha"
+"""The entry of a state's memory that holds the weight of the images' prior, which one attack hands on to another."""
+
+
+def require(attack: object, positive: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Check an attack's options.
+
+    Raises:
+        ValueError: One named in ``positive`` is not, one of ``others`` is negative, or a tolerance is above
+            :data:`MAX_TOLERANCE`.
+    """
+    for name in (*positive, *others):
+        value = getattr(attack, name)
+        if value < 0 or (name in positive and not value):
+            raise ValueError(f"{name} must {'be positive' if name in positive else 'not be negative'}")
+        if name == "tolerance" and value > MAX_TOLERANCE:
+            raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything an attack carries from one step to the next: tensors and two numbers, so that it can be saved.
+
+    Attributes:
+        step: Steps taken so far.
+        variables: What is optimised, e.g. ``x`` (n, c, h, w).
+        constants: Whole numbers, kept on the CPU, e.g. ``plan`` (S, b), drawn once, or ``labels`` (n,), rarely changed.
+        memory: Optimiser moments and the best iterate so far.
+        loss: The attacker-visible dissimilarity before the last update; lower is better, comparable between steps.
+        terms: Named diagnostics, for display and for the search, e.g. ``change_ratio``.
+        done: The attack's own schedule is over.
+    """
+
+    step: int
+    variables: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor]
+    loss: float = float("inf")
+    terms: Mapping[str, float] = field(default_factory=dict)
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an attack claims the training data were.
+
+    Attributes:
+        images: (n, c, h, w) pixels in [0, 1].
+        normalised: (n, c, h, w) the same before denormalisation and clamping, as the paper scores them.
+        labels: (n,) class indices.
+        influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
+        loss: Attacker-visible loss of the iterate that these images come from.
+        twins: (n,) booleans: dummies that only share the image of a more influential one; ``None`` if not looked for.
+        explained: Whether a low loss speaks for the images; not where they were made up to have the right features.
+    """
+
+    images: Tensor
+    normalised: Tensor
+    labels: Tensor
+    influence: Tensor
+    loss: float
+    twins: Tensor | None = None
+    explained: bool = True
+
+
+class Attack(Protocol):
+    """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
+
+    It has no loop, no file and no screen; :func:`memaudit.audit.run.drive.drive` owns those.
+    """
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int:
+        """Length of the attack's schedule, in steps."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """The attack counts as converged when its final loss is at most this."""
+        ...
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Draw the dummies. Raises :class:`Unsupported` with the reason."""
+        ...
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Return the state after one update of the dummies; ``state`` itself is untouched."""
+        ...
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Read the reconstruction off a state, complete or not."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """An attack that can do the same work in less memory, slower."""
+
+    def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
+        """Return ``state`` with a plan of work that ``limit`` bytes suffice for, beyond what is in use.
+
+        Raises:
+            Unsupported: No plan is small enough.
+        """
+        ...
+
+    def smaller(self, state: State) -> tuple[State, str] | None:
+        """Return ``state`` with the next smaller plan, and that plan's name; ``None`` if there is none."""
+        ...
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a CPU generator: random draws are made on the CPU so that every device sees the same numbers."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,1 @@
+"""A change explained without simulating it: labels, one gradient, multipliers."""

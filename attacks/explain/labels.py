@@ -1,0 +1,119 @@
+"""Labels of the dummies; all that an attacker needs is how many samples each class has."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..contract.params import Params
+from ..contract.recipe import Recipe
+from ..contract.victim import Victim
+
+
+def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return (size,) labels in random order: the recipe's counts, else balanced as far as the size allows.
+
+    Balanced as in SimuDy, Algorithm 1, line 2. What is left over, or everything where there are fewer samples than
+    classes, goes to the classes whose bias training raised most: under cross-entropy a logit's bias grows only if its
+    class is in the data. Without a recognisable head it goes to random classes.
+    """
+    size = recipe.size
+    order = torch.randperm(victim.categories, generator=generator)
+    change = head_change(victim, victim.delta)
+    if recipe.labels is not None:
+        labels = torch.repeat_interleave(torch.arange(victim.categories), torch.tensor(recipe.labels))
+    elif change is not None and size < victim.categories and bool((change > 0).any()):
+        labels = expand(proportional(change.clamp(min=0), size))
+    else:
+        ranked = order if change is None else change.argsort(descending=True, stable=True)
+        labels = ranked.repeat(-(-size // victim.categories))[:size]
+    return labels[torch.randperm(size, generator=generator)]
+
+
+def head_change(victim: Victim, change: Params) -> Tensor | None:
+    """Return (k,) how much a parameter change raised each class's logit bias; ``None`` without a recognisable head.
+
+    Read off the last parameter with one entry a class; where that is a weight (k, features), its row sums serve,
+    as features after a ReLU are not negative. A single logit counts for class 1 and against class 0.
+    """
+    head = _head(victim, change)
+    head = head.sum(1) if head is not None and head.dim() == 2 else head
+    return torch.cat([-head, head]) if head is not None and len(head) == 1 else head
+
+
+def _head(victim: Victim, change: Params) -> Tensor | None:
+    for value in reversed(list(change.values())):
+        if value.shape[:1] == (victim.classes,) and value.dim() <= 2:
+            return value.detach().cpu()
+    return None
+
+
+def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> Tensor:
+    """Return ``labels`` with so many samples of each class that the logit biases would have moved as they did.
+
+    Under SGD on cross-entropy the bias of class c moves by ``travel (n_c / n - p_c)``, with p_c its mean probability
+    over training (design notes, section 13.5). What the simulation moved it by gives p_c; solving for n_c gives
+    ``n_c + n (real - simulated) / travel``, rounded so that the sum stays. One step of a fixed-point iteration.
+
+    Args:
+        victim: Its delta is the real change.
+        recipe: An SGD recipe with the learning rate of the simulation.
+        labels: (n,) class indices that the simulation used.
+        change: The simulated change.
+    """
+    head = _head(victim, victim.delta)
+    real, simulated = head_change(victim, victim.delta), head_change(victim, change)
+    if head is None or real is None or simulated is None or head.dim() != 1:
+        return labels
+    counts = torch.bincount(labels, minlength=victim.categories)
+    wanted = (counts + len(labels) * (real - simulated).double() / recipe.travel).clamp(min=0)
+    if not 0 < float(wanted.sum()) < math.inf:  # the simulation diverged
+        return labels
+    return reassign(labels, largest_remainder(wanted, len(labels)))
+
+
+def reassign(labels: Tensor, counts: Tensor) -> Tensor:
+    """Return ``labels`` (n,) with as few of them changed as it takes to have ``counts`` (k,) of each class."""
+    labels = labels.clone()
+    surplus = torch.bincount(labels, minlength=len(counts)) - counts
+    spare = [int(place) for c in range(len(counts)) for place in (labels == c).nonzero()[: max(int(surplus[c]), 0)]]
+    missing = expand((-surplus).clamp(min=0))
+    labels[torch.tensor(spare, dtype=torch.long)] = missing
+    return labels
+
+
+def expand(counts: Tensor) -> Tensor:
+    """Return (sum of counts,) sorted labels with ``counts`` (k,) of each class."""
+    return torch.repeat_interleave(torch.arange(len(counts)), counts.long())
+
+
+def largest_remainder(weights: Tensor, size: int) -> Tensor:
+    """Return (k,) whole numbers of sum ``size`` nearest to proportional to ``weights`` (k,), not all zero."""
+    shares = weights.double() * size / weights.sum()
+    counts = shares.floor()
+    rest = size - int(counts.sum())
+    counts[(shares - counts).argsort(descending=True, stable=True)[:rest]] += 1
+    return counts.long()
+
+
+def proportional(weights: Tensor, size: int) -> Tensor:
+    """Deal ``size`` samples in proportion to ``weights`` (k,), first one to each of the heaviest classes."""
+    counts = torch.zeros_like(weights)
+    for _ in range(size):
+        # The class that is furthest below its share, an empty class before any other (highest averages).
+        counts[torch.where(counts == 0, weights * size, weights / (counts + 1)).argmax()] += 1
+    return counts.long()
+
+
+def move(labels: Tensor, slopes: Tensor) -> Tensor:
+    """Return ``labels`` (n,) with the one change of a dummy's class that promises the largest fall of the loss.
+
+    Args:
+        labels: Class indices.
+        slopes: (n, k) derivatives of the loss with respect to one-hot labels.
+    """
+    gains = slopes - slopes.gather(1, labels[:, None])
+    dummy, label = divmod(int(gains.argmin()), slopes.shape[1])
+    labels = labels.clone()
+    labels[dummy] = label
+    return labels

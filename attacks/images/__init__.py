@@ -1,0 +1,1 @@
+"""Images as optimisation variables, and what is known of images beforehand."""

@@ -1,0 +1,76 @@
+"""What is optimised in place of raw pixels: a change of variables that suits natural images.
+
+Adam moves every variable by about the same length, so the variables decide which directions are easy. With raw pixels
+those are speckles in saturated colours. Two linear maps make what images are made of easy instead (preconditioning as
+in feature visualisation; Olah et al., 2017): a sum over scales, and colours along the opponent axes with the spread
+that natural images have (Ohta et al., 1980).
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..contract.victim import Normalisation
+from .generator import PLAIN, generate, generator_variables
+
+SMALLEST = 4
+"""Height and width in pixels below which no coarser scale is added."""
+
+SPREAD = (1.0, 0.3, 0.15)
+"""Standard deviation of natural images along luminance, red-blue and green-magenta, relative to the first."""
+
+OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
+"""Those axes in RGB, not normalised."""
+
+
+def pixel_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
+    """Return images (n, c, h, w) as their own and only variable."""
+    return {"x": noise}
+
+
+def pyramid_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
+    """Return one variable a scale for images (n, c, h, w): the finest is ``noise``, the others are zero."""
+    n, c, h, w = noise.shape
+    variables = {"scale1": noise}
+    factor = 2
+    while min(-(-h // factor), -(-w // factor)) >= SMALLEST:
+        variables[f"scale{factor}"] = noise.new_zeros(n, c, -(-h // factor), -(-w // factor))
+        factor *= 2
+    return variables
+
+
+def compose(variables: Mapping[str, Tensor]) -> Tensor:
+    """Return the images (n, c, h, w) that variables of any kind stand for; differentiable, linear but for a generator.
+
+    Variables of other names are left alone.
+    """
+    if "x" in variables:
+        return variables["x"]
+    if "generator.z" in variables:
+        return generate(variables)
+    finest = variables["scale1"]
+    total = finest
+    for factor in sorted(int(name.removeprefix("scale")) for name in variables if name.startswith("scale")):
+        if factor > 1:  # in this order whatever the mapping's, which a saved state changes: sums are not associative
+            total = total + interpolate(variables[f"scale{factor}"], size=finest.shape[-2:], mode="nearest")
+    if total.shape[1] != 3:
+        return total
+    # Contiguous, so that a saved and loaded image is laid out, and hence summed, as a live one.
+    return torch.einsum("ij,njhw->nihw", _colours(total), total).contiguous()
+
+
+def _colours(like: Tensor) -> Tensor:
+    """Return the (3, 3) map from opponent coordinates to RGB."""
+    axes = like.new_tensor(OPPONENT)
+    colours: Tensor = (axes / torch.linalg.vector_norm(axes, dim=1, keepdim=True)).T * like.new_tensor(SPREAD)
+    return colours
+
+
+PARAMETRISATIONS: dict[str, Callable[[Tensor, Normalisation], dict[str, Tensor]]] = {
+    "pyramid": pyramid_variables,
+    "pixels": pixel_variables,
+    "generator": generator_variables,
+}
+"""How the first variables are made from noise and the normalisation, by the name of an attack's ``parametrisation``."""

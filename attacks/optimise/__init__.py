@@ -1,0 +1,1 @@
+"""Optimisers, distances, and one update of what is optimised."""

@@ -1,0 +1,1 @@
+"""What the change of the parameters tells before anything is simulated."""

@@ -1,0 +1,152 @@
+"""A checkpoint pair and all that is measured in it, each measurement made once and only if it is asked for."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ... import MemauditError
+from ...attacks.contract.victim import Normalisation, Victim
+from ..checkpoints.pair import CheckpointPair, shared_prefix
+from ..families.base import Architecture
+from ..families.victim import victim
+from .movement import Signal, signals
+from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
+from .rank import Rank, data_rank
+
+STATISTICS = ("running_mean", "running_var")
+"""Last parts of the names of batch norm's running statistics, which are no parameters."""
+
+PASSING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Unflatten)
+"""Modules between the image and a layer that leave the layer fed by raw inputs."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """A pair and what was measured in it; every measurement is made once, when it is first asked for."""
+
+    pair: CheckpointPair
+    architecture: Architecture | None
+    module: nn.Module | None
+
+    @cached_property
+    def signals(self) -> list[Signal]:
+        """All floating tensors."""
+        return signals(self.pair)
+
+    @cached_property
+    def parameters(self) -> list[Signal]:
+        """The floating tensors that are no running statistics."""
+        return [signal for signal in self.signals if not signal.name.endswith(STATISTICS)]
+
+    @cached_property
+    def sizes(self) -> Sizes | None:
+        """How alike the changes are."""
+        return sizes(self.parameters)
+
+    @cached_property
+    def head(self) -> HeadSum | None:
+        """How well the rows of the classifier head cancel."""
+        return head_sum(self.parameters, self.architecture.classes if self.architecture else None)
+
+    @cached_property
+    def decays(self) -> list[Decay]:
+        """Measurements of weight decay that do not need the first layer's rank."""
+        return [decay for decay in (head_decay(self.head), still_decay(self.parameters)) if decay]
+
+    @cached_property
+    def suspicion(self) -> float | None:
+        """Log-odds of Adam against SGD before the first layer is looked at; ``None`` if all weights are in rounding."""
+        return None if self.sizes is None else self.sizes.odds + (self.head.odds if self.head else 0.0)
+
+    @cached_property
+    def odds(self) -> float | None:
+        """The same with the first layer: a low rank speaks for SGD, a rank of one for neither."""
+        if self.suspicion is None:
+            return None
+        low = self.rank is not None and 2 <= self.rank.count <= self.rank.room / 2
+        return self.suspicion - 2.0 * low
+
+    @property
+    def is_sgd(self) -> bool:
+        """Whether SGD is likely enough to read more from it."""
+        return self.odds is not None and self.odds < -1.4
+
+    @cached_property
+    def first(self) -> Signal | None:
+        """The weight of the linear layer that raw images feed."""
+        name = _first_linear(self)
+        return next((s for s in self.parameters if s.name == name and s.before.ndim == 2), None)
+
+    @cached_property
+    def rank(self) -> Rank | None:
+        """Rank of the first layer's change; not looked for where Adam is all but certain."""
+        first = self.first
+        if self.suspicion is None or self.suspicion > 3 or first is None or not first.fine or first.status != "moved":
+            return None
+        name = f"{first.name.removesuffix('weight')}bias"
+        biases = [s for s in self.parameters if s.name == name and s.before.shape == first.before.shape[:1]]
+        bias = (biases[0].before, biases[0].after) if biases else None
+        known = min(self.decays, key=lambda decay: decay.spread, default=None)
+        for factor in (known.factor, None) if known else (None,):
+            found = _quiet(first, bias, factor)
+            if found:
+                return found
+        return None
+
+    @cached_property
+    def victim(self) -> Victim | None:
+        """The pair in its network, ``None`` without one."""
+        if self.architecture is None or self.module is None:
+            return None
+        try:
+            return victim(self.pair, self.architecture, self.module, Normalisation(), torch.device("cpu"))
+        except MemauditError:
+            return None
+
+    @cached_property
+    def decay(self) -> Decay | None:
+        """Weight decay from all measurements."""
+        found = list(self.decays)
+        if self.rank is not None and self.is_sgd:
+            words = f"once that factor is undone, the change of the first layer has rank {self.rank.count}"
+            found.append(Decay(self.rank.factor, self.rank.spread, 0.95, words))
+        return agreed(found)
+
+
+def _first_linear(found: Readings) -> str | None:
+    """Return the name of the weight of the linear layer that flattened raw images feed, ``None`` if there is none."""
+    if found.architecture is None:
+        return None
+    if found.architecture.family == "mlp":
+        return f"{found.architecture.layout['layers'][0]}.weight".lstrip(".")
+    if found.victim is None:
+        return None
+    module = found.victim.module
+    called = _first_leaf(found.victim, found.architecture)
+    if not isinstance(called, nn.Linear) or called.in_features != math.prod(found.architecture.shape):
+        return None
+    path = next((name for name, part in module.named_modules() if part is called), "")
+    return f"{path}.weight".lstrip(".")[len(shared_prefix(module.state_dict())) :]
+
+
+def _first_leaf(subject: Victim, architecture: Architecture) -> nn.Module | None:
+    called: list[nn.Module] = []
+    leaves = [part for part in subject.module.modules() if not list(part.children()) and not isinstance(part, PASSING)]
+    hooks = [part.register_forward_pre_hook(lambda part, _: called.append(part)) for part in leaves]
+    try:
+        with torch.no_grad():
+            subject.logits(subject.theta0, subject.like.new_zeros(1, *architecture.shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called[0] if called else None
+
+
+def _quiet(first: Signal, bias: tuple[Tensor, Tensor] | None, factor: float | None) -> Rank | None:
+    try:
+        return data_rank(first.before, first.after, first.noise, bias, factor)
+    except RuntimeError:  # a decomposition that does not converge, e.g. of huge values
+        return None

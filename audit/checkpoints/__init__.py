@@ -1,0 +1,1 @@
+"""Two files become tensors; nothing in them runs."""

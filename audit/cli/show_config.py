@@ -1,0 +1,53 @@
+"""``memaudit config``: the value of every option, and where it comes from."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..profiles import Profile
+from .options import AsJson
+
+
+def config(
+    ctx: typer.Context,
+    profile: Annotated[Profile | None, typer.Option(help="As scan with this profile would see it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the value of every option that is not on the command line, and where it comes from."""
+    import json
+
+    from ..settings import catalogue, read
+
+    commands: dict[str, Any] = ctx.find_root().command.commands  # type: ignore[attr-defined]
+    options = catalogue({name: found.callback for name, found in commands.items()})
+    found = read(options, Path.cwd(), os.environ)
+    settings = found.complete(options, profile)
+    if as_json:
+        rows = {
+            key: {"value": item.value, "source": item.source, "where": item.where, "commands": [*options[key].commands]}
+            for key, item in settings.items()
+        }
+        typer.echo(json.dumps({"files": [str(file) for file in found.files], "options": rows}, indent=2))
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    from .console import make_console
+
+    table = Table("option", "value", "from")
+    table.columns[0].no_wrap = True
+    for key, item in settings.items():
+        style = "dim" if item.source == "default" else ""
+        table.add_row(key, escape(_shown(item.value)), escape(item.where), style=style)
+    make_console(answer=True).print(table, soft_wrap=False)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is written in TOML, one of a list a line; nothing where there is none."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

@@ -1,1 +1,0 @@
-"""The commands that work on finished reports; ``memaudit.audit.cli`` registers them."""

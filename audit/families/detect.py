@@ -1,0 +1,82 @@
+"""Which family a checkpoint belongs to."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import cast
+
+from torch import nn
+
+from ...attacks.contract.params import Params
+from ..checkpoints.weights import quoted
+from ..plugins import PluginError, load, load_all, one_line
+from .base import GROUP, IMAGE_SIZE, Architecture, Family, UnknownArchitecture, misfits
+
+_OWN_MODEL = "Pass the network with --model torchvision:NAME, --model FILE.py:FUNCTION or --model PKG.MOD:FUNCTION."
+
+
+def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -> tuple[Architecture, nn.Module]:
+    """Find the network that a state dict belongs to.
+
+    Args:
+        tensors: Parameters and buffers by name.
+        spec: ``auto`` to try every family, the name of one family, or a network of the user's own as in
+            :mod:`memaudit.audit.families.custom`.
+        image_size: Height and width of the images in pixels, for networks that do not fix it.
+
+    Raises:
+        UnknownArchitecture: Nothing fits exactly, or the network contradicts ``image_size``.
+        PluginError: There is no family of this name.
+    """
+    if ":" in spec:
+        from .custom import fit  # it builds on this module
+
+        return fit(spec, tensors, image_size)
+    if spec == "auto":
+        families, broken = load_all(GROUP)
+    else:
+        families, broken = {spec: load(GROUP, spec)}, ()
+    candidates, failed = _candidates(cast("Mapping[str, Callable[[], Family]]", families), tensors)
+    if not candidates or candidates[0][0].score < 1:
+        raise _unknown(tensors, candidates, (*broken, *failed))
+    architecture, module = candidates[0]
+    return _resized(architecture, image_size), module.eval()
+
+
+def _candidates(
+    families: Mapping[str, Callable[[], Family]], tensors: Params
+) -> tuple[list[tuple[Architecture, nn.Module]], list[PluginError]]:
+    """Return what each family recognises, best score first, and one error for each family that broke."""
+    found: list[tuple[Architecture, nn.Module]] = []
+    failed: list[PluginError] = []
+    for name, factory in families.items():
+        try:
+            family = factory()
+            if architecture := family.recognise(tensors):
+                found.append((architecture, family.build(architecture)))
+        except Exception as error:  # one family must not hide the others
+            failed.append(PluginError(f"The family {name!r} failed on this checkpoint ({one_line(error)})."))
+    return sorted(found, key=lambda pair: -pair[0].score), failed
+
+
+def _unknown(
+    tensors: Params, candidates: list[tuple[Architecture, nn.Module]], failed: tuple[PluginError, ...]
+) -> UnknownArchitecture:
+    hint = " ".join([_OWN_MODEL, *(str(error) for error in failed)])
+    if not candidates:
+        return UnknownArchitecture(f"The checkpoint, with {quoted(tensors)}, resembles no known model family.", hint)
+    nearest = ", ".join(f"{found.family} ({found.name}) {found.score:.0%}" for found, _ in candidates)
+    wrong = "; ".join(misfits(tensors, candidates[0][1])[:3])
+    return UnknownArchitecture(f"The checkpoint fits no known network; nearest are {nearest}: {wrong}.", hint)
+
+
+def _resized(architecture: Architecture, image_size: int | None) -> Architecture:
+    if image_size is None:
+        return architecture
+    channels, height, width = architecture.shape
+    if IMAGE_SIZE not in architecture.assumed and (height, width) != (image_size, image_size):
+        raise UnknownArchitecture(
+            f"{architecture.name} takes images of {height}x{width}, not of {image_size}x{image_size}.",
+            "Leave --image-size out: the weights fix the size.",
+        )
+    rest = tuple(fact for fact in architecture.assumed if fact != IMAGE_SIZE)
+    return replace(architecture, shape=(channels, image_size, image_size), assumed=rest)

@@ -1,0 +1,89 @@
+"""A checkpoint pair put into its network: the victim that attacks see."""
+
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.simulation import batchnorm
+from ..checkpoints.pair import CheckpointPair, shared_prefix
+from ..checkpoints.weights import CheckpointError
+from ..plugins import one_line
+from .base import Architecture, UnknownArchitecture, fitted
+
+
+def victim(
+    pair: CheckpointPair,
+    architecture: Architecture,
+    module: nn.Module,
+    normalisation: Normalisation,
+    device: torch.device,
+    masked: frozenset[str] = frozenset(),
+) -> Victim:
+    """Put a checkpoint pair into its network and try it on one image.
+
+    Args:
+        pair: The two checkpoints.
+        architecture: What was detected.
+        module: Its network, on the meta device.
+        normalisation: Pixels to network inputs.
+        device: Where the tensors go.
+        masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`.
+
+    Raises:
+        CheckpointError: No parameter of the network moved.
+        UnknownArchitecture: The network does not turn an image of ``architecture.shape`` into ``classes`` logits.
+    """
+    before = {name: value.to(device) for name, value in fitted(pair.before.tensors, module).items()}
+    after = fitted(pair.after.tensors, module)
+    trained = [name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name].cpu())]
+    if not trained:
+        raise CheckpointError(
+            f"Between {pair.before.path} and {pair.after.path} only buffers moved, such as {min(pair.moved)!r}, "
+            "but no trainable parameter.",
+            "Pass a checkpoint from after a training that changed weights.",
+        )
+    tied = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    tied -= {name for name, _ in module.named_parameters()}
+    skip = len(shared_prefix(module.state_dict().keys()))
+    hidden = frozenset(name for name in trained if name[skip:] in masked)
+    statistics = [name for name in batchnorm.statistics(module) if not torch.equal(after[name], before[name].cpu())]
+    result = Victim(
+        module=_settled(module.eval(), before[trained[0]]),
+        theta0={name: before[name] for name in trained},
+        thetaf={name: after[name].to(device) for name in trained},
+        buffers={name: value for name, value in before.items() if name not in tied and name not in trained},
+        shape=architecture.shape,
+        classes=architecture.classes,
+        normalisation=normalisation,
+        running={name: after[name].to(device) for name in statistics},
+        masked=hidden if len(hidden) < len(trained) else frozenset(),
+    )
+    _try(result, architecture)
+    return result
+
+
+def _settled(module: nn.Module, like: Tensor) -> nn.Module:
+    """Move what a state dict leaves out (constants of a user's own network) to where the parameters are."""
+    if any(value.is_meta for value in chain(module.parameters(), module.buffers())):
+        return module
+    return module.to(like)
+
+
+def _try(subject: Victim, architecture: Architecture) -> None:
+    size = "x".join(str(side) for side in architecture.shape)
+    hint = "Pass the size the network was trained on with --image-size."
+    try:
+        with torch.no_grad():
+            logits = subject.logits(subject.theta0, subject.like.new_zeros(1, *architecture.shape))
+    except Exception as error:  # a stranger's forward may fail in any way
+        raise UnknownArchitecture(
+            f"{architecture.name} does not take images of {size} ({one_line(error)}).", hint
+        ) from error
+    if not isinstance(logits, Tensor) or logits.shape != (1, architecture.classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnknownArchitecture(
+            f"{architecture.name} returns {got} for one image of {size} instead of (1, {architecture.classes}) logits.",
+            hint,
+        )

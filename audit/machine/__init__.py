@@ -1,0 +1,1 @@
+"""Where, and within which limits, work is done."""

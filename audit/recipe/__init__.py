@@ -1,0 +1,1 @@
+"""How the model was trained, each value with its source."""

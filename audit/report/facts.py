@@ -1,0 +1,138 @@
+"""What an audit was given, read and assumed. No torch here."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class Model(BaseModel):
+    """Base of all parts: frozen, and tolerant of fields that a newer minor version added."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+
+class Fact(Model):
+    """A value with its provenance."""
+
+    value: bool | int | float | str | list[int] | list[float] | list[str] | None
+    source: Literal["given", "inferred", "assumed"]
+    option: str = Field("", description="The command-line option that replaces the value.")
+    evidence: str = Field("", description="Why this value, in words.")
+    confidence: Number = Field(None, description="Probability in [0, 1] that an inferred value is right, as judged.")
+    interval: tuple[Number, Number] | None = Field(None, description="Where the true value is expected to lie.")
+
+
+class Checkpoint(Model):
+    """One of the two checkpoint files."""
+
+    path: str
+    format: str
+    sha256: str
+    dtypes: list[str] = []
+
+
+class Images(Model):
+    """A set of images that was read: the training set to match against, or held-out controls."""
+
+    path: str
+    sha256: str
+    count: int
+    resized: bool = False
+
+
+class Inputs(Model):
+    """What the audit was given."""
+
+    before: Checkpoint
+    after: Checkpoint
+    data: Images | None = None
+    control: Images | None = None
+
+
+class Architecture(Model):
+    """The recognised network."""
+
+    family: str
+    name: str
+    score: float = Field(description="Share of tensors whose name and shape agree, in [0, 1].")
+    classes: int
+    shape: tuple[int, int, int] = Field(description="Channels, height, width of an input image.")
+    parameters: int
+    tensors: int
+    moved: list[str] = Field(description="Names of the tensors that training changed.")
+    assumed: list[str] = Field([], description="What the tensors do not tell and was guessed; --model replaces it.")
+
+
+class Recipe(Model):
+    """How the model was trained."""
+
+    optimizer: Fact
+    size: Fact
+    lr: Fact
+    batch_size: Fact
+    epochs: Fact
+    momentum: Fact
+    nesterov: Fact
+    weight_decay: Fact
+    schedule: Fact | None = None
+    warmup: Fact | None = None
+    clip: Fact | None = None
+    dampening: Fact | None = None
+    beta1: Fact | None = None
+    beta2: Fact | None = None
+    eps: Fact | None = None
+    batch_norm: Fact
+    labels: Fact | None = Field(None, description="Number of samples of each class.")
+    image_size: Fact
+    normalise: Fact
+
+
+class TensorReading(Model):
+    """How one tensor moved between the two checkpoints."""
+
+    name: str
+    shape: list[int]
+    dtype: str = Field(description="As stored; the coarser one where the two files differ.")
+    status: Literal["moved", "frozen", "decayed", "rounding"] = Field(
+        description="Moved; not moved at all; only scaled, as weight decay alone does; moved, but less than three "
+        "times the rounding of its dtype, so that the attacks leave it out of what they compare."
+    )
+    change: float = Field(description="Norm of the change.")
+    relative_change: Number = Field(description="That over the norm before; null where it was zero.")
+    snr: Number = Field(None, description="Root mean square of the change over that of the dtype's rounding.")
+
+
+class Delta(Model):
+    """What the change of the parameters tells before anything is simulated."""
+
+    tensors: list[TensorReading] = []
+    facts: dict[str, Fact] = Field({}, description="Readings by name, each with its evidence.")
+
+    @property
+    def lost(self) -> bool:
+        """Whether every tensor that changed did so by no more than its rounding."""
+        return all(row.status != "moved" for row in self.tensors)
+
+
+class SearchPoint(Model):
+    """One candidate of the recipe search (SimuDy, section 3 and Fig. 3)."""
+
+    lr: float
+    optimizer: str = "sgd"
+    batch_size: int | None = None
+    epochs: int | None = None
+    rung: int = Field(0, description="Round of the successive halving that this candidate reached, from 0.")
+    loss: Number = Field(description="Relative squared error of the simulated parameter change; the lowest wins.")
+    cosine: Number = Field(None, description="Cosine distance of the simulated and the real change (the paper's loss).")
+    change_ratio: Number = Field(description="Norm of the simulated parameter change over the real one.")
+    iterations: int
+    status: str
+    chosen: bool = False

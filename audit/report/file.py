@@ -1,0 +1,72 @@
+"""A report as a file: read, checked against its version, described by a schema. No torch here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .model import SCHEMA_ID, SCHEMA_VERSION, AuditReport, ReportError
+
+FINDINGS_SINCE = 3
+"""The minor version that brought findings and the digest of the content."""
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of :class:`AuditReport` (draft 2020-12)."""
+    found = AuditReport.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **found}
+
+
+def load(path: Path) -> AuditReport:
+    """Read a report, or the report of a run folder. Raises :class:`ReportError`."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
+    """Read a report, or the report of a run folder; return it and its content as it stands in the file.
+
+    Raises:
+        ReportError: The file is not there, is no report, or is one of another major version.
+    """
+    path = path / "report.json" if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = str(content["schema_version"])
+        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+            raise ReportError(
+                f"{path} has report schema {version}; this memaudit reads {SCHEMA_VERSION}.",
+                "Install a matching version.",
+            )
+        report = AuditReport.model_validate(content)
+        return (_completed(report) if minor(version) < FINDINGS_SINCE else report), content
+    except FileNotFoundError:
+        raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
+    except ReportError:
+        raise
+    except Exception as error:  # any file may be passed here, and damaged JSON fails in any way
+        raise ReportError(
+            f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
+        ) from None
+
+
+def _completed(report: AuditReport) -> AuditReport:
+    """Return a report of a version without findings with what the rules find in it."""
+    from ..verdict.findings import findings
+    from ..verdict.gate import worst
+
+    found = findings(report)
+    verdict = report.verdict.model_copy(update={"severity": worst(found)})
+    return report.model_copy(update={"findings": found, "verdict": verdict})
+
+
+def minor(version: str) -> int:
+    """Return the second number of a schema version."""
+    return int(version.partition(".")[2].partition(".")[0] or 0)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

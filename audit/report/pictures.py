@@ -1,0 +1,70 @@
+"""Pictures of reconstructions and of the training images they match, as PNG files in the run folder."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+from ..files import FREE, FormatError
+
+FOLDER = Path("evidence")
+"""Where pictures lie in the run folder, for nobody else to read: they are personal data."""
+
+DIGITS = 8
+"""Hexadecimal digits of the digest of its pixels in a picture's name."""
+
+OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.(png|tmp)")
+"""Names of the pictures of a scan, and of those that a kill left half-written."""
+
+
+def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) -> str:
+    """Write one image (c, h, w) in [0, 1] losslessly and return its path relative to the run folder.
+
+    A digest of the pixels is part of the name, so that an older report never points at newer pictures.
+
+    Args:
+        image: One, three or any other number of channels; all but the first three are left out.
+        folder: The run folder.
+        name: File name without its suffix; may hold one folder.
+        keep: Whether to write it at all; its path tells the pixels' digest either way.
+
+    Raises:
+        FormatError: It cannot be written.
+    """
+    levels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().contiguous().numpy()
+    relative = FOLDER / f"{name}-{hashlib.sha256(levels.tobytes()).hexdigest()[:DIGITS]}.png"
+    if not keep:
+        return relative.as_posix()
+    path = folder / relative
+    picture = Image.fromarray(levels[0]) if len(levels) < 3 else Image.fromarray(levels[:3].transpose(1, 2, 0))
+    beside = path.with_suffix(".tmp")
+    try:
+        (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(beside, format="PNG", optimize=False)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise FormatError(f"The picture {path} cannot be written ({error.strerror}).", FREE) from None
+    return relative.as_posix()
+
+
+def prune(folder: Path, keep: Collection[str]) -> None:
+    """Delete pictures that the report in ``folder`` no longer shows: they are personal data.
+
+    Only files named as :func:`save_picture` is asked to name them go; a user's own pictures stay.
+
+    Args:
+        folder: The run folder.
+        keep: Paths relative to it, as :func:`save_picture` returned them.
+    """
+    for path in (folder / FOLDER).rglob("*.*"):
+        if OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in keep:
+            path.unlink()

@@ -1,0 +1,68 @@
+"""What the evidence comes to: findings, gates, advice. No torch here."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .facts import Model, Number
+
+Decision = Literal["pass", "fail", "inconclusive"]
+
+
+Severity = Literal["none", "low", "medium", "high", "critical"]
+"""How bad a finding is, in ascending order; :mod:`memaudit.audit.verdict.rules` says which rule gives which."""
+
+
+class GateResult(Model):
+    """One gate expression and what it found."""
+
+    expression: str
+    status: Decision
+    reason: str
+
+
+class Finding(Model):
+    """What one rule says of one attack, or of the audit as a whole."""
+
+    rule: str = Field(description="Stable id, such as MA001; memaudit rules prints them all.")
+    name: str = Field(description="The rule's name.")
+    severity: Severity
+    attack: str = Field("", description="Empty where it is of the audit as a whole.")
+    message: str
+    records: list[int] = Field([], description="The training images that it is about.")
+    blocks: bool = Field(False, description="A reason why this audit cannot pass: evidence is missing.")
+    fingerprint: str = Field("", description="Of rule, attack and model; the same for every audit of this model.")
+
+
+class Advice(Model):
+    """Something that would lower the leak."""
+
+    id: str
+    title: str
+    effect: str = Field(description="What to expect of it for this model, and what it costs.")
+    command: str = Field("", description="The command that measures it; empty where a new training is needed first.")
+
+
+class DefencePoint(Model):
+    """The leak that was measured after a change to the published model (memaudit defend)."""
+
+    kind: Literal["none", "noise", "bits"]
+    value: Number = Field(
+        None, description="Noise: standard deviation over the root mean square of the change. Bits: their number."
+    )
+    distortion: float = Field(description="Norm of what was altered over the norm of the change of the parameters.")
+    images: int
+    ssim_mean: Number = None
+    ssim_max: Number = None
+    recovered: int | None = None
+    verdict: Decision
+    accuracy: Number = Field(None, description="Share of the test set that is classified correctly, in [0, 1].")
+
+
+class Verdict(Model):
+    """The decision, one sentence for people, and the gates behind it."""
+
+    status: Decision
+    severity: Severity = "none"
+    summary: str
+    gates: list[GateResult] = []

@@ -1,0 +1,1 @@
+"""Attacks are chosen, timed, stepped and resumed."""

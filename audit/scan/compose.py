@@ -1,0 +1,145 @@
+"""The parts of a report put together, and judged."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import __version__
+from ..checkpoints.pair import Checkpoint
+from ..data.base import TrainingSet
+from ..report.facts import Architecture, Fact, Images, Inputs, Recipe, SearchPoint
+from ..report.facts import Checkpoint as CheckpointInfo
+from ..report.model import AuditReport, Environment
+from ..report.results import AttackResult, PlanStep
+from ..report.verdict import Verdict
+from ..verdict.advice import advise
+from ..verdict.expression import Gate
+from ..verdict.findings import findings
+from ..verdict.gate import judge
+from ..verdict.leaderboard import leaderboard, per_image, ranking, recovered_by_any
+from .learn import Learned
+from .limitations import ASSUMED, limitations
+from .scene import Scene
+from .search import Candidate
+
+
+def report(
+    scene: "Scene",
+    learned: "Learned",
+    attacks: Sequence[AttackResult],
+    gates: Sequence[Gate],
+    plan: Sequence[PlanStep] = (),
+) -> AuditReport:
+    """Put the parts together, apply the rules to them, and judge what these found."""
+    recipe = Recipe(**_settled(learned.facts, attacks))
+    plain = AuditReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        evidence=scene.request.evidence,
+        model=scene.request.name or Path(scene.pair.after.path).name,
+        command=scene.request.command(),
+        seed=scene.request.seed,
+        verdict=Verdict(status="inconclusive", summary=""),
+        inputs=_inputs(scene),
+        architecture=_architecture(scene),
+        recipe=recipe,
+        delta=scene.delta,
+        search=search_points(learned),
+        plan=list(plan),
+        attacks=list(attacks),
+        ranking=ranking(attacks),
+        leaderboard=leaderboard(attacks),
+        per_image=per_image(attacks),
+        recovered_by_any=recovered_by_any(attacks),
+        limitations=limitations(scene, recipe, learned, attacks),
+        environment=_environment(scene),
+    )
+    found = findings(plain)
+    verdict = judge(attacks, gates, plan, found)
+    judged = plain.model_copy(update={"findings": found, "verdict": verdict})
+    return judged.model_copy(update={"advice": advise(judged)}).sealed()
+
+
+def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:
+    """Return the facts with a number of samples that only the attack could tell: the significant dummies."""
+    size, first = facts["size"], next((attack for attack in attacks if attack.reconstructions), None)
+    if size.source != "assumed" or first is None:
+        return facts
+    idle = sum(dummy.insignificant for dummy in first.reconstructions)
+    if not idle:
+        return facts
+    left = len(first.reconstructions) - idle
+    why = f"{idle} of {len(first.reconstructions)} dummies of {first.name} have a clearly smaller influence"
+    found = Fact(value=left, source="inferred", option="--size", confidence=0.7, evidence=why)
+    return {name: fact for name, fact in facts.items() if name != "labels"} | {"size": found}
+
+
+def search_points(learned: "Learned") -> list[SearchPoint]:
+    """Return every candidate of the search."""
+    chosen = -1 if learned.chosen is None else learned.chosen.number
+    return [_search_point(candidate, candidate.number == chosen) for candidate in learned.trace]
+
+
+def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:
+    recipe = candidate.recipe
+    return SearchPoint(
+        lr=recipe.lr,
+        optimizer=recipe.optimizer,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        rung=candidate.rung,
+        loss=candidate.loss,
+        cosine=candidate.cosine,
+        change_ratio=candidate.change_ratio,
+        iterations=candidate.steps,
+        status=candidate.status,
+        chosen=chosen,
+    )
+
+
+def _inputs(scene: "Scene") -> Inputs:
+    def checkpoint(found: Checkpoint) -> CheckpointInfo:
+        return CheckpointInfo(path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes))
+
+    def images(path: Any, found: TrainingSet | None) -> Images | None:
+        if found is None:
+            return None
+        return Images(path=str(path), sha256=found.digest, count=len(found.images), resized=found.resized)
+
+    return Inputs(
+        before=checkpoint(scene.pair.before),
+        after=checkpoint(scene.pair.after),
+        data=images(scene.request.data, scene.data),
+        control=images(scene.request.control, scene.control),
+    )
+
+
+def _architecture(scene: "Scene") -> Architecture:
+    found, tensors = scene.architecture, scene.pair.after.tensors
+    return Architecture(
+        family=found.family,
+        name=found.name,
+        score=found.score,
+        classes=found.classes,
+        shape=found.shape,
+        parameters=sum(value.numel() for value in tensors.values() if value.is_floating_point()),
+        tensors=len(tensors),
+        moved=sorted(scene.pair.moved),
+        assumed=[ASSUMED[fact] for fact in found.assumed if fact in ASSUMED],
+    )
+
+
+def _environment(scene: "Scene") -> Environment:
+    device = scene.victim.like.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return Environment(
+        memaudit=__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        device=f"{device} ({name})",
+        threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,153 @@
+"""The recipe completed: what was known, and a search for what was not."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from ...attacks.contract.attack import Attack, Unsupported
+from ...attacks.contract.recipe import Optimizer, Recipe
+from ...attacks.simulation.plans import out_of_memory
+from ..events import Event, Listener
+from ..machine.executor import LOCAL, Executor
+from ..recipe.known import ASSUMED_LR, Known, decay_of, shapes, shrink
+from ..report.facts import Fact
+from ..run.options import build
+from ..run.planner import Choice
+from ..run.store import Store
+from .place import job_place
+from .scene import Scene
+from .search import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search, spread
+
+SURE = 0.9
+"""An optimiser that was read off the change with less confidence is tried beside the other kind."""
+
+
+SEARCHER = "simudy"
+"""The attack whose first steps compare candidate recipes."""
+
+
+def searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
+    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where nothing will run."""
+    request = scene.request
+    if scene.delta.lost and not any(choice.asked for choice in candidates):
+        return []
+    named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
+    return named or build([SEARCHER], [], request.max_iterations)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """A complete recipe, where each of its values comes from, and what was tried to find it."""
+
+    recipe: Recipe
+    facts: dict[str, Fact]
+    trace: tuple[Candidate, ...] = ()
+    chosen: Candidate | None = None
+
+
+def learn(
+    scene: Scene,
+    attacks: Sequence[Attack],
+    store: Store,
+    deadline: float,
+    listener: Listener,
+    allowance: float = ALLOWANCE / (1 - ALLOWANCE),
+    executor: Executor = LOCAL,
+) -> Learned:
+    """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim."""
+    known = scene.known
+    if not math.isnan(known.recipe.lr):
+        return _decayed(scene, known)
+    listener(Event("search", "recipe"))
+    job = job_place(scene, store)
+    tried: tuple[Candidate, ...] = ()
+    why = "the search found none in its time" if attacks else "a change that is rounding does not tell it"
+    for attack in attacks:
+        request = scene.request
+        state = Search(
+            attack, scene.victim, known.recipe, request.seed, job, allowance, deadline, listener, executor,
+            scene.ground, request.max_memory, request.tf32,
+        )  # fmt: skip
+        try:
+            chosen = search(state, _axes(scene))
+        except Unsupported as error:
+            why = f"no search was possible: {error.message.rstrip('.')}"
+            continue
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            why = "the search ran out of memory, or of what --max-memory leaves"
+            continue
+        tried = tuple(state.tried)
+        if chosen is not None:
+            return _learned(scene, chosen, tried)
+        break
+    listener(Event("warning", f"No learning rate could be found ({why}); {ASSUMED_LR} is assumed (--lr)."))
+    lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
+    return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
+
+
+def _decayed(scene: Scene, known: Known) -> Learned:
+    """Return what is known, with the weight decay that the change and a known learning rate tell together."""
+    factor = shrink(scene.delta, known.facts)
+    if factor >= 1:
+        return Learned(known.recipe, known.facts)
+    fact = decay_of(factor, known.recipe.travel)
+    recipe = dataclasses.replace(known.recipe, weight_decay=float(fact.value))  # type: ignore[arg-type]
+    return Learned(recipe, {**known.facts, "weight_decay": fact})
+
+
+def _axes(scene: Scene) -> Axes:
+    facts, recipe, read = scene.known.facts, scene.known.recipe, scene.delta.facts
+    fact = facts["optimizer"]
+    optimizers: tuple[Optimizer, ...] = (recipe.optimizer,)
+    if fact.source != "given" and (fact.confidence or 0.0) < SURE:
+        optimizers = (*optimizers, "adam" if recipe.optimizer == "sgd" else "sgd")
+    travel = float(read["travel"].value) if "travel" in read else None  # type: ignore[arg-type]
+    return Axes(optimizers, shapes(facts, recipe, scene.steps), travel, shrink(scene.delta, facts))
+
+
+def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> Learned:
+    """Return the chosen recipe with what the search adds to the facts."""
+    facts, recipe = dict(scene.known.facts), chosen.recipe
+    recipe = dataclasses.replace(recipe, labels=scene.known.recipe.labels)
+    count = sum(candidate.complete for candidate in trace)
+    factor = spread(chosen, trace)
+    read = scene.delta.facts.get("travel")
+    if recipe.optimizer != "sgd" and read is not None:
+        low, high = (float(end or 0.0) / recipe.travel * recipe.lr for end in read.interval or (0.0, 0.0))
+        why = f"{read.evidence}; over {recipe.steps} steps"
+        facts["lr"] = Fact(
+            value=recipe.lr, source="inferred", option="--lr", confidence=read.confidence, interval=(low, high),
+            evidence=why,
+        )  # fmt: skip
+    else:
+        edge = ", beyond all that were tried" if at_edge(chosen, trace) else ""
+        why = (
+            f"lowest early loss of {count} candidates{edge}; explains the change to a cosine distance of "
+            f"{chosen.cosine:.2g}; the change tells learning rate times steps, {recipe.travel:.3g}, hardly either alone"
+        )
+        facts["lr"] = Fact(
+            value=recipe.lr, source="inferred", option="--lr", confidence=0.8 if chosen.cosine <= CREDIBLE else 0.5,
+            interval=(recipe.lr / factor, recipe.lr * factor), evidence=why,
+        )  # fmt: skip
+    _adopt(facts, scene.known.recipe, recipe)
+    factor = shrink(scene.delta, facts)
+    if factor < 1:
+        facts["weight_decay"] = decay_of(factor, recipe.travel)
+    if chosen.labels and "labels" not in facts:
+        facts["labels"] = Fact(
+            value=list(chosen.labels), source="inferred", option="--labels",
+            confidence=0.7 if chosen.cosine <= CREDIBLE else 0.3, evidence="the labels that explained the change best",
+        )  # fmt: skip
+    return Learned(recipe, facts, trace, chosen)
+
+
+def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:
+    """Write into ``facts`` what the search changed beside the learning rate."""
+    for name in ("optimizer", "batch_size", "epochs"):
+        value = getattr(after, name)
+        if value != getattr(before, name) and facts[name].source != "given":
+            why = "explained the change better than the others that were tried"
+            option = facts[name].option
+            facts[name] = Fact(value=value, source="inferred", option=option, confidence=0.5, evidence=why)

@@ -1,0 +1,76 @@
+"""What is known before the first attack step."""
+
+import dataclasses
+
+import torch
+
+from ...attacks.contract.victim import Victim
+from ..change.facts import masked, read_delta
+from ..checkpoints.pair import CheckpointPair, read_pair
+from ..data.base import TrainingSet, distinct, open_source
+from ..events import Event, Listener, silence
+from ..families.base import Architecture
+from ..families.detect import detect
+from ..families.victim import victim as make_victim
+from ..machine.device import pick_device
+from ..machine.memory import ceiling, check_memory
+from ..recipe.artefacts import read_artefacts
+from ..recipe.known import Known, known
+from ..recipe.normalise import normalisation
+from ..report.facts import Delta
+from ..request import ScanRequest
+from ..run.work import Ground
+from ..scoring.match import check_held_out
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What is known before the first attack step; ``steps`` of training only where files tell them."""
+
+    request: ScanRequest
+    pair: CheckpointPair
+    architecture: Architecture
+    ground: Ground
+    delta: Delta
+    steps: int | None
+    known: Known
+    data: TrainingSet | None
+    control: TrainingSet | None
+
+    @property
+    def victim(self) -> Victim:
+        """What is attacked."""
+        return self.ground()
+
+
+def load(request: ScanRequest, listener: Listener = silence) -> Scene:
+    """Read the files, recognise the network, and gather what is known of the recipe (steps 1 to 5)."""
+    device = pick_device(request.device)
+    check_memory(device, request.max_memory)
+    with ceiling(device, request.max_memory):
+        return _load(request, device, listener)
+
+
+def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Scene:
+    if request.tf32 and device.type == "cpu":
+        listener(Event("warning", "--tf32 changes nothing on a CPU."))
+    listener(Event("load", "checkpoints"))
+    pair = read_pair(request.before, request.after)
+    listener(Event("load", "architecture"))
+    architecture, module = detect(pair.after.tensors, request.model, request.image_size)
+    scale, scale_fact = normalisation(request.normalise, architecture)
+    listener(Event("load", "the change of the parameters"))
+    delta = read_delta(pair, architecture, module)
+    victim = make_victim(pair, architecture, module, scale, device, masked(delta))
+    ground = Ground(pair, request.model, request.image_size, scale, masked(delta), str(device), victim)
+    listener(Event("load", "images"))
+    data = None if request.data is None else open_source(str(request.data), architecture.shape)
+    control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))
+    if data is not None and control is not None:
+        check_held_out(control, data)
+    artefacts = read_artefacts(request.before, request.after)
+    what = known(request, architecture, data, delta, artefacts)
+    what = Known(what.recipe, {**what.facts, "normalise": scale_fact})
+    steps = artefacts.get("steps") or delta.facts.get("steps")
+    count = int(steps.value) if steps else None  # type: ignore[arg-type]
+    return Scene(request, pair, architecture, ground, delta, count, what, data, control)

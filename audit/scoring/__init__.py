@@ -1,0 +1,1 @@
+"""Reconstructions against truth, and against chance."""

@@ -1,0 +1,1 @@
+"""Everything else that a user can ask for."""

@@ -1,0 +1,85 @@
+"""``memaudit infer``: how a model was trained, from its two checkpoints, without reconstructing anything."""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..events import Event, Listener, silence
+from ..files import write_text
+from ..machine.memory import ceiling
+from ..machine.numerics import exact_numerics
+from ..recipe import file as recipe_file
+from ..recipe.known import check
+from ..report.facts import Delta, Fact, SearchPoint
+from ..request import ScanRequest
+from ..run.options import build
+from ..run.store import Store
+from ..scan.compose import search_points
+from ..scan.learn import SEARCHER, learn
+from ..scan.place import run_folder
+from ..scan.scene import load
+
+ALLOWANCE = 0.5
+"""Simulated steps of the search, as a share of those of the attack that a scan would run."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What the two checkpoints tell.
+
+    Attributes:
+        recipe: Facts by the names of :class:`memaudit.audit.report.facts.Recipe`.
+        delta: What the change of the parameters told before anything was simulated.
+        search: Every candidate of the search; empty where nothing had to be searched for.
+        seconds: How long it took.
+    """
+
+    recipe: dict[str, Fact]
+    delta: Delta
+    search: list[SearchPoint]
+    seconds: float
+
+    def to_json(self) -> str:
+        """Return ``{"recipe": {FIELD: ...}, "search": [...], "delta": {...}, "seconds": ...}`` and a newline."""
+        content: dict[str, Any] = {
+            "recipe": {name: fact.model_dump(mode="json") for name, fact in self.recipe.items()},
+            "search": [point.model_dump(mode="json") for point in self.search],
+            "delta": {name: fact.model_dump(mode="json") for name, fact in self.delta.facts.items()},
+            "seconds": round(self.seconds, 2),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    def to_toml(self) -> str:
+        """Return the recipe file that ``memaudit scan --recipe`` takes."""
+        return recipe_file.dump(self.recipe)
+
+
+def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
+    """Work out the recipe of a checkpoint pair.
+
+    The search keeps its states in the run folder: an interrupted one goes on, and a finished one is not repeated.
+
+    Raises:
+        MemauditError: Unusable input or options, in one sentence and a hint.
+        Interrupted: The user stopped it; the state is saved.
+    """
+    started = time.monotonic()
+    check(request)
+    with exact_numerics():
+        attacks = build(request.attacks or (SEARCHER,), request.options, request.max_iterations)
+        scene = load(request, listener)
+        deadline = started + request.max_time if request.max_time else math.inf
+        store = Store(run_folder(scene))
+        with store.held(), ceiling(scene.victim.like.device, request.max_memory):
+            learned = learn(scene, attacks, store, deadline, listener, ALLOWANCE)
+    listener(Event("done"))
+    facts = {name: fact for name, fact in learned.facts.items() if name != "normalise"}
+    return Inference(facts, scene.delta, search_points(learned), time.monotonic() - started)
+
+
+def write_recipe(found: Inference, path: Path) -> None:
+    """Write the recipe file. Raises :class:`.files.FormatError` where it cannot be written."""
+    write_text(path, found.to_toml())

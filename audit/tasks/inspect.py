@@ -1,0 +1,109 @@
+"""What the files and the installation hold, without any run: the inspect and plugins commands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .. import outputs, plugins
+from ..change.facts import read_delta
+from ..checkpoints.pair import Checkpoint, read, read_pair
+from ..checkpoints.weights import CheckpointError, digest, load
+from ..data.base import GROUP as DATA
+from ..families.base import GROUP as FAMILIES
+from ..families.base import Architecture, UnknownArchitecture
+from ..families.detect import detect
+from ..run import options
+
+GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
+
+SHOWN = 12
+"""So many entries of a list are printed."""
+
+
+def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
+    """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""
+    if after is None:
+        first = read(before)
+        return {"before": _file(first), "architecture": _architecture(*_detected(first, model, image_size)[::2])}
+    pair = read_pair(before, after)
+    architecture, module, problem = _detected(pair.after, model, image_size)
+    delta = read_delta(pair, architecture, module)
+    return {
+        "before": _file(pair.before),
+        "after": _file(pair.after),
+        "architecture": _architecture(architecture, problem),
+        "moved": len(pair.moved),
+        "tensors": [row.model_dump(mode="json") for row in delta.tensors],
+        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.facts.items()},
+    }
+
+
+def check_each(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[CheckpointError]]:
+    """Load files by the loader that executes nothing: describe those that it reads, and say why not the others."""
+    found, errors = [], []
+    for file in files:
+        try:
+            form, sources, tensors = load(Path(file))
+            found.append({"path": file, "format": form, "sha256": digest(sources), "tensors": len(tensors)})
+        except CheckpointError as error:
+            errors.append(error)
+        except OSError as error:
+            errors.append(CheckpointError(f"{file} cannot be read: {error.strerror or error}.", "Check the path."))
+    return found, errors
+
+
+def _file(found: Checkpoint) -> dict[str, Any]:
+    return {
+        "path": found.path,
+        "format": found.format,
+        "sha256": found.sha256,
+        "dtypes": list(found.dtypes),
+        "tensors": len(found.tensors),
+        "parameters": sum(value.numel() for value in found.tensors.values() if value.is_floating_point()),
+    }
+
+
+def _detected(
+    found: Checkpoint, model: str, image_size: int | None
+) -> tuple[Architecture | None, nn.Module | None, str]:
+    """Return the network, or what is wrong where the user did not name one."""
+    try:
+        return *detect(found.tensors, model, image_size), ""
+    except UnknownArchitecture as error:
+        if model != "auto" or image_size is not None:
+            raise
+        return None, None, str(error)
+
+
+def _architecture(architecture: Architecture | None, problem: str) -> dict[str, Any]:
+    if architecture is None:
+        return {"family": None, "name": None, "score": None, "problem": problem}
+    return {
+        "family": architecture.family,
+        "name": architecture.name,
+        "score": architecture.score,
+        "classes": architecture.classes,
+        "shape": list(architecture.shape),
+        "assumed": list(architecture.assumed),
+    }
+
+
+def list_plugins() -> dict[str, list[dict[str, Any]]]:
+    """Return every registered plugin by kind; attacks with their options and defaults."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind, group in GROUPS.items():
+        found[kind] = []
+        for name in plugins.available(group):
+            row: dict[str, Any] = {"name": name}
+            try:
+                loaded = plugins.load(group, name)
+            except plugins.PluginError as error:
+                found[kind].append(row | {"problem": str(error)})
+                continue
+            row["summary"] = (loaded.__doc__ or "").strip().splitlines()[0] if loaded.__doc__ else ""
+            if group == options.GROUP:
+                row["options"] = [{"name": o, "type": t, "default": d} for o, t, d in options.fields(name)]
+            found[kind].append(row)
+    return found

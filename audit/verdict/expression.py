@@ -1,0 +1,112 @@
+"""Gate expressions: metrics, operators and values, and what may stand in them. No torch here."""
+
+import math
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from ... import MemauditError
+from ..plugins import nearest
+from ..report.results import Agreement
+from ..report.verdict import Severity
+
+METRICS = {
+    "ssim_mean": "mean SSIM",
+    "ssim_max": "best SSIM",
+    "ssim_paper_mean": "mean SSIM as the SimuDy paper computes it",
+    "psnr_mean": "mean PSNR in decibel",
+    "recovered": "number of recovered images",
+    "recovered_fraction": "share of recovered images",
+    "confidence_mean": "mean confidence",
+    "confidence_max": "best confidence",
+    "confident": "number of images that the seeds agree on",
+    "identifiable": "number of training images nearest to some reconstruction",
+    "tpr_at_1_fpr": "share of training images above 99 % of the comparison images",
+    "severity": "worst severity of its findings",
+}
+"""Every metric that a gate may name."""
+
+
+DATALESS = METRICS.keys() & Agreement.model_fields
+"""Those that need no training data, but an attack with several seeds."""
+
+
+DEFAULT = "recovered>0"
+"""The gate where none is given: one recovered training image is a leak."""
+
+
+SEVERITIES = get_args(Severity)
+"""From the least to the worst; a gate on ``severity`` compares their places."""
+
+
+_OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+
+
+_FORM = re.compile(r"\s*(?:(?P<attack>[\w-]+)\.)?(?P<metric>\w+)\s*(?P<op>>=|<=|==|>|<)\s*(?P<value>\S+)\s*")
+
+
+class GateError(MemauditError):
+    """A gate expression that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """``[ATTACK.]METRIC OP VALUE``: the audit fails where it holds for (any) attack."""
+
+    attack: str | None
+    metric: str
+    op: str
+    value: float
+    text: str
+
+    def holds(self, number: float) -> bool:
+        """Return whether ``number`` trips this gate."""
+        return bool(_OPERATORS[self.op](number, self.value))
+
+
+def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
+    """Parse one expression.
+
+    Args:
+        text: For example ``simudy.ssim_max>=0.4`` or ``recovered_fraction>=0.05``.
+        attacks: Names that may stand before the dot; any name where empty.
+
+    Raises:
+        GateError: Malformed, or a metric or attack that does not exist; names the nearest one.
+    """
+    form = _FORM.fullmatch(text)
+    example = "Write it as [ATTACK.]METRIC OP VALUE, for example 'simudy.ssim_max>=0.4'."
+    if form is None:
+        raise GateError(f"Gate '{text}' cannot be parsed.", example)
+    attack, metric = form["attack"], form["metric"]
+    if metric not in METRICS:
+        raise GateError(f"Gate '{text}' names an unknown metric '{metric}'.", nearest(metric, list(METRICS)))
+    if attack and attacks and attack not in attacks:
+        raise GateError(f"Gate '{text}' names an unknown attack '{attack}'.", nearest(attack, list(attacks)))
+    value = _severity(text, form["value"]) if metric == "severity" else _number(text, form["value"])
+    return Gate(attack, metric, form["op"], value, text.strip())
+
+
+def wanted(fail_if: Sequence[str], fail_on: Severity | None = None) -> list[str]:
+    """Return the gate expressions that ``--fail-if`` and ``--fail-on`` stand for together; :data:`DEFAULT` for none."""
+    severity = [f"severity>={fail_on}"] if fail_on else []
+    return [*fail_if, *severity] or [DEFAULT]
+
+
+def _severity(text: str, word: str) -> float:
+    if word not in SEVERITIES:
+        raise GateError(f"Gate '{text}' names an unknown severity '{word}'.", nearest(word, list(SEVERITIES)))
+    return float(SEVERITIES.index(word))
+
+
+def _number(text: str, word: str) -> float:
+    example = "Write it as [ATTACK.]METRIC OP VALUE, for example 'simudy.ssim_max>=0.4'."
+    try:
+        value = float(word)
+    except ValueError:
+        raise GateError(f"Gate '{text}' compares with '{word}', which is not a number.", example) from None
+    if not math.isfinite(value):
+        raise GateError(f"Gate '{text}' compares with {word}, which decides nothing.", example)
+    return value

@@ -1,0 +1,116 @@
+"""The rules by which evidence becomes findings, with stable ids and severities. No torch here.
+
+A finding that ``blocks`` says what evidence is missing: an audit with one cannot pass (:mod:`memaudit.audit.verdict.gate`).
+"""
+
+from dataclasses import dataclass
+
+from ..report.verdict import Severity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table that ``memaudit rules`` prints.
+
+    Attributes:
+        id: Never reused and never renumbered.
+        name: In the form that SARIF asks for.
+        severities: What it can give, the worst first.
+        title: One line.
+        when: The condition, in words and numbers.
+        help: What to do about it.
+        leak: Whether it says that data leak; otherwise it says what evidence is missing or weak.
+    """
+
+    id: str
+    name: str
+    severities: tuple[Severity, ...]
+    title: str
+    when: str
+    help: str
+    leak: bool = True
+
+
+RULES = {
+    rule.id: rule
+    for rule in (
+        Rule(
+            "MA001", "TrainingRecordReconstructed", ("critical", "high"),
+            "Training images were reconstructed",
+            "At least one training image is recovered: SSIM of 0.4 or more with its reconstruction, and more similar "
+            "than chance at a false discovery rate of 1 %, shared by all results. Critical where at least half of the "
+            "images are, else high.",
+            "Do not publish both checkpoints of this pair. See the advice of the report, and measure with "
+            "memaudit defend.",
+        ),
+        Rule(
+            "MA002", "TrainingSetResembled", ("medium",),
+            "Reconstructions resemble the training set more than held-out images",
+            "No image is recovered, but the training images as a whole are more similar to the reconstructions than "
+            "held-out images are (Mann-Whitney, one-sided, p of 0.001 or less). Needs --control.",
+            "Parts of the training set leak, such as colours or coarse shapes. Rerun with more iterations and "
+            "--restarts before relying on it.",
+        ),
+        Rule(
+            "MA003", "TrainingRecordIdentifiable", ("medium",),
+            "Reconstructions point to their own training images",
+            "Of the images that are nearest to a reconstruction, among training and held-out images together, more are "
+            "training images than chance allows (hypergeometric, p of 0.001 or less). Needs --control.",
+            "Whoever holds candidate images can tell which of them were trained on.",
+        ),
+        Rule(
+            "MA004", "SeedsAgree", ("medium",),
+            "Independent runs reconstruct the same images",
+            "At least one image comes out alike from several seeds (its confidence reaches the criterion). No training "
+            "data are needed to see this.",
+            "An attacker can tell without any training data which reconstructions to trust. Give --data to see whether "
+            "they are right.",
+        ),
+        Rule(
+            "MA101", "AttackDidNotConverge", ("none",),
+            "An attack ended without explaining the change",
+            "The attack stalled, ran out of its budget, diverged, failed or cannot treat the model: it clears nothing.",
+            "Give more --max-time or --max-iterations, or a better recipe (memaudit infer).",
+            leak=False,
+        ),
+        Rule(
+            "MA102", "ComparisonTooSmall", ("none",),
+            "The comparison set is too small for the claim",
+            "With these comparison images, a single reconstructed training image would not count as recovered unless "
+            "its SSIM reached 0.97: that none was recovered says nothing.",
+            "Give more held-out images with --control.",
+            leak=False,
+        ),
+        Rule(
+            "MA103", "ChangeIsRounding", ("none",),
+            "The change of the parameters is mostly rounding",
+            "No tensor changed by three times the rounding of its type or more, so there was nothing to attack.",
+            "Audit the checkpoints in the precision that they were trained in.",
+            leak=False,
+        ),
+        Rule(
+            "MA104", "NoGroundTruth", ("none",),
+            "Nothing to compare reconstructions with",
+            "No training images were given (--data), so whether a reconstruction shows one is not known.",
+            "Give the training set with --data; it never reaches an attack.",
+            leak=False,
+        ),
+        Rule(
+            "MA105", "WeakNull", ("none",),
+            "Chance was measured without held-out images",
+            "No --control was given: chance is measured with reconstructions of other images and with turned and "
+            "mirrored ones, which is weaker than held-out images.",
+            "Give images of the same kind that were not trained on with --control.",
+            leak=False,
+        ),
+        Rule(
+            "MA106", "RecipeAssumed", ("none",),
+            "Part of the training recipe was assumed",
+            "The learning rate, the batch size, the number of epochs or the number of samples was neither given nor "
+            "inferred.",
+            "Give what is known: a wrong recipe weakens every attack.",
+            leak=False,
+        ),
+    )
+}  # fmt: skip
+"""Every rule by its id, the leaks first."""

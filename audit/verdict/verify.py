@@ -1,0 +1,96 @@
+"""Is a report what memaudit wrote, and of these checkpoints? Needs torch only where a checkpoint is given."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from ..report.facts import Checkpoint as Recorded
+from ..report.file import FINDINGS_SINCE, minor, read
+from ..report.model import AuditReport, content_digest
+from ..report.pictures import DIGITS
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared.
+
+    Attributes:
+        what: Its name.
+        status: ``ok``; ``differs`` from what the report says; ``unchecked`` where there was nothing to compare with.
+        detail: What was found, in words.
+    """
+
+    what: str
+    status: Literal["ok", "differs", "unchecked"]
+    detail: str
+
+
+def verify(path: Path, before: str | None = None, after: str | None = None) -> list[Check]:
+    """Compare a report with its own digest, with the pictures beside it, and with checkpoints.
+
+    Args:
+        path: A ``report.json``, or the run folder.
+        before: The checkpoint before training; the file that the report names, if it is there, by default.
+        after: The same of the one after training.
+
+    Raises:
+        ReportError: The file is no report.
+        CheckpointError: A checkpoint cannot be read safely.
+    """
+    report, content = read(path)
+    folder = path if path.is_dir() else path.parent
+    checks = [sealed(report, content), _pictures(report, folder)]
+    roles = (("before", report.inputs.before, before), ("after", report.inputs.after, after))
+    return [*checks, *(_checkpoint(role, recorded, given) for role, recorded, given in roles)]
+
+
+def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
+    """Compare the digest in a report with that of its content as it stands in the file."""
+    found = content_digest(content)
+    if not report.content_sha256 and minor(report.schema_version) < FINDINGS_SINCE:
+        return Check("content", "unchecked", f"a report of schema {report.schema_version} has no digest")
+    if report.content_sha256 != found:
+        return Check("content", "differs", "the report was changed after memaudit wrote it")
+    return Check("content", "ok", f"sha256 {found}")
+
+
+def _pictures(report: AuditReport, folder: Path) -> Check:
+    paths = sorted(filter(None, report.pictures()))
+    there = [path for path in paths if _inside(folder, path)]
+    altered = [path for path in there if _digest(folder / path) != Path(path).stem.rpartition("-")[2]]
+    if altered:
+        return Check("pictures", "differs", f"{len(altered)} of {len(there)} were changed, such as {altered[0]}")
+    if len(there) < len(paths):
+        return Check("pictures", "unchecked", f"{len(paths) - len(there)} of {len(paths)} are not beside the report")
+    return Check("pictures", "ok", f"{len(paths)} as they were written")
+
+
+def _inside(folder: Path, path: str) -> bool:
+    found = folder / path
+    return found.is_file() and found.resolve().is_relative_to(folder.resolve())
+
+
+def _digest(path: Path) -> str:
+    """Return the digest that is part of a picture's name; empty for what is no picture."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            planes = picture.split()
+            return hashlib.sha256(b"".join(plane.tobytes() for plane in planes)).hexdigest()[:DIGITS]
+    except Exception:  # damaged files fail in any way
+        return ""
+
+
+def _checkpoint(role: str, recorded: Recorded, given: str | None) -> Check:
+    path = given or recorded.path
+    if given is None and not Path(path).exists():
+        return Check(role, "unchecked", f"{path} is not here; name it with --{role}")
+    from ..checkpoints.pair import read as read_checkpoint
+
+    found = read_checkpoint(path).sha256
+    if found != recorded.sha256:
+        return Check(role, "differs", f"{path} has sha256 {found}, the audited file {recorded.sha256}")
+    return Check(role, "ok", f"{path}, sha256 {found}")

@@ -1,0 +1,1 @@
+"""What several formats show: words, extracts, pictures and the verdict."""

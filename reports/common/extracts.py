@@ -1,0 +1,88 @@
+"""Which parts of a report the page shows, and in which order."""
+
+import math
+from typing import NamedTuple
+
+from ...audit.report.model import AuditReport
+from ...audit.report.results import AttackResult, BestMatch, Dummy, Match
+from ...audit.verdict import leaderboard
+
+
+class Slice(NamedTuple):
+    """What the attacks made of the images of one class."""
+
+    label: str
+    images: int
+    recovered: int
+    ssim_mean: float
+    ssim_max: float
+
+
+def standing(report: AuditReport) -> list[AttackResult]:
+    """Return the results in the order of the leaderboard; those that it does not have come last."""
+    places = {row.key: row.rank for row in report.leaderboard}
+    return sorted(report.attacks, key=lambda result: places.get(result.key, math.inf))
+
+
+def by_attack(report: AuditReport) -> dict[str, list[AttackResult]]:
+    """Return the results of each attack, the best attack and the best result first."""
+    found: dict[str, list[AttackResult]] = {}
+    for result in standing(report):
+        found.setdefault(result.name, []).append(result)
+    return found
+
+
+def evidence(report: AuditReport) -> list[AttackResult]:
+    """Return the results whose images are shown, the best one of each attack: those with pairs, else with images."""
+    best = {name: [r for r in results if r.matches] or results for name, results in by_attack(report).items()}
+    return [results[0] for results in best.values() if results[0].matches or results[0].reconstructions]
+
+
+def records(report: AuditReport) -> list[BestMatch]:
+    """Return the best reconstruction of each training image, the most exposed image first."""
+    found = report.per_image or leaderboard.per_image(report.attacks)
+    return sorted(found, key=lambda best: -best.match.scores.ssim)
+
+
+def slices(records: list[BestMatch]) -> list[Slice]:
+    """Return the records by class, the most exposed class first; none where all are of one class."""
+    found: dict[str, list[BestMatch]] = {}
+    for best in records:
+        found.setdefault(best.match.label, []).append(best)
+    if len(found) < 2:
+        return []
+    return sorted((_slice(label, same) for label, same in found.items()), key=lambda part: -part.ssim_mean)
+
+
+def _slice(label: str, records: list[BestMatch]) -> Slice:
+    ssim = [best.match.scores.ssim for best in records]
+    recovered = sum(bool(best.recovered_by) for best in records)
+    return Slice(label, len(records), recovered, sum(ssim) / len(ssim), max(ssim))
+
+
+def ranked(attack: AttackResult) -> list[Match]:
+    """Return the pairs, most similar first."""
+    return sorted(attack.matches, key=lambda match: -match.scores.ssim)
+
+
+def unmatched(attack: AttackResult) -> list[Dummy]:
+    """Return the reconstructions without a training image beside them, most influential first."""
+    return [dummy for dummy in _unpaired(attack) if not dummy.insignificant]
+
+
+def insignificant(attack: AttackResult) -> list[Dummy]:
+    """Return those that stand for no image, most influential first."""
+    return [dummy for dummy in _unpaired(attack) if dummy.insignificant]
+
+
+def trusted(result: AttackResult) -> list[tuple[Dummy, Match | None]]:
+    """Return the images of a consensus with the training image paired with each, most confident first."""
+    pairs = {match.dummy: match for match in result.matches}
+    kept = [dummy for dummy in result.reconstructions if not dummy.insignificant]
+    return [(dummy, pairs.get(dummy.dummy)) for dummy in sorted(kept, key=lambda dummy: -(dummy.confidence or 0.0))]
+
+
+def _unpaired(attack: AttackResult) -> list[Dummy]:
+    paired = {match.dummy for match in attack.matches}
+    rest = [dummy for dummy in attack.reconstructions if dummy.dummy not in paired]
+    return sorted(rest, key=lambda dummy: -(dummy.influence or 0.0))

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+
+from memaudit.attacks.simulation.losses import margins, sample_losses, signs, training_loss
+
+
+def test_several_logits_have_cross_entropy():
+    logits, labels = torch.tensor([[0.0, math.log(3.0)], [2.0, 2.0]]), torch.tensor([1, 0])
+    assert training_loss(logits, labels).item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+    assert torch.equal(training_loss(logits, labels), cross_entropy(logits, labels))
+
+
+def test_one_logit_has_the_logistic_loss():
+    logits, labels = torch.tensor([[math.log(3.0)], [0.0], [-5.0]]), torch.tensor([1, 0, 0])
+    expected = (math.log(4 / 3) + math.log(2) + math.log1p(math.exp(-5))) / 3
+    assert training_loss(logits, labels).item() == pytest.approx(expected)
+    torchs = binary_cross_entropy_with_logits(logits[:, 0], labels.float())
+    assert torch.equal(training_loss(logits, labels), torchs)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_probabilities_mean_what_indices_mean(k):
+    logits, labels = torch.randn(6, k, dtype=torch.float64), torch.randint(max(k, 2), (6,))
+    choice = one_hot(labels, max(k, 2)).double().requires_grad_()
+    soft = training_loss(logits, choice)
+    assert soft.item() == pytest.approx(training_loss(logits, labels).item())
+    (slope,) = torch.autograd.grad(soft, choice)
+    assert slope.shape == choice.shape
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_mean_over_samples_is_the_training_loss(k):
+    logits, labels = torch.randn(6, k, dtype=torch.float64), torch.randint(max(k, 2), (6,))
+    each = sample_losses(logits, labels)
+    assert each.shape == (6,)
+    assert each.mean().item() == pytest.approx(training_loss(logits, labels).item())
+    assert each[2].item() == pytest.approx(training_loss(logits[2:3], labels[2:3]).item())
+
+
+def test_a_logit_and_a_difference_of_two_are_one_binary_classifier():
+    logit, labels = torch.randn(7, 1, dtype=torch.float64), torch.randint(2, (7,))
+    two = torch.cat([torch.zeros_like(logit), logit], 1) + torch.randn(7, 1)
+    assert training_loss(two, labels).item() == pytest.approx(training_loss(logit, labels).item())
+    assert torch.allclose(margins(two, labels), margins(logit, labels))
+
+
+def test_margins_are_those_over_the_runner_up():
+    logits = torch.tensor([[3.0, 1.0, -2.0], [0.0, 5.0, 4.0], [1.0, 2.0, 0.5]])
+    assert margins(logits, torch.tensor([0, 2, 1])).tolist() == [2.0, -1.0, 1.0]
+    assert margins(torch.tensor([[3.0], [3.0]]), torch.tensor([1, 0])).tolist() == [3.0, -3.0]
+
+
+def test_signs_take_dtype_and_device_of_their_model():
+    found = signs(torch.tensor([0, 1, 1]), torch.zeros(1, dtype=torch.float64))
+    assert found.dtype == torch.float64
+    assert found.tolist() == [-1.0, 1.0, 1.0]

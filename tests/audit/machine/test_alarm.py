@@ -1,0 +1,103 @@
+import math
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from memaudit.audit.machine.alarm import AGAIN, TimeUp, alarm
+
+
+def stubborn():
+    """Sleep, whatever error comes."""
+    try:
+        time.sleep(5)
+    except Exception:
+        time.sleep(5)
+
+
+def test_work_that_looks_at_no_clock_ends():
+    began = time.monotonic()
+    with pytest.raises(TimeUp), alarm(began + 0.1):
+        stubborn()
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_deadline_in_the_past_ends_at_once():
+    with pytest.raises(TimeUp), alarm(time.monotonic() - 1):
+        time.sleep(5)
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 0.05])
+def test_what_is_over_in_time_hears_nothing(deadline):
+    before = signal.getsignal(signal.SIGALRM)
+    with alarm(time.monotonic() + deadline):
+        pass
+    time.sleep(0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_other_threads_run_to_their_end():
+    done = []
+
+    def work():
+        with alarm(time.monotonic() - 1):
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+class Deaf:
+    """Something whose end takes a moment, and loses what is raised in it."""
+
+    def __del__(self):
+        time.sleep(0.2)
+
+
+def deaf_and_long():
+    Deaf()
+    time.sleep(5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_ring_that_is_lost_comes_again():
+    began = time.monotonic()
+    with pytest.raises(TimeUp), alarm(began + 0.05):
+        deaf_and_long()
+    assert 0.05 + AGAIN <= time.monotonic() - began < 0.05 + 2 * AGAIN
+
+
+def interrupted():
+    """Ctrl-C, and the time is up while it is on its way."""
+    try:
+        raise KeyboardInterrupt
+    finally:
+        os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_an_interrupt_is_not_taken_for_the_end_of_the_time():
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(KeyboardInterrupt), alarm(time.monotonic() + 5):
+        interrupted()
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize("length", [0.05, 0.3])
+def test_a_timer_that_was_running_goes_on(length):
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(time.monotonic()))
+    try:
+        began = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with alarm(began + 5):
+            time.sleep(length)
+        time.sleep(0.3)
+        assert len(rung) == 1
+        assert rung[0] - began == pytest.approx(max(0.2, length), abs=0.1)
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,303 @@
+import dataclasses
+import json
+import math
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from memaudit.audit.checkpoints.pair import read_pair
+from memaudit.audit.cli.show import print_defences
+from memaudit.audit.recipe.file import load as load_recipe
+from memaudit.audit.report.file import load
+from memaudit.audit.request import ScanRequest
+from memaudit.audit.run.drive import Interrupted
+from memaudit.audit.tasks.defend import Defence, DefenceError, altered, defend, distortion, parse_defences, rounded
+from memaudit.audit.verdict.advice import NO_BACKING
+
+from ...conftest import SCRIPT
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+
+NOISE, LOUD, BITS = Defence("noise", 0.01), Defence("noise", 30.0), Defence("bits", 8)
+
+
+def memaudit(*words):
+    return subprocess.run(
+        [SCRIPT, *map(str, words)], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )  # fmt: skip
+
+
+def write_pair(folder, before, after):
+    save_file(before, folder / "a.safetensors")
+    save_file(after, folder / "b.safetensors")
+    return read_pair(folder / "a.safetensors", folder / "b.safetensors")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Weights, a frozen one, a tied one, batch norm with its counter, and a half-precision one."""
+    draw = torch.Generator().manual_seed(0)
+    before = {
+        "0.weight": torch.randn(40, 50, generator=draw),
+        "0.bias": torch.zeros(40),
+        "1.running_mean": torch.zeros(40),
+        "1.running_var": torch.ones(40) * 1e-3,
+        "1.num_batches_tracked": torch.tensor(7),
+        "2.weight": torch.randn(10, 40, generator=draw),
+        "3.weight": torch.randn(30, 40, generator=draw).half(),
+    }
+    before["4.weight"] = before["0.weight"].clone()
+    after = {name: value.clone() for name, value in before.items()}
+    change = 1e-2 * torch.randn(40, 50, generator=draw)
+    after["0.weight"] += change
+    after["4.weight"] += change
+    after["0.bias"] += 1e-2
+    after["1.running_mean"] += torch.randn(40, generator=draw)
+    after["1.running_var"] += 5e-4
+    after["1.num_batches_tracked"] += 20
+    after["3.weight"] += 1e-2 * torch.randn(30, 40, generator=draw).half()
+    return write_pair(tmp_path, before, after)
+
+
+def test_lists_become_defences_in_order_and_once():
+    found = parse_defences("0.1, 1e-2,0.10", "4,8")
+    assert [defence.name for defence in found] == ["noise-0.01", "noise-0.1", "bits-8", "bits-4"]
+    assert parse_defences(None, "1")[0].value == 1
+    assert parse_defences(None, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("noise", "bits", "word"),
+    [
+        ("-0.1", None, "--noise -0.1"), ("0", None, "--noise 0"), ("nan", None, "nan"), ("inf", None, "inf"),
+        ("x", None, "--noise x"), ("", None, "--noise ''"), ("0.1,", None, "lists nothing"), (None, "0", "--bits 0"),
+        (None, "17", "--bits 17"), (None, "2.5", "--bits 2.5"), (None, "-1", "--bits -1"), (None, "", "--bits ''"),
+    ],
+)  # fmt: skip
+def test_bad_lists_are_refused(noise, bits, word):
+    with pytest.raises(DefenceError) as caught:
+        parse_defences(noise, bits)
+    assert word in caught.value.message
+    assert caught.value.hint
+
+
+def test_noise_has_the_size_that_was_asked_for_and_depends_on_the_seed_alone(pair):
+    once, again, other = (altered(pair, Defence("noise", 0.5), seed) for seed in (3, 3, 4))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not torch.equal(once["0.weight"], other["0.weight"])
+    assert distortion(pair, once) == pytest.approx(0.5, rel=0.05)
+    assert distortion(pair, pair.after.tensors) == 0
+    state = torch.random.get_rng_state()
+    altered(pair, NOISE, 0)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_louder_noise_is_the_same_noise(pair):
+    after = pair.after.tensors["0.weight"]
+    soft, loud = (altered(pair, Defence("noise", level), 0)["0.weight"] - after for level in (0.1, 1.0))
+    torch.testing.assert_close(10 * soft, loud, rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("defence", [Defence("noise", 2.0), Defence("bits", 3), Defence("bits", 1)])
+def test_only_what_moved_is_altered_and_tied_tensors_stay_tied(pair, defence):
+    found, after = altered(pair, defence, 0), pair.after.tensors
+    assert torch.equal(found["2.weight"], after["2.weight"])
+    assert torch.equal(found["1.num_batches_tracked"], after["1.num_batches_tracked"])
+    assert found["1.num_batches_tracked"].dtype == torch.int64
+    assert torch.equal(found["0.weight"], found["4.weight"])
+    assert not torch.equal(found["0.weight"], after["0.weight"])
+    assert found["3.weight"].dtype == torch.float16
+    assert bool((found["1.running_var"] > 0).all())
+
+
+def test_statistics_get_noise_of_their_own_size(pair):
+    found = altered(pair, Defence("noise", 0.1), 0)
+    weights = float((found["0.weight"] - pair.after.tensors["0.weight"]).std())
+    assert weights == pytest.approx(1e-3, rel=0.2)
+    assert float((found["1.running_mean"] - pair.after.tensors["1.running_mean"]).std()) > 10 * weights
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8, 16])
+def test_rounding_is_uniform_symmetric_and_keeps_the_largest(bits):
+    change = torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = rounded(change, bits)
+    levels = 2 ** (bits - 1) - 1
+    step = float(change.abs().max()) / levels
+    steps = found / step
+    torch.testing.assert_close(steps, steps.round())
+    assert float(steps.abs().max()) == pytest.approx(levels)
+    assert float((found - change).abs().max()) <= step / 2 * (1 + 1e-9)
+    assert torch.equal(rounded(-change, bits), -found)
+
+
+def test_one_bit_is_the_sign_times_the_mean_magnitude():
+    found = rounded(torch.tensor([1.0, -3.0, 0.0, 2.0], dtype=torch.float64), 1)
+    assert found.tolist() == [2.0, -2.0, 0.0, 2.0]
+    assert rounded(torch.zeros(3), 4).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_sixteen_bits_change_next_to_nothing(pair):
+    assert distortion(pair, altered(pair, Defence("bits", 16), 0)) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def request_of(leak):
+    def request(out, **more):
+        settings = ("simudy.iterations=60", "simudy.alpha=0.03")
+        known = {"normalise": "0.5;0.25", "epochs": 10, "attacks": ("simudy",), "options": settings}
+        return ScanRequest(leak.before, leak.after, data=leak.data, control=leak.control, out=out, **known, **more)
+
+    return request
+
+
+@pytest.fixture(scope="module")
+def defended(leak, request_of, tmp_path_factory):
+    torch.set_num_threads(1)
+    out, events = tmp_path_factory.mktemp("defend") / "run", []
+    return defend(request_of(out), [NOISE, LOUD, BITS], str(leak.data), events.append), out, events
+
+
+def test_the_curve_starts_with_the_pair_as_it_is(defended):
+    report, *_ = defended
+    assert [(point.kind, point.value) for point in report.defences] == [
+        ("none", None), ("noise", 0.01), ("noise", 30.0), ("bits", 8.0)
+    ]  # fmt: skip
+    plain, soft, loud, bits = report.defences
+    assert plain.distortion == 0
+    assert plain.verdict == report.verdict.status == "fail"
+    assert plain.recovered == plain.images == 4
+    assert soft.distortion == pytest.approx(0.01, rel=0.05)
+    assert loud.distortion == pytest.approx(30, rel=0.05)
+    assert 0 < bits.distortion < 0.1
+    assert soft.ssim_mean == pytest.approx(plain.ssim_mean, abs=0.05)
+    assert loud.ssim_mean < plain.ssim_mean / 2
+
+
+def test_loud_noise_is_never_shown_as_safe(defended):
+    report, *_ = defended
+    assert [point.verdict for point in report.defences] == ["fail", "fail", "inconclusive", "fail"]
+    assert report.defences[2].recovered == 0
+
+
+def test_accuracy_is_that_of_the_network(defended, leak):
+    report, *_ = defended
+    weights, content = load_file(leak.after), np.load(leak.data)
+    x = (torch.from_numpy(content["images"]).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    hidden = nn.functional.linear(x.flatten(1), weights["1.weight"], weights["1.bias"]).relu()
+    guess = nn.functional.linear(hidden, weights["3.weight"], weights["3.bias"]).argmax(1)
+    assert report.defences[0].accuracy == float((guess == torch.from_numpy(content["labels"])).float().mean())
+    assert all(0 <= point.accuracy <= 1 for point in report.defences)
+
+
+def test_the_run_folder_holds_every_pair_scan_and_the_report(defended):
+    report, out, _ = defended
+    assert load(out) == report == report.sealed()
+    assert (out / "report.html").exists()
+    for name in ("noise-0.01", "noise-30", "bits-8"):
+        found = load(out / "defences" / name)
+        assert found.inputs.after.path == str(out / "defences" / name / "after.safetensors")
+        assert found.search == []
+        assert found.recipe.lr.value == pytest.approx(report.recipe.lr.value, rel=1e-5)
+        assert found.recipe.lr.source == "given"
+    assert load_recipe(out / "defences" / "recipe.toml")["epochs"] == 10
+    assert report.search
+
+
+def test_the_command_asks_the_same_again(defended):
+    report, *_ = defended
+    assert report.command.startswith("memaudit defend ")
+    assert " --noise 0.01,30 --bits 8 --test " in report.command
+
+
+def test_the_same_again_takes_no_step(defended, leak, request_of):
+    report, out, _ = defended
+    before, events = (out / "defences/noise-0.01/after.safetensors").read_bytes(), []
+    again = defend(request_of(out), [NOISE, LOUD, BITS], str(leak.data), events.append)
+    assert again.defences == report.defences
+    assert not [event for event in events if event.step and event.stage != "match"]
+    assert (out / "defences/noise-0.01/after.safetensors").read_bytes() == before
+
+
+def test_an_interrupted_defence_goes_on(request_of, tmp_path):
+    steps = []
+
+    def stop(event):
+        if event.stage == "defend" and event.message.startswith("noise"):
+            steps.append(0)
+        if event.stage == "attack" and event.step and steps:
+            steps.append(event.step)
+            if event.step == 30:
+                raise KeyboardInterrupt
+
+    asked, resumed = request_of(tmp_path / "run", lr=0.02), []
+    with pytest.raises(Interrupted):
+        defend(asked, [NOISE], None, stop)
+    report = defend(asked, [NOISE], None, lambda event: resumed.append(event.step) if event.stage == "attack" else None)
+    assert next(step for step in resumed if step) == 31
+    assert len(report.defences) == 2
+    assert report.defences[1].accuracy is None
+
+
+def test_the_table_says_what_a_lower_leak_does_not_mean(defended, capsys):
+    from memaudit.audit.cli.console import make_console
+
+    print_defences(make_console(), defended[0])
+    said = capsys.readouterr().err
+    assert "as it is" in said
+    assert "noise of 0.01 times the change" in said
+    assert "the change in 8 bits" in said
+    assert "accuracy" in said
+    assert NO_BACKING in " ".join(said.split())
+    assert "safe" in NO_BACKING
+
+
+def test_bad_requests_are_refused_before_any_work(leak, request_of, tmp_path):
+    bare, wrong = tmp_path / "bare.npz", tmp_path / "wrong.npz"
+    images = np.load(leak.data)["images"]
+    np.savez(bare, images=images)
+    np.savez(wrong, images=images, labels=np.array([0, 1, 2, 4]))
+    asked, events = request_of(tmp_path / "run"), []
+    for request, defences, test, said in [
+        (dataclasses.replace(asked, data=None), [NOISE], None, "--data"),
+        (asked, [], None, "no defence"),
+        (asked, [NOISE], str(bare), "without a label"),
+        (asked, [NOISE], str(wrong), "label 4"),
+        (asked, [NOISE], str(tmp_path / "absent"), "absent"),
+    ]:
+        with pytest.raises(Exception, match=said):
+            defend(request, defences, test, events.append)
+    assert events == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_console_script_measures_and_exits_with_zero(defended, leak, tmp_path):
+    _, out, _ = defended
+    words = [
+        "defend", leak.before, leak.after, "--data", leak.data, "--control", leak.control, "--normalise", "0.5;0.25",
+        "--epochs", 10, "--attack", "simudy", "--set", "simudy.iterations=60", "--set", "simudy.alpha=0.03",
+        "--out", out, "--noise", "0.01", "--json", "-o", f"json={tmp_path / 'x.json'}",
+    ]  # fmt: skip
+    done = memaudit(*words)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert [point["kind"] for point in printed["defences"]] == ["none", "noise"]
+    assert "What each defence leaves" in done.stderr
+    assert load(tmp_path / "x.json").defences == load(out).defences
+    assert math.isclose(printed["defences"][1]["distortion"], 0.01, rel_tol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--noise", "-1"), "--noise -1"), (("--bits", "8", "--normalise", "1;0"), "positive deviations")],
+)
+def test_console_script_refuses_bad_values(leak, tmp_path, words, said):
+    done = memaudit("defend", leak.before, leak.after, "--data", leak.data, "--out", tmp_path / "run", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,104 @@
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memaudit.audit.files import FormatError
+from memaudit.audit.outputs import Look
+from memaudit.audit.report.model import AuditReport
+from memaudit.reports import html
+from memaudit.reports.common import pictures
+
+
+def save(path: Path, width: int, height: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.random.default_rng(width).integers(0, 256, (height or width, width, 3), dtype=np.uint8)
+    Image.fromarray(levels).save(path)
+    return path
+
+
+def decoded(uri: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_a_small_picture_is_embedded_exactly(tmp_path: Path) -> None:
+    content = save(tmp_path / "a.png", 96).read_bytes()
+    assert pictures.picture(tmp_path, "a.png") == "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+@pytest.mark.parametrize(("size", "shown"), [((97, 50), (97, 50)), ((500, 300), (256, 154)), ((300, 600), (128, 256))])
+def test_a_large_picture_is_embedded_smaller(size: tuple[int, int], shown: tuple[int, int], tmp_path: Path) -> None:
+    save(tmp_path / "a.png", *size)
+    uri = pictures.picture(tmp_path, "a.png")
+    assert uri is not None
+    assert (decoded(uri).format, decoded(uri).size) == ("WEBP", shown)
+    assert pictures.Album(tmp_path)("a.png").fine
+
+
+def test_a_large_picture_that_is_broken_or_too_large_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytearray(save(tmp_path / "a.png", 120).read_bytes())
+    content[24] = 99  # bits of a pixel
+    (tmp_path / "b.png").write_bytes(content)
+    assert pictures.picture(tmp_path, "b.png") is None
+    monkeypatch.setattr(pictures, "_PIXEL_LIMIT", 120 * 119)
+    assert pictures.picture(tmp_path, "a.png") is None
+
+
+def test_a_picture_is_embedded_once(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 8)
+    album = pictures.Album(tmp_path)
+    assert "a.png" not in album
+    first, second = album("a.png"), album("a.png")
+    assert (first.kind, second.kind, second.href) == ("inside", "again", f"#{first.id}")
+    assert "a.png" in album
+    assert [album("none.png").kind for _ in range(2)] == ["missing", "missing"]
+
+
+def test_pictures_without_room_lie_beside_the_page(
+    leak: AuditReport, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "ROOM", 20_000)
+    page = html.write(leak, folder, tmp_path / "my report.html")
+    beside = tmp_path / "my report-evidence"
+    copies = sorted(beside.iterdir())
+    assert beside.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in copies} == {0o600}
+    assert len(copies) == 20 - page.read_text().count("<img ")
+    for file in copies:
+        assert f'href="my%20report-evidence/{file.name}"' in page.read_text()
+    originals = {(folder / match.reconstruction).read_bytes() for match in leak.attacks[0].matches}
+    assert copies[-1].read_bytes() in originals
+    (beside / "0999.png").write_bytes(b"of an earlier page")
+    (beside / "notes.txt").write_text("mine")
+    html.write(leak, folder, page, Look("none"))
+    assert [file.name for file in beside.iterdir()] == ["notes.txt"]
+    (beside / "notes.txt").unlink()
+    html.write(leak, folder, page, Look("none"))
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_page_of_the_run_folder_links_to_the_files_themselves(
+    leak: AuditReport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "ROOM", 20_000)
+    page = html.write(leak, folder, folder / "report.html")
+    match = min(leak.attacks[0].matches, key=lambda match: match.scores.ssim)
+    assert f'href="{match.reconstruction}"' in page.read_text()
+    assert not (folder / "report-evidence").exists()
+    page.unlink()
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_side_folder_that_cannot_be_is_refused(
+    kind: str, leak: AuditReport, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "ROOM", 0)
+    beside = tmp_path / "report-evidence"
+    beside.symlink_to(folder) if kind == "link" else beside.write_text("")
+    with pytest.raises(FormatError, match="report-evidence"):
+        html.write(leak, folder, tmp_path / "report.html")

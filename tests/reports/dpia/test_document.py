@@ -1,0 +1,410 @@
+"""The compliance document: complete, inert, never more certain than the report."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from memaudit.audit.files import FormatError
+from memaudit.audit.outputs import Look
+from memaudit.audit.plugins import available
+from memaudit.audit.report.model import AuditReport
+from memaudit.audit.report.verdict import Finding, Verdict
+from memaudit.reports.dpia import document as dpia
+from memaudit.reports.dpia.context import answers, questions
+from memaudit.reports.dpia.page import block, escape, page, slug
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = ["leak", "clean", "blind", "many", "trust"]
+SECTIONS = [
+    "1. Verdict", "2. System and model", "3. Scope", "4. Threat model", "5. Attack coverage", "6. Method", "7. Results",
+    "8. Sensitivity", "9. Residual risk", "10. Mitigations", "11. Limitations", "12. Control mapping", "13. Provenance",
+    "14. Sign-off",
+]  # fmt: skip
+HOSTILE = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg onload=alert(1)>",
+    "{{ 7 * 7 }}</style></title>", "[click](https://evil.example)", "![see](https://evil.example/x.png)", "| a | b |",
+    "`code` ``` ~~~", "\n\n# Heading\n\n- item\n\n> quote\n\n1. one", "https://evil.example www.evil.example",
+    "<https://evil.example>", "**bold** __init__ *x* ~~no~~", "&lt;b&gt; &#124; \\", "a@evil.example", "[ref]: /x",
+    "\u202eright-to-left\u202c",
+)  # fmt: skip
+LOOSE = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+"""A reader that follows every markup it finds."""
+
+
+class Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.style = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] == "style" and not self.style:
+            self.style = data
+        else:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def seen(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(params=NAMES)
+def report(request: pytest.FixtureRequest) -> AuditReport:
+    return request.getfixturevalue(request.param)
+
+
+def html(report: AuditReport, context: dict[str, Any] | None = None) -> Page:
+    return Page(page(dpia.markdown(report, Look(context=context or {})), "title"))
+
+
+def flat(tokens: list[Any]) -> list[Any]:
+    return [part for token in tokens for part in (token, *(token.children or []))]
+
+
+def rows(text: str, section: str) -> dict[str, str]:
+    """Return the rows of all tables of a section by their first cell."""
+    found = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    lines = [line.split(" | ", 1) for line in found.splitlines() if line.startswith("| ")]
+    return {line[0].removeprefix("| "): line[1] for line in lines}
+
+
+def full() -> dict[str, Any]:
+    """Return a context that answers everything, in types as they are asked for."""
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "compliance.md").read_text(), re.DOTALL)
+    assert example
+    return tomllib.loads(example[1])
+
+
+def test_markdown_by_name_and_a_page_otherwise(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
+    text = dpia.write(leak, folder, tmp_path / "annex.MD").read_text()
+    assert text.startswith("# Training-data reconstruction")
+    assert dpia.write(leak, folder, tmp_path / "annex.html").read_text().startswith("<!doctype html>")
+    assert dpia.markdown(leak) == text
+
+
+def test_all_sections_in_order_in_both(report: AuditReport) -> None:
+    text, found = dpia.markdown(report), html(report)
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    assert [a["id"] for a in found.all("h2")] == [slug(name) for name in SECTIONS]
+    anchors = {a["href"] for a in found.all("a") if a["href"].startswith("#")}
+    assert anchors == {f"#{slug(name)}" for name in SECTIONS}
+
+
+@pytest.mark.parametrize("context", [{}, {"system": {"name": "x"}}])
+def test_nothing_is_claimed(report: AuditReport, context: dict[str, Any]) -> None:
+    for text in (dpia.markdown(report, Look(context=context)), html(report, context).seen()):
+        assert not re.search(r"compliant|is anonymous|are anonymous|is safe\b", text, re.IGNORECASE)
+        assert "no proof of anonymity" in text
+        assert "about 120 images" in text
+
+
+def test_the_verdict_stands_first_and_with_its_bounds(report: AuditReport) -> None:
+    text = dpia.markdown(report)
+    assert text.index(f"**{report.verdict.status}**") < 500
+    assert "- What this shows: " in text
+    assert "- What it does not show: " in text
+
+
+@pytest.mark.parametrize("name", ["blind", "trust"])
+def test_inconclusive_is_inconclusive_everywhere(name: str, request: pytest.FixtureRequest) -> None:
+    report = request.getfixturevalue(name)
+    assert report.verdict.status == "inconclusive"
+    text = dpia.markdown(report)
+    assert "> **This audit is inconclusive.**" in text
+    bold = set(re.findall(r"\*\*([a-z ]+)\*\*", text))
+    assert not bold & {"pass", "ran", "not observed", "none", "recovered"}
+    assert "Affected records: **not determined**." in text
+    assert "| Likelihood | **not determined**" in text
+    assert "**inconclusive**" in rows(text, "5. Attack coverage")["(v) Reconstruction attacks"]
+
+
+def test_a_clean_run_that_is_judged_inconclusive_clears_nothing(clean: AuditReport) -> None:
+    verdict = clean.verdict.model_copy(update={"status": "inconclusive"})
+    states = {end.state for _, end in dpia.classes(clean.model_copy(update={"verdict": verdict}))}
+    assert states == {"inconclusive", "not run"}
+
+
+def test_missing_evidence_bars_an_attack_from_clearing(clean: AuditReport) -> None:
+    assert dpia.outcomes(clean)["simudy"].state == "ran"
+    finding = Finding(
+        rule="MA102", name="ComparisonTooSmall", severity="none", attack="simudy", message="Too few.", blocks=True
+    )
+    barred = clean.model_copy(update={"findings": [finding]})
+    assert dpia.outcomes(barred)["simudy"] == ("inconclusive", "It explained the change, but too few.")
+
+
+def test_the_coverage_comes_from_the_report(leak: AuditReport, many: AuditReport) -> None:
+    states = {kind["key"]: end.state for kind, end in dpia.classes(leak)}
+    assert states == {
+        "membership": "not run", "attribute": "not run", "exfiltration": "not run", "regurgitation": "not run",
+        "inversion": "not applicable", "reconstruction": "ran", "property": "not run",
+    }  # fmt: skip
+    found = dpia.outcomes(leak)
+    assert found["simudy"].state == "recovered"
+    assert found["gradient_inversion"].state == "inconclusive"
+    assert dpia.outcomes(many)["gion"] == ("not run", "takes a day")
+    assert "Not run by this tool" in rows(dpia.markdown(leak), "5. Attack coverage")["(i) Membership inference"]
+
+
+def test_a_converged_attack_without_a_comparison_is_inconclusive(trust: AuditReport) -> None:
+    end = dpia.outcomes(trust)["simudy"]
+    assert end.state == "inconclusive"
+    assert "not compared" in end.said
+
+
+def test_the_risk_follows_the_findings(leak: AuditReport, clean: AuditReport) -> None:
+    assert dpia.risk(leak).likelihood == "demonstrated"
+    assert dpia.risk(clean).likelihood == "not observed"
+    hint = Finding(rule="MA002", name="TrainingSetResembled", severity="medium", message="Alike.")
+    assert dpia.risk(clean.model_copy(update={"findings": [hint]})).likelihood == "indicated"
+    undecided = Verdict(status="inconclusive", summary="")
+    found = dpia.risk(clean.model_copy(update={"verdict": undecided, "findings": [hint]}))
+    assert (found.likelihood, found.severity) == ("not determined", "not determined")
+    assert "all the same" in found.why
+
+
+def test_affected_records_are_numbers_not_names(leak: AuditReport) -> None:
+    text = dpia.markdown(leak)
+    recovered = [match.sample for match in leak.attacks[0].matches if match.recovered]
+    assert recovered
+    for sample in recovered:
+        assert f"| No. {sample} | " in text
+    assert not any(match.name in text for match in leak.attacks[0].matches)
+
+
+def test_every_builtin_attack_has_a_threat_model_and_a_stranger_has_none() -> None:
+    known = tomllib.loads((ROOT / "reports" / "threats.toml").read_text())["attack"]
+    builtin = {name for name, entry in available("memaudit.attacks").items() if entry.value.startswith("memaudit.")}
+    assert set(known) == builtin
+    classes = {kind["key"] for kind in tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())["edpb"]}
+    for name in known:
+        model = dpia.threat(name)
+        assert all(model[part] for part in ("goal", "access", "knowledge", "source", "nist"))
+        assert model["edpb"] in classes
+    assert "plugin" in dpia.threat("a_strangers")["goal"]
+    assert dpia.threat("a_strangers")["nist"] == ""
+
+
+def test_each_control_has_an_edition_and_shows_whether_it_was_verified(clean: AuditReport) -> None:
+    data = tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())
+    text = dpia.markdown(clean).split("## 12. Control mapping")[1].split("## 13.")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| [")]
+    assert len(lines) == len(data["control"])
+    for control, line in zip(data["control"], lines, strict=True):
+        assert control["edition"]
+        assert control["url"].startswith("https://")
+        assert set(control["sections"]) <= set(range(1, 15))
+        assert ("**unverified**" in line) is not control["verified"]
+    wanted = (
+        "35(7)", "15(5)", "A.6.2.4", "ML03:2023", "AML.T0024.001", "AML.T0044", "MEASURE 2.7", "MEASURE 2.10",
+        "28/2024", "NISTAML.032",
+    )  # fmt: skip
+    for identifier in wanted:
+        assert identifier in text
+
+
+def test_open_points_are_listed_counted_and_marked(leak: AuditReport) -> None:
+    told = {"system": {"purpose": "Sorting photographs.", "release": "internal", "name": "  "}, "data": {"persons": 0}}
+    text = dpia.markdown(leak, Look(context=told))
+    listed = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
+    marked = {key.replace("\\", "") for key in re.findall(r"\*\*\\\[open: \w+ / ([\w.\\]+)\\\]\*\*", text)}
+    assert set(listed) == marked
+    assert len(listed) == len(set(listed))
+    assert f"| Open points | {len(listed)} |" in text
+    assert f"**{len(listed)} points are open.**" in text
+    assert not {"system.purpose", "system.release", "data.persons"} & marked
+    assert "system.name" in marked
+    assert "| Intended purpose | Sorting photographs. |" in text
+
+
+def test_with_everything_told_nothing_is_open(leak: AuditReport, clean: AuditReport) -> None:
+    context = full()
+    assert "No point is open." in dpia.markdown(clean, Look(context=context))
+    affected = [best.match.sample for best in dpia.exposed(leak)]
+    context["assessment"] |= {"identifiable": affected[:1], "not_identifiable": affected[1:]}
+    text = dpia.markdown(leak, Look(context=context))
+    assert "**No point is open.**" in text
+    assert "open:" not in text
+    for value in answers(context).values():
+        if isinstance(value, str):
+            assert escape(value) in text
+    del context["assessment"]["not_identifiable"]
+    assert "**1 point is open.**" in dpia.markdown(leak, Look(context=context))
+
+
+@pytest.mark.parametrize(
+    ("context", "message", "hint"),
+    [
+        ({"sistem": {}}, "no section [sistem]", "system"),
+        ({"system": "x"}, "system is no section", "[system]"),
+        ({"system": {"purpos": "x"}}, "no key system.purpos", "system.purpose"),
+        ({"data": {"purpose": "x"}}, "no key data.purpose", "system.purpose"),
+        ({"system": {"purpose": 3}}, "system.purpose is 3", "text"),
+        ({"system": {"release": "publik-api"}}, "system.release is 'publik-api'", "public-api"),
+        ({"system": {"release": ["internal"]}}, "system.release", "internal"),
+        ({"data": {"persons": True}}, "data.persons is True", "whole number"),
+        ({"data": {"persons": -1}}, "data.persons is -1", "whole number"),
+        ({"data": {"categories": "faces"}}, "data.categories", "list of texts"),
+        ({"data": {"special_categories": "yes"}}, "data.special_categories", "true or false"),
+        ({"signoff": {"dpo_date": "2026-01-01"}}, "signoff.dpo_date", "without quotes"),
+        ({"assessment": {"identifiable": [1.5]}}, "assessment.identifiable", "whole numbers"),
+        ({"assessment": {"identifiable": [9]}}, "record 9 is tagged, but not affected", "Section 9"),
+        ({"assessment": {"identifiable": [0], "not_identifiable": [0]}}, "record 0 is in", "once"),
+    ],
+)
+def test_a_context_that_is_not_understood_is_an_error(
+    leak: AuditReport, context: dict[str, Any], message: str, hint: str
+) -> None:
+    with pytest.raises(FormatError) as caught:
+        dpia.markdown(leak, Look(context=context))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("bad", HOSTILE)
+def test_escaped_text_is_shown_as_it_is(bad: str) -> None:
+    wanted = " ".join("".join(mark if mark.isprintable() else " " for mark in bad).split())
+    for line in (f"before {escape(bad)}", escape(bad), f"# {escape(bad)}", f"- {escape(bad)}", f"| {escape(bad)} |"):
+        source = f"| head |\n|---|\n{line}" if line.startswith("|") else line
+        tokens = flat(LOOSE.parse(source))
+        inside = {"paragraph", "heading", "bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"}
+        kinds = {re.sub("_(open|close)$", "", token.type) for token in tokens}
+        assert kinds <= {*inside, "inline", "text", "text_special"}
+        seen = "".join(token.content for token in tokens if token.type in ("text", "text_special"))
+        assert " ".join(seen.removeprefix("head").removeprefix("before").split()) == wanted
+
+
+def test_a_block_of_code_cannot_be_closed() -> None:
+    tokens = LOOSE.parse(f"{block('a ```` b' + chr(10) + '```' + chr(10) + '# c')}\n\nafter")
+    assert [token.type for token in tokens][:2] == ["fence", "paragraph_open"]
+    assert tokens[0].content == "a ```` b ``` # c\n"
+
+
+@pytest.mark.parametrize("name", ["hostile", "hostile_many"])
+def test_hostile_strings_are_inert_in_both(name: str, request: pytest.FixtureRequest) -> None:
+    report = request.getfixturevalue(name)
+    bad = "".join(HOSTILE)
+    report = report.model_copy(update={"model": bad, "command": bad, "limitations": [bad, "- " + bad]})
+    texts = {key.split(".")[1]: bad for key, about in questions().items() if about.type == "text" and not about.choices}
+    context: dict[str, Any] = {}
+    for key, about in questions().items():
+        section, word = key.split(".")
+        if about.type == "texts":
+            context.setdefault(section, {})[word] = [bad, bad]
+        elif word in texts:
+            context.setdefault(section, {})[word] = bad
+    text = dpia.markdown(report, Look(context=context))
+    tokens = flat(LOOSE.parse(text))
+    assert not {"html_inline", "html_block", "image", "s_open", "hr"} & {token.type for token in tokens}
+    links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
+    ours = {control["url"] for control in tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())["control"]}
+    assert links == ours | {f"#{slug(name)}" for name in SECTIONS}
+    titles = [after.content for one, after in pairwise(tokens) if one.tag == "h2" and one.nesting == 1]
+    assert titles == SECTIONS
+    found = Page(page(text, bad))
+    tags = {tag for tag, _ in found.elements}
+    assert not tags & {"script", "img", "svg", "link", "iframe", "form", "object", "base"}
+    assert not any(name.startswith("on") or name == "style" for _, a in found.elements for name in a)
+    assert "{{ 7 * 7 }}" in found.seen()
+
+
+def test_every_row_of_every_table_is_whole(report: AuditReport, hostile: AuditReport) -> None:
+    for text in (dpia.markdown(report), dpia.markdown(hostile)):
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            counts = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}
+            assert len(counts) == 1, table
+
+
+def test_the_page_allows_its_own_style_alone(leak: AuditReport) -> None:
+    found = html(leak)
+    policy = next(a["content"] for a in found.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(found.style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert "url(" not in found.style
+    assert "@import" not in found.style
+
+
+def test_text_of_the_report_reaches_the_document(leak: AuditReport) -> None:
+    text = dpia.markdown(leak)
+    assert leak.inputs.before.sha256 in text
+    assert leak.command in text
+    for advice in leak.advice:
+        assert advice.command in text
+    for finding in leak.findings:
+        assert finding.rule in text
+
+
+def test_older_reports_render(old: dict[str, Any], previous: dict[str, Any]) -> None:
+    for content in (old, previous):
+        assert "## 14. Sign-off" in dpia.markdown(AuditReport.model_validate(content))
+
+
+def test_the_guide_names_every_key_and_its_example_is_valid() -> None:
+    guide = (ROOT / "docs" / "compliance.md").read_text()
+    for key in questions():
+        assert f"`{key}`" in guide
+    told = answers(full())
+    assert set(told) >= set(questions()) - {"assessment.identifiable", "assessment.not_identifiable"}
+
+
+def test_the_command_writes_it_without_numerics(leak: AuditReport, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(leak.to_json())
+    (tmp_path / "context.toml").write_text('[system]\npurpos = "x"\n')
+    code = (
+        "import sys; sys.argv = ['memaudit', 'report', %r, '-o', 'dpia=%s', *%r]\n"
+        "from memaudit.audit.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: status = stop.code or 0\n"
+        "assert not {'torch', 'numpy', 'scipy', 'skimage'} & set(sys.modules)\n"
+        "sys.exit(status)"
+    )
+    extra = ["--context", str(tmp_path / "context.toml")]
+    for options, status in (([], 0), (extra, 2)):
+        script = code % (str(tmp_path), tmp_path / "annex.html", options)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+    assert "system.purpose" in " ".join(done.stderr.split())
+    assert (tmp_path / "annex.html").exists()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many"])
+def test_a_browser_shows_it_without_complaint(
+    name: str, width: int, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
+    chromium = shutil.which("chromium") or pytest.skip("needs a chromium on PATH")
+    file = dpia.write(request.getfixturevalue(name), folder, tmp_path / "annex.html")
+    complaints: list[str] = []
+    asked: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--headless"])
+        shown = browser.new_page(viewport={"width": width, "height": 800})
+        shown.on("console", lambda message: complaints.append(message.text))
+        shown.on("pageerror", lambda error: complaints.append(str(error)))
+        shown.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        shown.on("request", lambda request: asked.append(request.url))
+        shown.goto(file.as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        browser.close()
+    assert complaints == []
+    assert asked == [file.as_uri()]
