@@ -20,7 +20,7 @@ class GION:
     """Gradient inversion over an over-parameterised network (Zhang et al., CI-Net / GION, 2023).
 
     The images are what an untrained generator makes of fixed inputs; its weights are found by Adam on the gradient's
-    sign, so that the cosine distance of the gradients is least. See :mod:`memaudit.attacks.images.generator`.
+    sign, so that the cosine distance of the gradients is least. See :mod:`.generator`.
 
     Attributes:
         iterations: Length of the schedule, in updates of the weights.

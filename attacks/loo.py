@@ -53,7 +53,7 @@ class Loo:
         beta: Weight of the mean squared excess of the images over the range of pixels.
         blur: Weight of the mean squared difference of the images from themselves blurred.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
-        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`memaudit.attacks.images.variables`.
+        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step sizes rise.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this.

@@ -61,10 +61,10 @@ class SimuDy:
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
             long as the real one.
         parametrisation: ``pyramid`` (scales and opponent colours), ``pixels`` or ``generator``; see
-            :mod:`memaudit.attacks.images.variables`.
+            :mod:`.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
-        adjoint: A name in :data:`memaudit.attacks.simulation.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
+        adjoint: A name in :data:`.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
             suffices for, as predicted.
         tolerance: The attack counts as converged when its loss is at most this; at most 0.1, the paper's mark of a
             good run. Stricter by default, because with 0.06 a narrow network can still hide everything.
@@ -159,8 +159,8 @@ class SimuDy:
                 return float(cosine_distance(victim.change(final), victim.delta))
 
         return Reconstruction(
-            images=victim.normalisation.to_pixels(x).clamp(0, 1),
-            normalised=x,
+            records=victim.normalisation.to_pixels(x).clamp(0, 1),
+            inputs=x,
             labels=labels,
             influence=weights,
             loss=loss,

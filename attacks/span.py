@@ -41,7 +41,7 @@ class Span:
     ``W diag(s) R`` with the right singular vectors R (r, d) and the singular values s of that change, and W (n, r) is
     all that is unknown: the image prior acts on pixels, the simulation runs on the network behind that layer. The
     bias of the layer gives one exact linear equation an input. Now and then the exact directions that the approximate
-    inputs lead to are certified and held (:mod:`memaudit.attacks.firstlayer.certificate`); when all are, the inputs are exact
+    inputs lead to are certified and held (:mod:`.certificate`); when all are, the inputs are exact
     whatever the labels and batches were, and the attack is over.
 
     Attributes:
@@ -55,7 +55,7 @@ class Span:
         certify: Every so many updates exact directions are looked for; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
-        adjoint: How the simulation is differentiated: a name in :data:`memaudit.attacks.simulation.adjoints.ADJOINTS`, or ``auto``
+        adjoint: How the simulation is differentiated: a name in :data:`.adjoints.ADJOINTS`, or ``auto``
             for the fastest that the memory suffices for, as predicted.
         inversion: Where the layer is fed by a frozen part of the network: updates that turn features into images.
         tolerance: The attack counts as converged when its loss (the cosine distance, or the residual of the

@@ -16,7 +16,7 @@ class Event:
         step: Steps done so far; 0 at the start of a stage.
         total: Steps of the whole; 0 where unknown.
         values: Numbers worth showing, such as the current loss.
-        plan: What will run and what will not, as :class:`memaudit.audit.report.results.PlanStep` dumps it.
+        plan: What will run and what will not, as :class:`.results.PlanStep` dumps it.
     """
 
     stage: str

@@ -175,7 +175,7 @@ def measure(name: str, change: str, seed: int) -> dict[str, object]:
     found = attack.finish(victim, recipe, state)
     return {
         "victim": name, "change": change, "seed": seed, "iterations": attack.iterations, "options": CHANGES[change],
-        "ssim_mean": ssim_mean(pixels, found.images), "loss": found.loss,
+        "ssim_mean": ssim_mean(pixels, found.records), "loss": found.loss,
         "seconds": round(seconds, 1), "torch": torch.__version__,
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}, {torch.get_num_threads()} threads",
     }  # fmt: skip

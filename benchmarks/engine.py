@@ -3,7 +3,7 @@
 The published loop is SimuDy's as its authors' code does it (design notes, section 1): parameters and gradients as one
 flat vector, the graph of all steps, and after each step a norm that the host waits for. All engines get the same victim
 and dummies in one process and return the same gradient. Each is timed in turn; the median counts, on the CPU of the
-process's own seconds. Peaks are bytes of living tensors: :class:`memaudit.attacks.simulation.footprint.Footprint` on the
+process's own seconds. Peaks are bytes of living tensors: :class:`.footprint.Footprint` on the
 CPU, torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``; a table in ``docs/benchmarks.md``,
 and beside it ``engine.png``.
 """

@@ -227,7 +227,7 @@ class Bench:
         """Score a reconstruction; ``ssim_strangers`` is against as many images that the victim never saw."""
         if found is None:
             return dict.fromkeys(("ssim_paper", "ssim", "ssim_strangers", "psnr", "recovered"))
-        found = dataclasses.replace(found, images=found.images.cpu(), normalised=found.normalised.cpu())
+        found = dataclasses.replace(found, records=found.records.cpu(), inputs=found.inputs.cpu())
         matching = match(found, self.subject.images(0, n), scale, self.subject.images(n, n))
         pairs = matching.matches
         scores = {name: [getattr(pair, name) for pair in pairs] for name in ("ssim_paper", "ssim", "psnr")}

@@ -115,11 +115,11 @@ def measure(attack: Attack, name: str, seed: int, device: torch.device, pack: Pa
         "victim": name, "samples": recipe.size, "steps": recipe.steps, "attack": attack.name,
         "iterations": attack.iterations, "seed": seed,
         "device": hardware(device)["device"], "emulated": emulated,
-        **{mode: {"ssim_mean": ssim_mean(pixels, images.images), "loss": images.loss,
+        **{mode: {"ssim_mean": ssim_mean(pixels, images.records), "loss": images.loss,
                   "seconds": None if emulated else seconds}
            for mode, (images, seconds) in found.items()},
         "error_start": error(victim, recipe, start, end.labels),
-        "error_end": error(victim, recipe, end.normalised, end.labels),
+        "error_end": error(victim, recipe, end.inputs, end.labels),
     }  # fmt: skip
 
 

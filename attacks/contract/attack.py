@@ -69,8 +69,8 @@ class Reconstruction:
     """What an attack claims the training data were.
 
     Attributes:
-        images: (n, c, h, w) pixels in [0, 1].
-        normalised: (n, c, h, w) the same before denormalisation and clamping, as the paper scores them.
+        records: (n, c, h, w) pixels in [0, 1]: what is scored and shown.
+        inputs: (n, c, h, w) what the network sees: before denormalisation and clamping; the paper scores these.
         labels: (n,) class indices.
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these images come from.
@@ -78,8 +78,8 @@ class Reconstruction:
         explained: Whether a low loss speaks for the images; not where they were made up to have the right features.
     """
 
-    images: Tensor
-    normalised: Tensor
+    records: Tensor
+    inputs: Tensor
     labels: Tensor
     influence: Tensor
     loss: float
@@ -90,7 +90,7 @@ class Reconstruction:
 class Attack(Protocol):
     """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
 
-    It has no loop, no file and no screen; :func:`memaudit.audit.run.drive.drive` owns those.
+    It has no loop, no file and no screen; :func:`.drive.drive` owns those.
     """
 
     name: ClassVar[str]

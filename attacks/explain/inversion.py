@@ -1,8 +1,8 @@
 """What the gradient-inversion attacks share: the change of the parameters read as one gradient.
 
 After one step of SGD the change is ``-lr`` times the gradient of the batch, exactly. After several it is, to first
-order, ``-travel`` times the gradient of all samples at ``theta0`` (:attr:`.recipe.Recipe.travel`), if every batch counts
-alike.
+order, ``-travel`` times the gradient of all samples at ``theta0`` (:attr:`.recipe.Recipe.travel`), if every batch
+counts alike.
 """
 
 import math

@@ -92,4 +92,4 @@ def best(state: State) -> tuple[Tensor, float]:
 def reconstruction(victim: Victim, x: Tensor, labels: Tensor, influence: Tensor, loss: float) -> Reconstruction:
     """Return normalised images ``x`` (m, c, h, w) as what an attack claims."""
     pixels = victim.normalisation.to_pixels(x).clamp(0, 1)
-    return Reconstruction(images=pixels, normalised=x, labels=labels, influence=influence, loss=loss)
+    return Reconstruction(records=pixels, inputs=x, labels=labels, influence=influence, loss=loss)

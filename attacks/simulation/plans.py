@@ -98,7 +98,7 @@ def choose(step: Step, state: Tensors, inputs: Sequence[Tensors], limit: float) 
 
 
 def predictions(step: Step, state: Tensors, inputs: Sequence[Tensors]) -> Iterator[tuple[str, float]]:
-    """Yield the names of :data:`memaudit.attacks.simulation.adjoints.ADJOINTS` in order, with the predicted peak of each in bytes.
+    """Yield the names of :data:`.adjoints.ADJOINTS` in order, with the predicted peak of each in bytes.
 
     The peak is that of one hypergradient, beyond what there is before: what a step needs while it is pulled back,
     measured on the first one, and what is kept beside it. There must be a step.

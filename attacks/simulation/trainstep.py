@@ -31,7 +31,7 @@ device, where one thread goes back for all, run scans in processes."""
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step of :func:`memaudit.attacks.simulation.dynamics.simulate`.
+    """A step of :func:`.dynamics.simulate`.
 
     Its state holds the parameters in the order of ``victim.theta0``, then the optimiser's memory, then (batch norm in
     train mode) the running statistics; its input holds images (b, c, h, w), labels, the step's number on the CPU,
@@ -75,7 +75,7 @@ class TrainingStep:
     def pull_back(
         self, state: Tensors, item: Tensors, bars: Tensors, need: Sequence[bool]
     ) -> tuple[Tensor | None, ...]:
-        """Return what :func:`memaudit.attacks.simulation.adjoints.reverse` returns, by forward over reverse."""
+        """Return what :func:`.adjoints.reverse` returns, by forward over reverse."""
         theta, memory, running = self._parts(state)
         x, labels, count, *scales = item
         width, end, number = len(theta), len(theta) + len(memory), int(count)

@@ -86,7 +86,7 @@ class Signal:
 
     @cached_property
     def status(self) -> str:
-        """``frozen``, ``decayed``, ``rounding`` or ``moved``, as in :class:`memaudit.audit.report.facts.TensorReading`."""
+        """``frozen``, ``decayed``, ``rounding`` or ``moved``, as in :class:`.facts.TensorReading`."""
         if torch.equal(self.before, self.after):
             return "frozen"
         if self.whole is not None:

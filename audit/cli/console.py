@@ -152,7 +152,7 @@ def _shown(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:
-    """Print what will run and what will not, as :class:`memaudit.audit.report.results.PlanStep` dumps it."""
+    """Print what will run and what will not, as :class:`.results.PlanStep` dumps it."""
     running, left = [step for step in plan if step["runs"]], [step for step in plan if not step["runs"]]
     if running:
         console.print(_plan_table(running, len(plan)), soft_wrap=False)

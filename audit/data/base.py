@@ -36,7 +36,7 @@ class TrainingSet:
     """Images that the victim was trained on, or a control set that it was not trained on.
 
     Attributes:
-        images: (m, c, h, w) float32 pixels in [0, 1], m at least 1.
+        records: (m, c, h, w) float32 pixels in [0, 1], m at least 1.
         labels: (m,) int64 class indices; -1 where unknown.
         names: One name an image, for reports.
         class_names: Class index to name; empty if unknown.
@@ -44,7 +44,7 @@ class TrainingSet:
         resized: At least one image was not of the wanted height and width.
     """
 
-    images: Tensor
+    records: Tensor
     labels: Tensor
     names: tuple[str, ...]
     class_names: tuple[str, ...]
@@ -54,12 +54,12 @@ class TrainingSet:
 
 def distinct(data: TrainingSet) -> TrainingSet:
     """Return a set without exact copies of images: a copy is no further evidence about chance."""
-    first = {image.numpy().tobytes(): i for i, image in reversed(list(enumerate(data.images)))}
+    first = {image.numpy().tobytes(): i for i, image in reversed(list(enumerate(data.records)))}
     kept = sorted(first.values())
-    if len(kept) == len(data.images):
+    if len(kept) == len(data.records):
         return data
     names = tuple(data.names[i] for i in kept)
-    return replace(data, images=data.images[kept], labels=data.labels[kept], names=names)
+    return replace(data, records=data.records[kept], labels=data.labels[kept], names=names)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _assemble(spec: str, raw: RawSet, shape: Shape | None) -> TrainingSet:
         resized |= sample.image.shape[:2] != shape[1:]
     classes = np.array(labels, np.int64)
     return TrainingSet(
-        images=torch.from_numpy(images),
+        records=torch.from_numpy(images),
         labels=torch.from_numpy(classes),
         names=tuple(names),
         class_names=raw.class_names,

@@ -20,7 +20,7 @@ def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -
     Args:
         tensors: Parameters and buffers by name.
         spec: ``auto`` to try every family, the name of one family, or a network of the user's own as in
-            :mod:`memaudit.audit.families.custom`.
+            :mod:`.custom`.
         image_size: Height and width of the images in pixels, for networks that do not fix it.
 
     Raises:

@@ -69,7 +69,7 @@ class Known:
 
     Attributes:
         recipe: Complete but for the learning rate, which is NaN where it is unknown.
-        facts: Provenance by the names of :class:`memaudit.audit.report.facts.Recipe`; no ``lr`` where it is unknown.
+        facts: Provenance by the names of :class:`.facts.Recipe`; no ``lr`` where it is unknown.
     """
 
     recipe: Recipe
@@ -232,7 +232,7 @@ def _size(
     if request.size is None and "size" in told:
         return told["size"]
     if request.size is None and data is not None:
-        return Fact(value=len(data.images), source="given", option="--size", evidence="the number of images in --data")
+        return Fact(value=len(data.records), source="given", option="--size", evidence="the number of images in --data")
     if "size" in read:
         return read["size"].model_copy(update={"option": "--size"})
     size = min(2 * architecture.categories, 32)

@@ -10,7 +10,7 @@ Decision = Literal["pass", "fail", "inconclusive"]
 
 
 Severity = Literal["none", "low", "medium", "high", "critical"]
-"""How bad a finding is, in ascending order; :mod:`memaudit.audit.verdict.rules` says which rule gives which."""
+"""How bad a finding is, in ascending order; :mod:`.rules` says which rule gives which."""
 
 
 class GateResult(Model):

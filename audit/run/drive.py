@@ -63,7 +63,7 @@ class Outcome:
     """What one attack run came to.
 
     Attributes:
-        status: As in :data:`memaudit.audit.report.results.Status`.
+        status: As in :data:`.results.Status`.
         steps: Updates of the dummies, over all sessions.
         seconds: Working time, over all sessions.
         peak_bytes: Largest memory peak of any session.
@@ -190,7 +190,7 @@ def drive(
         try:
             with alarm(budget.end):
                 found = _in_memory(attack, session.state, lambda state: attack.finish(victim, recipe, state), listener)
-            reconstruction = found if len(found.images) else None
+            reconstruction = found if len(found.records) else None
         except TimeUp:
             late = True
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
@@ -294,5 +294,5 @@ def _status(attack: Attack, session: _Session, found: Reconstruction | None) -> 
 
 
 def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:
-    """Return what identifies a job besides the checkpoints, as plain data for :func:`memaudit.audit.run.store.key`."""
+    """Return what identifies a job besides the checkpoints, as plain data for :func:`.store.key`."""
     return {"attack": repr(attack), "recipe": repr(recipe), "seed": seed}

@@ -6,7 +6,7 @@
     RUN/evidence/*.png                   reconstructions and their matched originals
     RUN/jobs/KEY/state.safetensors       one attack on one recipe with one seed, resumable
     RUN/events.jsonl                     what happened, one JSON object a line
-    RUN/lock                             locked while a process works here (:mod:`memaudit.audit.machine.lock`)
+    RUN/lock                             locked while a process works here (:mod:`.lock`)
 
 A job's key hashes everything its result depends on. The same question finds its own state again, so resuming needs
 no option; another question never meets a foreign state. Files are written beside their place and renamed into it.

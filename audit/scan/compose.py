@@ -107,7 +107,7 @@ def _inputs(scene: "Scene") -> Inputs:
     def images(path: Any, found: TrainingSet | None) -> Images | None:
         if found is None:
             return None
-        return Images(path=str(path), sha256=found.digest, count=len(found.images), resized=found.resized)
+        return Images(path=str(path), sha256=found.digest, count=len(found.records), resized=found.resized)
 
     return Inputs(
         before=checkpoint(scene.pair.before),

@@ -21,7 +21,7 @@ ASSUMED = {
     "activation": "the activations are ReLU",
     "stem_pooling": "there is no pooling after the first convolution",
 }
-"""What :attr:`memaudit.audit.families.base.Architecture.assumed` stands for, in words."""
+"""What :attr:`.base.Architecture.assumed` stands for, in words."""
 
 
 def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Sequence[AttackResult]) -> list[str]:
@@ -61,7 +61,7 @@ def _compared(scene: "Scene", attacks: Sequence[AttackResult]) -> list[str]:
             "No held-out images were given (--control): chance was measured with reconstructions of other images and "
             "with turned and mirrored ones, which is weaker."
         )
-    elif len(control.images) < len(data.images):
+    elif len(control.records) < len(data.records):
         said.append(
             "There are fewer held-out images than training images, so the mean SSIM of held-out pairs is too low; "
             "p-values do not depend on it."

@@ -107,7 +107,7 @@ def _compared(runs: Sequence[Run]) -> list[int]:
     """Return how many images each result has that the runs of one attack give, where it has any."""
     found = [run.outcome.reconstruction for run in runs if run.outcome and run.outcome.reconstruction]
     agreed = agreeing(runs)[1]
-    return [len(one.images) for one in (*found, *(agreed[:1] if len(agreed) > 1 else ()))]
+    return [len(one.records) for one in (*found, *(agreed[:1] if len(agreed) > 1 else ()))]
 
 
 def _results(desk: _Desk, runs: Sequence[Run]) -> list[AttackResult]:
@@ -196,7 +196,7 @@ def _agreement(found: Consensus, seeds: Sequence[int], dummies: Sequence[Dummy])
 
 def _evidence(desk: _Desk, found: Reconstruction, name: str, confidence: Tensor | None = None) -> dict[str, Any]:
     """Return those fields of a result that come from its images."""
-    pictures = [desk.save(image, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.images)]
+    pictures = [desk.save(image, f"{name}/dummy-{i:04d}") for i, image in enumerate(found.records)]
     idle = _idle(desk.scene, found)
     matches, metrics = _matches(desk, found, idle, pictures)
     dummies = _dummies(found, idle, pictures, confidence)
@@ -210,7 +210,7 @@ def _idle(scene: "Scene", found: Reconstruction) -> Tensor:
     """
     none = torch.zeros(len(found.influence), dtype=torch.bool)
     size, data = scene.request.size, scene.data
-    told = size is None or (data is not None and size == len(data.images))
+    told = size is None or (data is not None and size == len(data.records))
     if found.loss > PLATEAU or (told and scene.known.facts["size"].source == "given"):
         return none
     idle, rank = insignificant(found.influence, found.twins), scene.delta.facts.get("size")
@@ -240,12 +240,12 @@ def _matches(
     scene, data, method = desk.scene, desk.scene.data, desk.scene.request.matching
     if data is None:
         return [], None
-    kept = (~idle).nonzero().flatten().to(found.images.device)
-    found = dataclasses.replace(found, images=found.images[kept], normalised=found.normalised[kept])
+    kept = (~idle).nonzero().flatten().to(found.records.device)
+    found = dataclasses.replace(found, records=found.records[kept], inputs=found.inputs[kept])
     pictures = [pictures[int(place)] for place in kept]
     paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level, desk.told)
     matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk) for pair in paired.matches]
-    return matches, _metrics(matches, paired, desk, desk.floor(data.images, len(found.images)))
+    return matches, _metrics(matches, paired, desk, desk.floor(data.records, len(found.records)))
 
 
 def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, desk: _Desk) -> Match:
@@ -260,7 +260,7 @@ def _match(pair: matching.Match, dummy: int, data: TrainingSet, picture: str, de
         q_value=pair.q_value,
         rank=pair.rank,
         recovered=pair.recovered,
-        original=desk.save(data.images[pair.sample], f"data/sample-{pair.sample:05d}"),
+        original=desk.save(data.records[pair.sample], f"data/sample-{pair.sample:05d}"),
         reconstruction=picture,
     )
 

@@ -61,19 +61,19 @@ def consensus(runs: Sequence[Reconstruction]) -> Consensus:
     """
     if len(runs) < 2:
         raise ValueError("a consensus needs the reconstructions of two seeds")
-    if len({run.images.shape[1:] for run in runs}) > 1:
+    if len({run.records.shape[1:] for run in runs}) > 1:
         raise ValueError("the seeds' images differ in shape")
     losses = torch.tensor([run.loss for run in runs], dtype=torch.float64).nan_to_num(float("inf"), float("inf"))
     reference = int(losses.argmin())
-    images = [run.images.detach().cpu() for run in runs]
+    images = [run.records.detach().cpu() for run in runs]
     itself = torch.arange(len(images[reference]))
     aligned = [itself if run == reference else align(images[reference], other) for run, other in enumerate(images)]
     places = torch.stack(aligned)
     confidence, chance = _agreement(images, places)
     best = runs[reference]
     found = Reconstruction(
-        images=_medians(images, places).to(best.images),
-        normalised=_medians([run.normalised.detach().cpu() for run in runs], places).to(best.normalised),
+        records=_medians(images, places).to(best.records),
+        inputs=_medians([run.inputs.detach().cpu() for run in runs], places).to(best.inputs),
         labels=_votes([run.labels.tolist() for run in runs], places, reference).to(best.labels),
         influence=best.influence,
         loss=best.loss,

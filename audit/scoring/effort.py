@@ -26,14 +26,14 @@ def seconds(truth: TrainingSet, control: TrainingSet | None, counts: Sequence[in
     """Return how long it takes to score results of so many images each, as timed on a few."""
     if not counts:
         return 0.0
-    few = truth.images[:TIMED]
+    few = truth.records[:TIMED]
     guesses = torch.rand(min(max(counts), MANY), *few.shape[1:], generator=generator(0))
     times = []
     for _ in range(3):  # the first also pays for what is set up once
         began = time.monotonic()
         ssim_matrix(few, guesses, "audit")
         times.append(time.monotonic() - began)
-    decoyed = len(truth.images) * (max(counts) + 1)
+    decoyed = len(truth.records) * (max(counts) + 1)
     return SLACK * (pairs(truth, control, counts) + decoyed) * min(times) / (len(few) * len(guesses))
 
 

@@ -18,7 +18,7 @@ def insignificant(influence: Tensor, twins: Tensor | None = None) -> Tensor:
 
     Args:
         influence: (n,) norms of the dummies' summed gradients, not negative.
-        twins: (n,) booleans, see :mod:`memaudit.attacks.explain.twins`; they have no part in the gap.
+        twins: (n,) booleans, see :mod:`.twins`; they have no part in the gap.
     """
     idle = torch.zeros(len(influence), dtype=torch.bool) if twins is None else twins.cpu().clone()
     rest = (~idle).nonzero().flatten()

@@ -123,14 +123,14 @@ def match(
     Raises:
         DataError: The control set holds training images, or shapes differ.
     """
-    _check_shape("training", truth, reconstruction.images)
+    _check_shape("training", truth, reconstruction.records)
     if control is not None:
-        _check_shape("control", control, reconstruction.images)
+        _check_shape("control", control, reconstruction.records)
         check_held_out(control, truth)
-    scores = _scored(truth.images, reconstruction.images, told)
+    scores = _scored(truth.records, reconstruction.records, told)
     pairs = sorted(assign(scores, method))
-    others = None if control is None else _scored(control.images, reconstruction.images, told)
-    null = _null(scores, others, pairs, reconstruction.images, truth.images, method, told)
+    others = None if control is None else _scored(control.records, reconstruction.records, told)
+    null = _null(scores, others, pairs, reconstruction.records, truth.records, method, told)
     observed = scores.max(1)
     p = calibrate.p_values(observed, null.values)
     judge = _Judge(reconstruction, truth, normalisation, scores, others, p, calibrate.q_values(p), level)
@@ -140,8 +140,8 @@ def match(
 
 def comparisons(truth: TrainingSet, control: TrainingSet | None, count: int) -> int:
     """Return how many pairs of images :func:`match` scores where there are ``count`` reconstructions."""
-    more = len(truth.images) * len(_ways(truth.images)) if control is None else len(control.images)
-    return count * (len(truth.images) + more)
+    more = len(truth.records) * len(_ways(truth.records)) if control is None else len(control.records)
+    return count * (len(truth.records) + more)
 
 
 def _scored(images: Tensor, guesses: Tensor, told: Told) -> Scores:
@@ -274,9 +274,9 @@ class _Judge:
     level: float
 
     def __call__(self, sample: int, dummy: int) -> Match:
-        image, guess = self.truth.images[sample : sample + 1], self.reconstruction.images[dummy : dummy + 1]
+        image, guess = self.truth.records[sample : sample + 1], self.reconstruction.records[dummy : dummy + 1]
         mse = mse_matrix(image, guess)
-        normalised = self.reconstruction.normalised[dummy : dummy + 1]
+        normalised = self.reconstruction.inputs[dummy : dummy + 1]
         ssim, q = float(self.scores[sample, dummy]), float(self.q[sample])
         return Match(
             sample=sample,
@@ -300,14 +300,14 @@ class _Judge:
 
 
 def _check_shape(role: str, data: TrainingSet, images: Tensor) -> None:
-    if data.images.shape[1:] != images.shape[1:]:
-        found, wanted = tuple(data.images.shape[1:]), tuple(images.shape[1:])
+    if data.records.shape[1:] != images.shape[1:]:
+        found, wanted = tuple(data.records.shape[1:]), tuple(images.shape[1:])
         raise DataError(f"The {role} images have shape {found}, the reconstructions {wanted}.")
 
 
 def near_copies(control: TrainingSet, truth: TrainingSet) -> int:
     """Return how many held-out images are training images but for scaling or compression, at 8 x 8 pixels."""
-    small = [adaptive_avg_pool2d(data.images, 8).flatten(1).double() for data in (control, truth)]
+    small = [adaptive_avg_pool2d(data.records, 8).flatten(1).double() for data in (control, truth)]
     apart = torch.cdist(small[0], small[1]).amin(1) / small[0].shape[1] ** 0.5
     plain = small[0].std(1) < _PLAIN
     return int(((apart < _COPY) & ~plain).sum())
@@ -315,10 +315,10 @@ def near_copies(control: TrainingSet, truth: TrainingSet) -> int:
 
 def check_held_out(control: TrainingSet, truth: TrainingSet) -> None:
     """Raise :class:`DataError` if images stand in both sets."""
-    trained = {image.numpy().tobytes() for image in truth.images}
-    shared = sum(image.numpy().tobytes() in trained for image in control.images)
+    trained = {image.numpy().tobytes() for image in truth.records}
+    shared = sum(image.numpy().tobytes() in trained for image in control.records)
     if shared:
         raise DataError(
-            f"{shared} of the {len(control.images)} control images are training images.",
+            f"{shared} of the {len(control.records)} control images are training images.",
             "A control set must be held out: give images of the same kind that were not trained on.",
         )

@@ -31,7 +31,7 @@ class Inference:
     """What the two checkpoints tell.
 
     Attributes:
-        recipe: Facts by the names of :class:`memaudit.audit.report.facts.Recipe`.
+        recipe: Facts by the names of :class:`.facts.Recipe`.
         delta: What the change of the parameters told before anything was simulated.
         search: Every candidate of the search; empty where nothing had to be searched for.
         seconds: How long it took.

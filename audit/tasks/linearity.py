@@ -189,10 +189,10 @@ def _samples(
     request: LinearityRequest, data: TrainingSet, architecture: Architecture
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return pixels and labels of the images that are asked for."""
-    size = request.size or len(data.images)
-    if size > len(data.images):
+    size = request.size or len(data.records)
+    if size > len(data.records):
         raise DataError(
-            f"{str(request.data)!r} holds {len(data.images)} images, and --size asks for {size}.", "Ask for fewer."
+            f"{str(request.data)!r} holds {len(data.records)} images, and --size asks for {size}.", "Ask for fewer."
         )
     labels = data.labels[:size]
     unknown, highest = int((labels < 0).sum()), int(labels.max())
@@ -208,7 +208,7 @@ def _samples(
             f"{architecture.categories - 1}.",
             "Give the images that this network is trained on.",
         )
-    return data.images[:size], labels
+    return data.records[:size], labels
 
 
 def _warn(assumed: bool, normalise: str, architecture: Architecture, listener: Listener) -> None:

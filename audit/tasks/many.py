@@ -15,7 +15,7 @@
     after = "second/after.pt"
     epochs = 5
 
-Paths count from the file. It may not say what a configuration file may not either (:mod:`memaudit.audit.settings`).
+Paths count from the file. It may not say what a configuration file may not either (:mod:`.settings`).
 """
 
 import dataclasses

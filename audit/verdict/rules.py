@@ -1,6 +1,6 @@
 """The rules by which evidence becomes findings, with stable ids and severities. No torch here.
 
-A finding that ``blocks`` says what evidence is missing: an audit with one cannot pass (:mod:`memaudit.audit.verdict.gate`).
+A finding that ``blocks`` says what evidence is missing: an audit with one cannot pass (:mod:`.gate`).
 """
 
 from dataclasses import dataclass

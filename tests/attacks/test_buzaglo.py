@@ -35,10 +35,10 @@ def test_recovers_images_of_several_classes(rested, loss, bound):
     noise = attack.init(victim, recipe, 0).variables["x"]
     found, _ = run(attack, victim, recipe)
     assert found.loss < bound
-    assert found.images.shape == (12, *victim.shape)
-    assert alike(x, found.normalised) > 0.65 > 0.4 > alike(x, noise)
+    assert found.records.shape == (12, *victim.shape)
+    assert alike(x, found.inputs) > 0.65 > 0.4 > alike(x, noise)
     # The class that a good dummy is given is that of the image it shows.
-    a, b = (torch.nn.functional.normalize(images.flatten(1), dim=1) for images in (x, found.normalised))
+    a, b = (torch.nn.functional.normalize(images.flatten(1), dim=1) for images in (x, found.inputs))
     nearest = (a @ b.T).argmax(1)
     assert int((found.labels[nearest] == labels).sum()) >= 5
 
@@ -46,7 +46,7 @@ def test_recovers_images_of_several_classes(rested, loss, bound):
 def test_two_classes_are_what_haim_does():
     victim, recipe, *_ = decayed()
     (one, _), (other, _) = (run(kind(iterations=20), victim, recipe) for kind in (Haim, Buzaglo))
-    assert torch.equal(one.images, other.images)
+    assert torch.equal(one.records, other.records)
     assert one.loss == other.loss
 
 
@@ -54,7 +54,7 @@ def test_any_loss_reads_the_label_off_one_logit():
     victim, recipe, x, _ = decayed()
     found, _ = run(Buzaglo(iterations=200, beta=0.0, loss="any", sharpness=50.0), victim, recipe)
     assert found.loss < 0.05
-    assert alike(x, found.normalised) > 0.6
+    assert alike(x, found.inputs) > 0.6
     assert set(found.labels.tolist()) == {0, 1}
     assert found.labels.shape == found.influence.shape == (8,)
 

@@ -35,7 +35,7 @@ def run(attack, victim, recipe, steps, seed=0):
 def test_image_and_label_follow_from_one_step(k):
     victim, recipe, x = victim_of([1], k)
     found = DLG().finish(victim, recipe, run(DLG(), victim, recipe, 25))
-    assert float((found.images - x).square().mean().sqrt()) < 0.01
+    assert float((found.records - x).square().mean().sqrt()) < 0.01
     assert found.labels.tolist() == [1]
     assert found.loss < DLG.tolerance
 
@@ -59,7 +59,7 @@ def test_the_loss_is_that_before_the_update_and_the_best_is_kept(tiny):
     best = min(range(5), key=losses.__getitem__)
     found = attack.finish(victim, recipe, state)
     assert found.loss == losses[best]
-    assert torch.equal(found.normalised, images[best])
+    assert torch.equal(found.inputs, images[best])
     assert state.done
     assert {"cosine", "change_ratio"} <= state.terms.keys()
 
@@ -68,7 +68,7 @@ def test_before_the_first_step_there_is_something_to_show(tiny):
     victim, recipe, *_ = tiny
     state = DLG().init(victim, recipe, 0)
     found = DLG().finish(victim, recipe, state)
-    assert torch.equal(found.normalised, state.variables["x"])
+    assert torch.equal(found.inputs, state.variables["x"])
     assert found.loss == float("inf")
 
 

@@ -34,8 +34,8 @@ def test_an_image_follows_from_one_step():
     state = run(attack, victim, recipe)
     found = attack.finish(victim, recipe, state)
     assert found.labels.tolist() == [2]
-    assert rms(found.images, x) < 0.1
-    change, _ = inversion.predict(victim, recipe, found.normalised, found.labels)
+    assert rms(found.records, x) < 0.1
+    change, _ = inversion.predict(victim, recipe, found.inputs, found.labels)
     assert found.loss == pytest.approx(float(cosine_distance(change, victim.delta)), abs=1e-12)
 
 

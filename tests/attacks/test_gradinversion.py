@@ -92,7 +92,7 @@ def test_an_image_follows_from_one_step_and_its_statistics():
     state = run(attack, victim, recipe)
     found = attack.finish(victim, recipe, state)
     assert found.labels.tolist() == [1]
-    assert rms(found.images, x) < 0.1
+    assert rms(found.records, x) < 0.1
     assert state.variables["x"].shape == (2, 1, 3, 8, 8)
 
 

@@ -68,11 +68,11 @@ def test_recovers_images_of_a_stationary_binary_victim(k):
     noise = attack.init(victim, recipe, 0).variables["x"]
     assert state.done
     assert found.loss <= attack.tolerance
-    assert found.images.shape == (8, *SHAPE)
+    assert found.records.shape == (8, *SHAPE)
     assert sorted(found.labels.tolist()) == [0] * 4 + [1] * 4
-    assert alike(x, found.normalised) > 0.65 > 0.35 > alike(x, noise)
+    assert alike(x, found.inputs) > 0.65 > 0.35 > alike(x, noise)
     # What explains most is a training image rather than what is left over.
-    strong = found.normalised[found.influence.argsort(descending=True)[:4]]
+    strong = found.inputs[found.influence.argsort(descending=True)[:4]]
     assert alike(strong, x) > 0.65
 
 
@@ -98,7 +98,7 @@ def test_a_budget_may_end_before_the_first_step(rested):
     attack = Haim()
     found = attack.finish(victim, recipe, attack.init(victim, recipe, 0))
     assert found.loss == float("inf")
-    assert found.images.shape[0] == 8
+    assert found.records.shape[0] == 8
 
 
 def test_labels_follow_the_counts_and_the_factor(rested):

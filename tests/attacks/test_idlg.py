@@ -16,7 +16,7 @@ def test_the_label_is_read_off_and_stays(k):
     assert state.constants["labels"].tolist() == [1]
     found = IDLG().finish(victim, recipe, run(IDLG(), victim, recipe, 25))
     assert found.labels.tolist() == [1]
-    assert float((found.images - x).square().mean().sqrt()) < 0.01
+    assert float((found.records - x).square().mean().sqrt()) < 0.01
 
 
 def test_a_label_that_is_known_is_taken():

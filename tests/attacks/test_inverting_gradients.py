@@ -35,7 +35,7 @@ def test_an_image_follows_from_one_step(k):
     attack = InvertingGradients(iterations=300)
     found = attack.finish(victim, recipe, run(attack, victim, recipe))
     assert found.labels.tolist() == [1]
-    assert rms(found.images, pixels) < 0.1
+    assert rms(found.records, pixels) < 0.1
 
 
 def test_the_length_of_the_change_does_not_matter():
@@ -59,7 +59,7 @@ def test_several_steps_are_explained_in_part():
     attack = InvertingGradients(iterations=300)
     found = attack.finish(victim, recipe, run(attack, victim, recipe))
     assert 0.01 < found.loss < 0.2
-    assert rms(found.images, pixels) < 0.25
+    assert rms(found.records, pixels) < 0.25
 
 
 def test_batch_norm_in_train_mode_uses_the_batch():

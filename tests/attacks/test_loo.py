@@ -71,7 +71,7 @@ def test_recovers_training_data_without_labels(both):
     found = attack.finish(victim, recipe, run(attack, victim, recipe))
     assert found.loss < 0.01
     assert sorted(found.labels.tolist()) == [0, 2]
-    alike = torch.cosine_similarity(x.flatten(1), found.normalised[found.labels.argsort()].flatten(1))
+    alike = torch.cosine_similarity(x.flatten(1), found.inputs[found.labels.argsort()].flatten(1))
     assert float(alike.min()) > 0.95
 
 
@@ -80,9 +80,9 @@ def test_superfluous_dummies_and_the_best_duals(tiny):
     attack = Loo(iterations=30, factor=1.5)
     state = run(attack, victim, recipe)
     found = attack.finish(victim, recipe, state)
-    assert found.images.shape == (6, *victim.shape)
+    assert found.records.shape == (6, *victim.shape)
     duals = {name: state.memory[f"best.{name}"] for name in DUALS}
-    change = combine(victim, recipe, points(victim, recipe, duals), found.normalised)
+    change = combine(victim, recipe, points(victim, recipe, duals), found.inputs)
     with torch.no_grad():
         assert float(cosine_distance(change, victim.delta)) == pytest.approx(found.loss, abs=1e-9)
     assert torch.equal(found.labels, classes(sum(duals.values())))
@@ -91,7 +91,7 @@ def test_superfluous_dummies_and_the_best_duals(tiny):
 def test_a_budget_may_end_before_the_first_step(tiny):
     victim, recipe, *_ = tiny
     found = Loo().finish(victim, recipe, Loo().init(victim, recipe, 0))
-    assert found.images.shape == (8, *victim.shape)
+    assert found.records.shape == (8, *victim.shape)
     assert found.loss == float("inf")
 
 
@@ -130,7 +130,7 @@ def test_blur_makes_images_smooth():
     x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
     victim = trained(network, x, torch.tensor([0, 1]), recipe, torch.arange(2).repeat(3, 1))
     rough, smooth = (Loo(iterations=40, alpha=0.0, blur=weight) for weight in (0.0, 10.0))
-    found = [a.finish(victim, recipe, run(a, victim, recipe)).normalised for a in (rough, smooth)]
+    found = [a.finish(victim, recipe, run(a, victim, recipe)).inputs for a in (rough, smooth)]
     assert roughness(found[1]) < 0.3 * roughness(found[0])
 
 

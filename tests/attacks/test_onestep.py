@@ -28,8 +28,8 @@ def test_recovers_images_of_a_nearly_linear_training(k, refit):
     found, state = run(attack, victim, recipe)
     assert state.done
     assert found.loss < 0.1
-    assert alike(x, found.normalised) > 0.7 > 0.4 > alike(x, first.variables["x"])
-    assert found.images.shape == (8, 1, 6, 6)
+    assert alike(x, found.inputs) > 0.7 > 0.4 > alike(x, first.variables["x"])
+    assert found.records.shape == (8, 1, 6, 6)
 
 
 def test_solving_for_the_weights_fits_the_length_of_the_change():
@@ -70,7 +70,7 @@ def test_a_budget_may_end_before_the_first_step(tiny):
     attack = OneStep()
     found = attack.finish(victim, recipe, attack.init(victim, recipe, 0))
     assert found.loss == float("inf")
-    assert found.images.shape[0] == 8
+    assert found.records.shape[0] == 8
 
 
 def test_adam_is_refused():

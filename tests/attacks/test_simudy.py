@@ -29,7 +29,7 @@ def test_recovers_random_training_data_exactly_enough(tiny):
     assert all(state.done for state in states)
     assert found.loss < 1e-3
     assert sorted(found.labels.tolist()) == [0, 0, 1, 2]
-    distances = torch.cdist(x.flatten(1), found.normalised.flatten(1))
+    distances = torch.cdist(x.flatten(1), found.inputs.flatten(1))
     assert float(distances.min(1).values.mean()) < 0.05 * float(torch.cdist(x.flatten(1), x.flatten(1)).mean())
 
 
@@ -83,7 +83,7 @@ def test_one_logit_is_a_binary_classifier():
     assert (victim.classes, victim.categories) == (1, 2)
     assert found.loss <= attack.tolerance
     assert torch.bincount(found.labels, minlength=2).tolist() == [1, 3]
-    distances = torch.cdist(x.flatten(1), found.normalised.flatten(1))
+    distances = torch.cdist(x.flatten(1), found.inputs.flatten(1))
     assert float(distances.min(1).values.mean()) < 0.3 * float(torch.cdist(x.flatten(1), x.flatten(1)).mean())
 
 
@@ -114,7 +114,7 @@ def test_the_learning_rate_is_fitted_with_the_images(factor):
     found = attack.finish(victim, wrong, state)
     fitted = dataclasses.replace(wrong, lr=wrong.lr * float(state.variables["log_lr"].exp()))
     plan = state.constants["plan"]
-    assert torch.equal(found.influence, influence(victim, fitted, found.normalised, found.labels, plan))
+    assert torch.equal(found.influence, influence(victim, fitted, found.inputs, found.labels, plan))
 
 
 def test_the_fit_starts_from_the_recipe(tiny):
@@ -231,6 +231,6 @@ def test_running_statistics_are_matched_too():
         assert bool(found.influence.isfinite().all())
         with torch.no_grad():
             plan = state.constants["plan"]
-            final = simulate(victim, recipe, found.normalised, found.labels, plan, adjoint=FullGraph())
+            final = simulate(victim, recipe, found.inputs, found.labels, plan, adjoint=FullGraph())
         errors.append(float(running_error(final, victim.running, victim.buffers)))
     assert errors[1] < 0.7 * errors[0]

@@ -33,7 +33,7 @@ def test_recovers_training_data_whose_labels_are_known():
     assert found.loss < 5e-3
     assert sorted(found.labels.tolist()) == [0, 1]
     order = found.labels.argsort()
-    error = (found.normalised[order] - x).norm() / x.norm()
+    error = (found.inputs[order] - x).norm() / x.norm()
     assert float(error) < 0.1
 
 

@@ -62,7 +62,7 @@ def test_all_images_are_exact(name):
     victim, x = victim_of(CASES[name], net())
     found, state = run(victim, CASES[name])
     assert state.terms["exact"] == 6
-    assert error(found.images, x) < 1e-3
+    assert error(found.records, x) < 1e-3
     assert found.loss < 5e-3
     assert bool((found.influence > 0).all())
 
@@ -70,22 +70,22 @@ def test_all_images_are_exact(name):
 def test_a_wrong_size_is_replaced_by_the_rank():
     victim, x = victim_of(RECIPE, net())
     found, _ = run(victim, dataclasses.replace(RECIPE, size=9, batch_size=9))
-    assert len(found.images) == 6
-    assert error(found.images, x) < 1e-3
+    assert len(found.records) == 6
+    assert error(found.records, x) < 1e-3
 
 
 def test_one_logit():
     victim, x = victim_of(RECIPE, net(k=1))
     assert victim.classes == 1
     found, _ = run(victim, RECIPE)
-    assert error(found.images, x) < 1e-3
+    assert error(found.records, x) < 1e-3
     assert set(found.labels.tolist()) <= {0, 1}
 
 
 def test_without_bias_the_simulation_finds_the_scale():
     victim, x = victim_of(RECIPE, net(bias=False))
     found, _ = run(victim, RECIPE, iterations=300)
-    assert error(found.images, x) < 0.05
+    assert error(found.records, x) < 0.05
 
 
 def test_a_frozen_backbone_gives_exact_features_and_images_that_have_them():
@@ -107,7 +107,7 @@ def test_a_frozen_backbone_gives_exact_features_and_images_that_have_them():
     found, state = run(victim, recipe)
     layer = first_layer(victim)
     assert layer.features
-    wanted, got = (features_of(victim, layer, images).detach() for images in (x, found.normalised))
+    wanted, got = (features_of(victim, layer, images).detach() for images in (x, found.inputs))
     assert state.terms["exact"] == 6
     assert error(got, wanted) < 0.01 * float(wanted.square().mean().sqrt())
     assert not found.explained  # other images have these features, too
@@ -119,7 +119,7 @@ def test_a_logit_that_the_network_squeezes_away():
     parameters = [{f"0.{name}": value for name, value in side.items()} for side in (victim.theta0, victim.thetaf)]
     victim = dataclasses.replace(victim, module=network, theta0=parameters[0], thetaf=parameters[1])
     found, _ = run(victim, dataclasses.replace(RECIPE, size=4, batch_size=4))
-    assert error(found.images, x) < 0.02
+    assert error(found.records, x) < 0.02
 
 
 def test_adam_is_refused():

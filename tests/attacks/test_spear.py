@@ -32,7 +32,7 @@ def test_all_inputs_are_exact(name):
     found, state = run(victim, CASES[name])
     assert found.loss == 0
     assert state.terms["directions"] == 6
-    assert error(found.images, x) < 1e-3
+    assert error(found.records, x) < 1e-3
     assert bool((found.influence > 0).all())
 
 
@@ -40,7 +40,7 @@ def test_all_inputs_are_exact(name):
 def test_the_labels_of_exact_inputs_are_those_that_they_had(name):
     victim, x = victim_of(CASES[name], net())
     found, _ = run(victim, CASES[name])
-    nearest = torch.cdist(found.normalised.flatten(1), x.flatten(1)).argmin(1)
+    nearest = torch.cdist(found.inputs.flatten(1), x.flatten(1)).argmin(1)
     assert found.labels.tolist() == (nearest % 3).tolist()
 
 
@@ -59,7 +59,7 @@ def test_biases_that_did_not_decay():
     victim, x = decayed_but_for_biases(recipe)
     found, _ = run(victim, recipe)
     assert found.loss == 0
-    assert error(found.images, x) < 1e-3
+    assert error(found.records, x) < 1e-3
 
 
 def decayed_but_for_biases(recipe):
@@ -82,7 +82,7 @@ def decayed_but_for_biases(recipe):
 def test_the_number_of_samples_is_read_off():
     victim, x = victim_of(RECIPE, net())
     found, _ = run(victim, dataclasses.replace(RECIPE, size=3, batch_size=3))
-    assert error(found.images, x) < 1e-3
+    assert error(found.records, x) < 1e-3
 
 
 def test_a_random_low_rank_change_yields_nothing():
@@ -92,7 +92,7 @@ def test_a_random_low_rank_change_yields_nothing():
     fake = {**victim.thetaf, "1.weight": victim.theta0["1.weight"] + noise}
     found, _ = run(dataclasses.replace(victim, thetaf=fake), RECIPE, iterations=3)
     assert found.loss > 0
-    assert torch.isfinite(found.images).all()
+    assert torch.isfinite(found.records).all()
 
 
 def test_adam_too_many_samples_and_no_bias_are_refused():

@@ -56,7 +56,7 @@ def test_the_loss_falls(k, refit):
     attack = TwoStep(iterations=150, step_size=0.1, alpha=0.0, refit=refit)
     first, last = (attack.finish(victim, recipe, run(attack, victim, recipe, count)) for count in (1, 150))
     assert last.loss < 0.3 * first.loss
-    assert last.images.shape == (6, 3, 2, 2)
+    assert last.records.shape == (6, 3, 2, 2)
     assert sorted(last.labels.unique().tolist()) == list(range(max(k, 2)))
 
 

@@ -70,10 +70,10 @@ def test_shapes_and_finite_numbers(attack, tiny):
     state = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS)
     found = attack.finish(victim, recipe, state)
     assert state.done
-    count = len(found.images)
+    count = len(found.records)
     assert count >= recipe.size
-    assert found.images.shape == found.normalised.shape == (count, *victim.shape)
-    assert 0 <= float(found.images.min()) <= float(found.images.max()) <= 1
+    assert found.records.shape == found.inputs.shape == (count, *victim.shape)
+    assert 0 <= float(found.records.min()) <= float(found.records.max()) <= 1
     assert found.labels.shape == found.influence.shape == (count,)
     assert torch.isfinite(found.influence).all()
     assert found.loss >= 0
@@ -82,7 +82,7 @@ def test_shapes_and_finite_numbers(attack, tiny):
 def test_a_budget_may_end_before_the_first_step(attack, tiny):
     victim, recipe, *_ = tiny
     found = attack.finish(victim, recipe, attack.init(victim, recipe, 0))
-    assert torch.isfinite(found.images).all()
+    assert torch.isfinite(found.records).all()
     assert found.loss > attack.tolerance
 
 

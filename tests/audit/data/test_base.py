@@ -42,8 +42,8 @@ def test_images_of_the_wanted_shape_are_kept_to_the_bit(tmp_path: Path) -> None:
     pixels = np.arange(2 * 8 * 6 * 3, dtype=np.uint8).reshape(2, 8, 6, 3)
     np.savez(tmp_path / "a.npz", images=pixels, labels=[3, 1])
     data = open_source(str(tmp_path / "a.npz"), (3, 8, 6))
-    assert data.images.dtype == torch.float32
-    assert torch.equal((data.images * 255).round().byte(), torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert data.records.dtype == torch.float32
+    assert torch.equal((data.records * 255).round().byte(), torch.from_numpy(pixels).permute(0, 3, 1, 2))
     assert data.labels.tolist() == [3, 1]
     assert data.labels.dtype == torch.int64
     assert data.names == ("a.npz[0]", "a.npz[1]")
@@ -55,10 +55,10 @@ def test_resizing_is_flagged_and_agrees_with_pillow(tmp_path: Path, photo: np.nd
     data = open_source(str(tmp_path), (3, 32, 48))
     reference = np.asarray(Image.fromarray(photo).resize((48, 32), Image.Resampling.BICUBIC))
     assert data.resized
-    assert data.images.shape == (1, 3, 32, 48)
-    assert np.abs(data.images[0].permute(1, 2, 0).numpy() * 255 - reference).max() < 1.5
-    assert data.images.min() >= 0
-    assert data.images.max() <= 1
+    assert data.records.shape == (1, 3, 32, 48)
+    assert np.abs(data.records[0].permute(1, 2, 0).numpy() * 255 - reference).max() < 1.5
+    assert data.records.min() >= 0
+    assert data.records.max() <= 1
 
 
 def test_one_image_of_another_size_suffices_for_the_flag(tmp_path: Path) -> None:
@@ -71,20 +71,20 @@ def test_colour_becomes_grey_as_in_pillow(tmp_path: Path, photo: np.ndarray) -> 
     save(tmp_path / "a.png", photo)
     data = open_source(str(tmp_path), (1, *photo.shape[:2]))
     assert not data.resized
-    assert np.abs(data.images[0, 0].numpy() * 255 - np.asarray(Image.fromarray(photo).convert("L"))).max() < 1
+    assert np.abs(data.records[0, 0].numpy() * 255 - np.asarray(Image.fromarray(photo).convert("L"))).max() < 1
 
 
 def test_grey_becomes_colour_by_repetition(tmp_path: Path, photo: np.ndarray) -> None:
     save(tmp_path / "a.png", np.ascontiguousarray(photo[..., 0]))
     data = open_source(str(tmp_path), (3, *photo.shape[:2]))
-    assert torch.equal(data.images[0, 0], data.images[0, 2])
+    assert torch.equal(data.records[0, 0], data.records[0, 2])
 
 
 def test_without_a_shape_the_common_size_is_kept(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((5, 7), np.uint8))
     save(tmp_path / "b.png", np.zeros((5, 7, 3), np.uint8))
     data = open_source(str(tmp_path))
-    assert data.images.shape == (2, 3, 5, 7)
+    assert data.records.shape == (2, 3, 5, 7)
     assert not data.resized
 
 
@@ -109,7 +109,7 @@ def test_the_digest_covers_images_and_labels_only(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
     first, same, relabelled = (open_source(str(tmp_path / f"{name}.npz")) for name in "abc")
     assert first.digest == same.digest != relabelled.digest
-    content = first.images.numpy().tobytes() + first.labels.numpy().tobytes()
+    content = first.records.numpy().tobytes() + first.labels.numpy().tobytes()
     assert first.digest == hashlib.sha256(content).hexdigest()
 
 

@@ -38,7 +38,7 @@ def test_a_flat_folder_is_sorted_and_has_no_labels(tmp_path: Path) -> None:
         save(tmp_path / name, value)
     data = open_source(str(tmp_path))
     assert data.names == ("a.png", "b.png", "c.PNG")
-    assert (data.images[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
+    assert (data.records[:, 0, 0, 0] * 255).round().tolist() == [10, 20, 30]
     assert data.labels.tolist() == [-1, -1, -1]
     assert data.class_names == ()
 
@@ -61,7 +61,7 @@ def test_a_class_without_images_keeps_its_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "bmp", "webp", "gif", "tif", "tiff", "JPG"])
 def test_formats(tmp_path: Path, extension: str) -> None:
     save(tmp_path / f"a.{extension}", 128)
-    images = open_source(str(tmp_path), (3, 4, 6)).images
+    images = open_source(str(tmp_path), (3, 4, 6)).records
     assert abs(float(images.mean()) * 255 - 128) < 2
 
 
@@ -78,7 +78,7 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
 def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("L", (6, 4), value) for value in (40, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert round(float(open_source(str(tmp_path)).images.mean()) * 255) == 40
+    assert round(float(open_source(str(tmp_path)).records.mean()) * 255) == 40
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
@@ -87,14 +87,14 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to display
     picture.save(tmp_path / "a.png", exif=exif)
-    images = open_source(str(tmp_path)).images
+    images = open_source(str(tmp_path)).records
     assert images.shape == (1, 3, 6, 4)
     assert images[0, 0, 0, 3] == 1
 
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 32768, np.uint16)).save(tmp_path / "a.png")
-    images = open_source(str(tmp_path)).images
+    images = open_source(str(tmp_path)).records
     assert images.shape == (1, 1, 4, 6)
     assert float(images.mean()) == pytest.approx(0.5, abs=1e-4)
 
@@ -103,7 +103,7 @@ def test_palette_grey_and_transparency(tmp_path: Path) -> None:
     Image.new("RGB", (6, 4), (0, 255, 0)).quantize(4).save(tmp_path / "palette.png")
     save(tmp_path / "grey.png", 51, mode="L")
     Image.new("RGBA", (6, 4), (255, 0, 0, 0)).save(tmp_path / "transparent.png")
-    grey, palette, transparent = open_source(str(tmp_path), (3, 4, 6)).images
+    grey, palette, transparent = open_source(str(tmp_path), (3, 4, 6)).records
     assert palette[:, 0, 0].tolist() == [0, 1, 0]
     assert grey[:, 0, 0].tolist() == pytest.approx([0.2] * 3)
     assert transparent[:, 0, 0].tolist() == [1, 0, 0]

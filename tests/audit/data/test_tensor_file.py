@@ -60,7 +60,7 @@ def test_accepts_existing_files_with_a_known_extension(tmp_path: Path) -> None:
 def test_npz_keys(tmp_path: Path, save: Any, images: str, labels: str) -> None:
     save(tmp_path / "a.npz", **{images: PIXELS, labels: LABELS, "extra": np.zeros(3)})
     data = open_source(str(tmp_path / "a.npz"))
-    assert torch.allclose(data.images, WANTED)
+    assert torch.allclose(data.records, WANTED)
     assert data.labels.tolist() == LABELS.tolist()
     assert data.names[3] == "a.npz[3]"
 
@@ -101,7 +101,7 @@ def test_torch_files(tmp_path: Path, content: Any, extension: str) -> None:
     path = tmp_path / f"a.{extension}"
     torch.save(content(torch.from_numpy(PIXELS), torch.from_numpy(LABELS)), path)
     data = open_source(str(path))
-    assert torch.allclose(data.images, WANTED)
+    assert torch.allclose(data.records, WANTED)
     assert data.labels.tolist() == LABELS.tolist()
 
 
@@ -109,13 +109,13 @@ def test_torch_files(tmp_path: Path, content: Any, extension: str) -> None:
 def test_torch_files_without_labels(tmp_path: Path, wrap: Any) -> None:
     torch.save(wrap(WANTED), tmp_path / "a.pt")
     data = open_source(str(tmp_path / "a.pt"))
-    assert torch.equal(data.images, WANTED)
+    assert torch.equal(data.records, WANTED)
     assert data.labels.tolist() == [-1] * 4
 
 
 def test_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", PIXELS)
-    assert torch.allclose(open_source(str(tmp_path / "a.npy")).images, WANTED)
+    assert torch.allclose(open_source(str(tmp_path / "a.npy")).records, WANTED)
 
 
 def test_safetensors(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_safetensors(tmp_path: Path) -> None:
         {"images": WANTED.bfloat16().contiguous(), "labels": torch.from_numpy(LABELS)}, tmp_path / "a.safetensors"
     )
     data = open_source(str(tmp_path / "a.safetensors"))
-    assert torch.allclose(data.images, WANTED, atol=1e-2)
+    assert torch.allclose(data.records, WANTED, atol=1e-2)
     assert data.labels.tolist() == LABELS.tolist()
 
 
@@ -140,7 +140,7 @@ def test_safetensors(tmp_path: Path) -> None:
     ],
 )
 def test_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    images = open_source(str(write(tmp_path / "a.npz", x=np.zeros(shape, np.uint8)))).images
+    images = open_source(str(write(tmp_path / "a.npz", x=np.zeros(shape, np.uint8)))).records
     assert tuple(images.shape) == expected
 
 
@@ -165,7 +165,7 @@ def test_what_is_not_a_set_of_images(tmp_path: Path, shape: tuple[int, ...]) -> 
 )
 def test_values(tmp_path: Path, values: np.ndarray, expected: float) -> None:
     path = write(tmp_path / "a.npz", x=np.resize(values, (2, 4, 4)))
-    images = open_source(str(path)).images
+    images = open_source(str(path)).records
     assert float(images.max()) == pytest.approx(expected, abs=1e-6)
     assert float(images.min()) == 0
 

@@ -42,7 +42,7 @@ def test_accepts_its_scheme_only(tmp_path: Path) -> None:
 def test_mnist_of_both_splits(tmp_path: Path, name: str) -> None:
     write_mnist(tmp_path, name)
     data = open_source(f"torchvision:{name}:{tmp_path}", (1, 28, 28))
-    assert np.array_equal((data.images[:, 0].numpy() * 255).round(), PIXELS)
+    assert np.array_equal((data.records[:, 0].numpy() * 255).round(), PIXELS)
     assert data.labels.tolist() == [index % 10 for index in range(12)]
     assert data.names[11] == f"{name}[11]"
     assert len(data.class_names) == 10
@@ -54,7 +54,7 @@ def test_mnist_of_both_splits(tmp_path: Path, name: str) -> None:
 def test_images_come_into_the_victims_shape(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     data = open_source(f"torchvision:MNIST:{tmp_path}", (3, 32, 32))
-    assert data.images.shape == (12, 3, 32, 32)
+    assert data.records.shape == (12, 3, 32, 32)
     assert data.resized
 
 
@@ -65,12 +65,12 @@ def test_image_folder(tmp_path: Path) -> None:
     data = open_source(f"torchvision:ImageFolder:{tmp_path}")
     assert data.class_names == ("cat", "dog")
     assert data.labels.tolist() == [0, 1]
-    assert data.images.amax((1, 2, 3)).tolist() == pytest.approx([0, 50 / 255])
+    assert data.records.amax((1, 2, 3)).tolist() == pytest.approx([0, 50 / 255])
 
 
 def test_fake_data_needs_no_root() -> None:
     data = open_source("torchvision:FakeData", (3, 4, 4))
-    assert data.images.shape == (1000, 3, 4, 4)
+    assert data.records.shape == (1000, 3, 4, 4)
     assert "takes no root" in refuse("torchvision:FakeData:/data").message
 
 

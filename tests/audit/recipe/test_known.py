@@ -8,7 +8,7 @@ from memaudit import MemauditError
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.families.base import Architecture
-from memaudit.audit.machine.device import pick_device
+from memaudit.audit.machine.device import DeviceError, pick_device
 from memaudit.audit.recipe.artefacts import read_artefacts
 from memaudit.audit.recipe.file import RecipeFileError
 from memaudit.audit.recipe.known import RecipeError, check, decay_of, known, shapes, shrink
@@ -322,5 +322,5 @@ def test_devices():
     assert pick_device("cpu").type == "cpu"
     assert pick_device("auto").type in ("cpu", "cuda")
     for text in ("gpu", "cuda:x", "cpu:1", "cuda:99"):
-        with pytest.raises(RecipeError, match=text):
+        with pytest.raises(DeviceError, match=text):
             pick_device(text)

@@ -119,7 +119,7 @@ def test_first_steps_are_timed_told_and_kept(make):
     assert carried == plan
     assert next(event.step for event in events if event.stage == "attack" and event.step) == PROBE_STEPS + 1
     whole = drive(First(), campaign.victim, campaign.recipe, 0)
-    assert torch.equal(runs[0].outcome.reconstruction.images, whole.reconstruction.images)
+    assert torch.equal(runs[0].outcome.reconstruction.records, whole.reconstruction.records)
 
 
 def test_a_finished_attack_is_not_timed_again(make):
@@ -168,11 +168,11 @@ def test_restarts_are_one_run_for_each_seed_and_the_same_again(make):
     assert plan[0].seconds > plan[0].left * 3
     runs, _ = campaign.carry_out(plan)
     assert [(run.attack.name, run.seed) for run in runs] == [("first", 4), ("first", 5), ("first", 6), ("span", 4)]
-    images = [run.outcome.reconstruction.images for run in runs]
+    images = [run.outcome.reconstruction.records for run in runs]
     assert not torch.equal(images[0], images[1])
-    assert torch.equal(images[1], drive(First(), campaign.victim, campaign.recipe, 5).reconstruction.images)
+    assert torch.equal(images[1], drive(First(), campaign.victim, campaign.recipe, 5).reconstruction.records)
     fewer, _ = make(restarts=2, seed=5, folder="other").carry_out([choice(First())])
-    assert torch.equal(fewer[0].outcome.reconstruction.images, images[1])
+    assert torch.equal(fewer[0].outcome.reconstruction.records, images[1])
 
 
 def test_an_attack_goes_on_from_the_end_of_another_with_the_same_seed(make):
@@ -183,9 +183,9 @@ def test_an_attack_goes_on_from_the_end_of_another_with_the_same_seed(make):
     for number in (0, 1):
         start = runs[number].outcome.state
         warm = drive(Second(), campaign.victim, campaign.recipe, number, start=start)
-        assert torch.equal(runs[2 + number].outcome.reconstruction.images, warm.reconstruction.images)
+        assert torch.equal(runs[2 + number].outcome.reconstruction.records, warm.reconstruction.records)
     cold = drive(Second(), campaign.victim, campaign.recipe, 0)
-    assert not torch.equal(runs[2].outcome.reconstruction.images, cold.reconstruction.images)
+    assert not torch.equal(runs[2].outcome.reconstruction.records, cold.reconstruction.records)
 
 
 def test_there_is_no_start_where_the_other_attack_does_not_run_or_has_other_variables(make):
@@ -255,10 +255,10 @@ def test_a_run_that_began_before_the_other_one_ended_goes_on_as_it_began(make):
     cut.ends = Forgetful()
     early, _ = cut.carry_out(plan)
     again, _ = make().carry_out(make().measure(plan))
-    assert torch.equal(again[1].outcome.reconstruction.images, early[1].outcome.reconstruction.images)
+    assert torch.equal(again[1].outcome.reconstruction.records, early[1].outcome.reconstruction.records)
     other = make(folder="other")
     warm, _ = other.carry_out(other.measure(plan))
-    assert not torch.equal(warm[1].outcome.reconstruction.images, early[1].outcome.reconstruction.images)
+    assert not torch.equal(warm[1].outcome.reconstruction.records, early[1].outcome.reconstruction.records)
 
 
 class Forgetful(dict):

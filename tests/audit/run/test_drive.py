@@ -55,7 +55,7 @@ def test_runs_to_the_end_of_the_schedule(scene):
     assert [event.step for event in events] == [*range(1, 13), 0]
     assert all(event.total == 12 and "loss" in event.values for event in events[:-1])
     assert [step for step, _ in outcome.curve] == list(range(1, 13))
-    assert outcome.reconstruction.images.shape == (4, 3, 2, 2)
+    assert outcome.reconstruction.records.shape == (4, 3, 2, 2)
     assert outcome.seconds > 0
     assert outcome.peak_bytes > 0
 
@@ -70,7 +70,7 @@ class Finishing(SimuDy):
 
     def finish(self, victim, recipe, state):
         found = super().finish(victim, recipe, state)
-        return dataclasses.replace(found, images=found.images[: self.images], explained=self.explained)
+        return dataclasses.replace(found, records=found.records[: self.images], explained=self.explained)
 
 
 def test_images_that_the_loss_does_not_speak_for_never_converge(scene):
@@ -97,7 +97,7 @@ def test_budget_in_steps_then_the_rest_is_the_uninterrupted_run(scene, tmp_path)
     assert (part.status, part.steps) == ("budget_spent", 5)
     rest = drive(ATTACK, *scene, job=job)
     whole = drive(ATTACK, *scene)
-    assert torch.equal(rest.reconstruction.images, whole.reconstruction.images)
+    assert torch.equal(rest.reconstruction.records, whole.reconstruction.records)
     assert rest.curve == whole.curve
     assert rest.seconds > part.seconds
 
@@ -108,7 +108,7 @@ def test_a_finished_job_is_not_run_again(scene, tmp_path):
     events = []
     again = drive(ATTACK, *scene, job=job, listener=events.append)
     assert [event.stage for event in events] == ["finish"]
-    assert torch.equal(first.reconstruction.images, again.reconstruction.images)
+    assert torch.equal(first.reconstruction.records, again.reconstruction.records)
     assert again.status == first.status
 
 
@@ -189,7 +189,7 @@ def test_a_start_gives_variables_of_the_same_name_and_shape_and_the_labels(scene
 def test_divergence_is_an_outcome_with_the_last_finite_state(scene, value):
     outcome = drive(Failing(iterations=12, step_size=0.1, value=value), *scene)
     assert (outcome.status, outcome.steps) == ("diverged", 3)
-    assert torch.isfinite(outcome.reconstruction.images).all()
+    assert torch.isfinite(outcome.reconstruction.records).all()
     assert all(math.isfinite(loss) for _, loss in outcome.curve)
 
 
@@ -256,7 +256,7 @@ def test_out_of_memory_goes_on_with_the_next_smaller_plan_and_says_so(scene, err
     warnings = [event.message for event in events if event.stage == "warning"]
     assert [message.split("=")[1] for message in warnings] == ["stepwise", "forward"]
     plain = drive(SimuDy(iterations=4, adjoint="forward"), *scene)
-    assert torch.equal(outcome.reconstruction.images, plain.reconstruction.images)
+    assert torch.equal(outcome.reconstruction.records, plain.reconstruction.records)
 
 
 @dataclasses.dataclass(frozen=True)

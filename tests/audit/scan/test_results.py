@@ -12,8 +12,10 @@ from memaudit.audit.report.model import AuditReport
 from memaudit.audit.report.results import PlanStep
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.drive import Run, drive
-from memaudit.audit.scan import pipeline
+from memaudit.audit.scan import compose
 from memaudit.audit.scan import results as assemble
+from memaudit.audit.scan.learn import Learned
+from memaudit.audit.scan.scene import load
 from memaudit.audit.scoring import effort as scoring
 from memaudit.audit.scoring.match import matched_null
 from memaudit.audit.scoring.similarity import ssim_matrix
@@ -26,7 +28,7 @@ def scene(leak):
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, control=leak.control, lr=0.02, normalise="0.5;0.25", epochs=10
     )
-    return pipeline.load(request)
+    return load(request)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,7 @@ def test_the_share_has_an_interval_and_the_null_a_count(scene, runs, tmp_path):
     assert (found.images, found.pairs, found.control_pairs) == (4, 4, 32)
     assert found.recovered == 4
     assert found.recovered_interval == pytest.approx((float(beta.ppf(0.025, 4, 1)), 1.0))
-    scores = ssim_matrix(scene.control.images, runs[0].outcome.reconstruction.images, "audit").numpy()
+    scores = ssim_matrix(scene.control.records, runs[0].outcome.reconstruction.records, "audit").numpy()
     assert found.control_recovered == (matched_null(scores, 4, "hungarian") >= 0.4).sum()
     assert (found.null_kind, found.null_size, len(found.observed), found.pool) == ("control", 35, 4, 39)
     assert found.detectable_ssim < 0.97
@@ -136,11 +138,11 @@ def test_the_share_has_an_interval_and_the_null_a_count(scene, runs, tmp_path):
 
 def test_held_out_images_that_look_recovered_are_counted_and_said(scene, runs, tmp_path):
     """The attacker's images are those of the control set: what matches there is no evidence."""
-    images = scene.control.images[:4]
+    images = scene.control.records[:4]
     fake = Reconstruction(images, images, torch.zeros(4).long(), torch.ones(4), 0.0)
     run = dataclasses.replace(runs[0], outcome=dataclasses.replace(runs[0].outcome, reconstruction=fake))
     attacks = results(scene, [run], tmp_path)
-    scores = ssim_matrix(scene.control.images, images, "audit").numpy()
+    scores = ssim_matrix(scene.control.records, images, "audit").numpy()
     alike = int((matched_null(scores, 4, "hungarian") >= 0.4).sum())
     assert attacks[0].metrics.control_recovered == alike >= 4
     assert attacks[0].metrics.recovered == 0
@@ -149,8 +151,8 @@ def test_held_out_images_that_look_recovered_are_counted_and_said(scene, runs, t
 
 
 def report(scene, attacks, plan=()):
-    learned = pipeline.Learned(scene.known.recipe, scene.known.facts)
-    return assemble.report(scene, learned, attacks, [], plan)
+    learned = Learned(scene.known.recipe, scene.known.facts)
+    return compose.report(scene, learned, attacks, [], plan)
 
 
 def test_the_report_ranks_and_judges_all_of_it(scene, runs, tmp_path):
@@ -187,7 +189,7 @@ def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene,
     counts = [4] * 4
     assert [event.step for event in events] == sorted(event.step for event in events)
     assert events[-1].step == events[-1].total == scoring.pairs(scene.data, scene.control, counts)
-    data, control = len(scene.data.images), len(scene.control.images) if scene.control else 0
+    data, control = len(scene.data.records), len(scene.control.records) if scene.control else 0
     assert events[-1].total == 16 * (data + (control or 7 * data))
     assert scoring.seconds(scene.data, scene.control, counts) > 0
     assert scoring.seconds(scene.data, scene.control, []) == 0

@@ -28,8 +28,8 @@ def test_permuted_seeds_are_aligned_to_the_one_with_the_lowest_loss():
     found = consensus([run(images[order], 0.3), run(images, 0.1), run(images[other], 0.2)])
     assert found.reference == 1
     assert found.reconstruction.loss == 0.1
-    assert torch.equal(found.reconstruction.images, images)
-    assert torch.equal(found.reconstruction.normalised, 2 * images)
+    assert torch.equal(found.reconstruction.records, images)
+    assert torch.equal(found.reconstruction.inputs, 2 * images)
     assert torch.allclose(found.confidence, torch.ones(5, dtype=torch.float64))
     assert found.confident.all()
 
@@ -39,7 +39,7 @@ def test_the_median_drops_what_one_seed_got_wrong():
     wrong = images.clone()
     wrong[2] = noise(1, 9)[0]
     found = consensus([run(images), run(images.flip(0)), run(wrong)])
-    assert torch.equal(found.reconstruction.images, images)
+    assert torch.equal(found.reconstruction.records, images)
     expected = (1 + 2 * float(ssim_matrix(images[2:3], wrong[2:3], "audit"))) / 3
     assert float(found.confidence[2]) == pytest.approx(expected)
     assert found.confidence[2] < found.confidence[[0, 1, 3]].min()
@@ -51,7 +51,7 @@ def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two(count, expec
     pattern = photographs(1)[0]
     images = [torch.stack([0.1 * pattern + value]) for value in values]
     found = consensus([run(image) for image in images])
-    assert torch.allclose(found.reconstruction.images, 0.1 * pattern + expected)
+    assert torch.allclose(found.reconstruction.records, 0.1 * pattern + expected)
 
 
 def test_it_is_nearer_to_the_truth_than_any_seed_and_its_confidence_tells_how_near():
@@ -59,7 +59,7 @@ def test_it_is_nearer_to_the_truth_than_any_seed_and_its_confidence_tells_how_ne
     spread = torch.linspace(0.02, 0.5, 6).view(-1, 1, 1, 1)
     seeds = [(truth + spread * (noise(6, seed) - 0.5)).clamp(0, 1) for seed in range(1, 6)]
     found = consensus([run(seed) for seed in seeds])
-    near = ssim_matrix(truth, found.reconstruction.images, "audit").diagonal()
+    near = ssim_matrix(truth, found.reconstruction.records, "audit").diagonal()
     alone = torch.stack([ssim_matrix(truth, seed, "audit").diagonal() for seed in seeds])
     assert (near > alone.mean(0)).all()
     assert torch.equal(found.confidence.argsort(descending=True), torch.arange(6))
@@ -68,11 +68,11 @@ def test_it_is_nearer_to_the_truth_than_any_seed_and_its_confidence_tells_how_ne
 def test_fewer_images_in_one_seed_leave_the_others_alone_with_less_confidence():
     images = photographs(4)
     found = consensus([run(images, 0.1), run(images[[2, 0]], 0.2)])
-    assert torch.equal(found.reconstruction.images, images)
+    assert torch.equal(found.reconstruction.records, images)
     assert found.confidence.tolist() == pytest.approx([1, 0, 1, 0])
     assert found.confident.tolist() == [True, False, True, False]
     more = consensus([run(images, 0.2), run(images[[2, 0]], 0.1)])
-    assert torch.equal(more.reconstruction.images, images[[2, 0]])
+    assert torch.equal(more.reconstruction.records, images[[2, 0]])
 
 
 def test_labels_by_vote_and_the_best_seed_decides_a_tie():
@@ -122,7 +122,7 @@ def test_a_blank_reference_keeps_its_place():
     images = photographs(3)
     images[0] = images[1] = 0.5
     found = consensus([run(images, 0.1), run(images, 0.2)])
-    assert torch.equal(found.reconstruction.images, images)
+    assert torch.equal(found.reconstruction.records, images)
 
 
 def test_what_is_no_number_counts_for_nothing():

@@ -125,7 +125,7 @@ def test_scores_are_those_of_the_pair() -> None:
 def test_the_papers_score_sees_what_was_not_clamped() -> None:
     images = noise(2, 0)
     claim = reconstruction(images)
-    stretched = replace(claim, normalised=2 * claim.normalised)
+    stretched = replace(claim, inputs=2 * claim.inputs)
     before, after = (match(claim, training_set(images), NORMALISATION).matches[0] for claim in (claim, stretched))
     assert after.ssim == before.ssim
     assert after.ssim_paper < before.ssim_paper
