@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from .contract.card import WEIGHTS, Card
 from .contract.victim import Victim
 from .explain.kkt import Stationarity
 from .explain.multipliers import classes
@@ -36,6 +37,15 @@ class Buzaglo(Stationarity):
     """
 
     name: ClassVar[str] = "buzaglo"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records that hold the trained model at rest, from that model alone.",
+        knowledge="The architecture and roughly the number of training records; no recipe.",
+        source="Buzaglo et al., NeurIPS 2023",
+        access=WEIGHTS,
+        reads="weights",
+        on_request="explains the trained weights alone, which tells less than the change",
+        place=120,
+    )
     loss: Literal["margin", "any"] = "margin"
 
     def check(self, victim: Victim) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .contract.attack import Reconstruction, State, generator, require
+from .contract.card import Card
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
@@ -36,6 +37,13 @@ class DLG:
     """
 
     name: ClassVar[str] = "dlg"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those whose gradient equals the change, as after one step.",
+        knowledge="The learning rate, given or inferred; labels are found along with the records.",
+        source="Zhu et al., NeurIPS 2019",
+        on_request="needs smooth activations and one step; inverting_gradients does both",
+        place=150,
+    )
     iterations: int = 100
     step_size: float = 1.0
     history: int = 100

@@ -5,12 +5,11 @@ from typing import ClassVar
 
 import torch
 
-from .contract.attack import Reconstruction, State, generator, require
+from .contract.attack import Reconstruction, State, generator, only, require
+from .contract.card import Card
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
-from .images.generator import generator_variables
-from .images.variables import compose
 from .optimise.descent import descend
 from .optimise.optim import Adam
 
@@ -30,6 +29,13 @@ class GION:
     """
 
     name: ClassVar[str] = "gion"
+    card: ClassVar[Card] = Card(
+        goal="Individual training images: the gradient's direction is matched by what an untrained generator can draw.",
+        knowledge="That training was SGD; labels, given or read off the last layer. No learning rate.",
+        source="Zhang et al., 2023",
+        on_request="a generator in place of pixels, slow",
+        place=180,
+    )
     iterations: int = 2000
     step_size: float = 0.1
     alpha: float = 0.0
@@ -41,15 +47,17 @@ class GION:
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw a generator and its inputs, and read the labels off the head."""
         inversion.check(victim, recipe)
+        only("image", "The generator of gion", victim)
         gen = generator(seed)
         noise = torch.randn(recipe.size, *victim.shape, generator=gen).to(victim.like)
-        variables = generator_variables(noise, victim.normalisation)
-        labels = inversion.labels_of(victim, recipe, compose(variables), gen)
-        return inversion.start(victim, recipe, variables, labels, self._rule)
+        variables = victim.medium.variables(noise, "generator")
+        x = victim.medium.inputs(variables)
+        labels = inversion.labels_of(victim, recipe, x, gen)
+        return inversion.start(victim, recipe, variables, x, labels, self._rule)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One signed step of the generator's weights."""
-        objective = inversion.matching(victim, recipe, state.constants["labels"], self.alpha)
+        objective = inversion.matching(victim, recipe, victim.medium.inputs, state.constants["labels"], self.alpha)
         return descend(state, objective, self._rule, total=self.iterations)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:

@@ -8,10 +8,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from .contract.attack import Reconstruction, State, generator, require
+from .contract.card import Card
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
-from .images.priors import total_variation
 from .optimise.descent import Evaluation, descend
 from .optimise.distances import euclidean
 from .optimise.optim import Adam, Named, warmup_cosine
@@ -50,6 +50,14 @@ class GradInversion:
     """
 
     name: ClassVar[str] = "gradinversion"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: from the gradient and the batch-norm statistics in the second file.",
+        access="Both checkpoints, with all parameters and running statistics (white box).",
+        knowledge="The learning rate, given or inferred; labels, given or read off the last layer.",
+        source="Yin et al., CVPR 2021",
+        on_request="made for one step; inverting_gradients is the default for it",
+        place=170,
+    )
     iterations: int = 1000
     step_size: float = 0.1
     seeds: int = 3
@@ -74,7 +82,7 @@ class GradInversion:
         x = (self.init_scale * torch.randn(self.seeds, recipe.size, *victim.shape, generator=gen)).to(victim.like)
         distinct = inversion.distinct_labels(victim, recipe) if recipe.labels is None else None
         labels = inversion.labels_of(victim, recipe, x[0], gen) if distinct is None else distinct
-        state = inversion.start(victim, recipe, {"x": x[0]}, labels, self._rule)
+        state = inversion.start(victim, recipe, {"x": x[0]}, x[0], labels, self._rule)
         variables = {"x": x}
         constants = {**state.constants, "seed": torch.tensor(seed % 2**31)}
         memory = {**state.memory, **self._rule.start(variables)}
@@ -93,21 +101,21 @@ class GradInversion:
             found = [inversion.predict(victim, recipe, x, labels) for x in starts]
             distances = torch.stack([euclidean(change, victim.delta) for change, _ in found])
             best = int(distances.argmin())
-            variation = total_variation(starts.flatten(0, 1))
-            objective = distances.mean() + fading * self.alpha * variation + self.ridge * starts.square().mean()
+            roughness = victim.medium.roughness(starts.flatten(0, 1))
+            objective = distances.mean() + fading * self.alpha * roughness + self.ridge * starts.square().mean()
             if wanted:
                 errors = torch.stack([statistics_error(seen, wanted) for _, seen in found])
                 objective = objective + self.gamma * errors.mean()
             if gathered and self.seeds > 1:
                 objective = objective + self.group * spread(starts, best, labels)
-            terms = inversion.terms(found[best][0], victim.delta) | {"total_variation": float(variation.detach())}
+            terms = inversion.terms(found[best][0], victim.delta) | {"roughness": float(roughness.detach())}
             return Evaluation(objective, distances[best].detach(), starts[best], terms)
 
         def project(moved: dict[str, Tensor]) -> dict[str, Tensor]:
             gen = generator(int(state.constants["seed"]) * 2**32 + state.step)
             noise = torch.randn(moved["x"].shape, generator=gen).to(moved["x"])
             x = moved["x"] + self.langevin * self.step_size * factor * noise
-            return {"x": inversion.within(x, victim.normalisation)}
+            return {"x": victim.medium.within(x.flatten(0, 1)).view_as(x)}
 
         return descend(state, evaluate, self._rule, total=self.iterations, factor=factor, project=project)
 

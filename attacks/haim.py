@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .contract.attack import Unsupported
+from .contract.card import WEIGHTS, Card
 from .contract.victim import Victim
 from .explain.kkt import Stationarity
 
@@ -35,6 +36,15 @@ class Haim(Stationarity):
     """
 
     name: ClassVar[str] = "haim"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records on the margin of a binary classifier, from the trained model alone.",
+        knowledge="The architecture and roughly the number of training records; no recipe.",
+        source="Haim et al., NeurIPS 2022",
+        access=WEIGHTS,
+        reads="weights",
+        on_request="explains the trained weights alone, which tells less than the change",
+        place=110,
+    )
 
     def check(self, victim: Victim) -> None:
         """Refuse more than two classes."""

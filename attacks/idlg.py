@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .contract.attack import State, Unsupported
+from .contract.card import Card
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .dlg import DLG
@@ -30,6 +31,13 @@ class IDLG(DLG):
     """
 
     name: ClassVar[str] = "idlg"
+    card: ClassVar[Card] = Card(
+        goal="A single training record: the one whose gradient equals the change, as after one step.",
+        knowledge="The learning rate, given or inferred; the label follows from the gradient's signs.",
+        source="Zhao et al., 2020",
+        on_request="needs smooth activations and one step; inverting_gradients does both",
+        place=160,
+    )
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Read off the label and draw an image."""

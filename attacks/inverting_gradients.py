@@ -1,17 +1,26 @@
 """Inverting gradients: match the direction of the gradient, with a prior on images."""
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import ClassVar
 
 import torch
 
 from .contract.attack import Reconstruction, State, generator, require
+from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
-from .images.variables import pixel_variables
 from .optimise.descent import descend
 from .optimise.optim import Adam, stepped
+
+
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.steps > 1:
+        return False, f"explains one gradient, and training had {sight.steps} steps"
+    if sight.coverage < 1:
+        return False, f"infeasible: {sight.covered}"
+    return True, "training was one step: the change is the gradient"
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,13 @@ class InvertingGradients:
     """
 
     name: ClassVar[str] = "inverting_gradients"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those whose gradient has the direction of the change, as after one step.",
+        knowledge="That training was SGD; labels, given or read off the last layer. No learning rate.",
+        source="Geiping et al., NeurIPS 2020",
+        rule=_joins,
+        place=50,
+    )
     iterations: int = 2400
     step_size: float = 0.1
     alpha: float = 1e-3
@@ -46,18 +62,18 @@ class InvertingGradients:
         gen = generator(seed)
         x = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
         labels = inversion.labels_of(victim, recipe, x, gen)
-        return inversion.start(victim, recipe, pixel_variables(x), labels, self._rule)
+        return inversion.start(victim, recipe, {"x": x}, x, labels, self._rule)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One signed step of the images into the range of pixels."""
         weight = self.alpha * (1 - state.step / self.iterations)
         return descend(
             state,
-            inversion.matching(victim, recipe, state.constants["labels"], weight),
+            inversion.matching(victim, recipe, itemgetter("x"), state.constants["labels"], weight),
             self._rule,
             total=self.iterations,
             factor=stepped(state.step, self.iterations),
-            project=lambda moved: {"x": inversion.within(moved["x"], victim.normalisation)},
+            project=lambda moved: {"x": victim.medium.within(moved["x"])},
         )
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:

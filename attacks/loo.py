@@ -7,17 +7,17 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
-from .contract.attack import Reconstruction, State, generator, require
+from .contract.attack import Reconstruction, State, generator, only, require
+from .contract.card import Card, Sight
+from .contract.medium import Parametrisation
 from .contract.params import Params, cosine_distance
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.activations import activations, soft
 from .explain.inversion import check, undecayed
 from .explain.multipliers import Point, Weigh, classes, combine, shares
-from .images.priors import box, total_variation
-from .images.variables import PARAMETRISATIONS, compose
+from .images.priors import unblurred
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.distances import DISTANCES
 from .optimise.optim import Adam, warmup_cosine
@@ -25,8 +25,21 @@ from .optimise.optim import Adam, warmup_cosine
 DUALS = ("duals.final", "duals.initial")
 """The variables (m, k) that weigh the gradients of every logit at the end and at the start of training."""
 
+LINEAR = 0.9
+"""Cosine of gradients before and after training from which training counts as nearly linear."""
+
 SHARPEST = 200.0
 """Inverse width of the softplus from which on it counts as a ReLU."""
+
+
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.linearity is None:
+        return False, "needs a nearly linear training, and how linear this one was could not be measured"
+    if sight.linearity < LINEAR:
+        return False, f"needs a nearly linear training, and this one was not ({sight.linearity:.2f})"
+    if sight.coverage < 1:
+        return False, f"infeasible: {sight.covered}"
+    return True, f"training was nearly linear ({sight.linearity:.2f})"
 
 
 @dataclass(frozen=True)
@@ -34,13 +47,13 @@ class Loo:
     """Reconstruction from initial and final parameters (Loo et al., ICLR 2024, sections 4 and 6).
 
     As long as the tangent kernel stays what it was, training moves the parameters by ``sum_ic A_ic grad f_c(x_i)``,
-    with duals A of free sign. Minimises ``distance(change, theta_f - theta0) + alpha TV(x) + beta box(x)`` over images
-    and duals, with the gradients of the logits at ``theta_f`` and, with ``both_kernels``, at ``theta0``. Needs no
-    labels and no learning rate: the duals stand for both. Differs from the published code in the distance, the
+    with duals A of free sign. Minimises ``distance(change, theta_f - theta0) + alpha roughness(x) + beta excess(x)``
+    over images and duals, with the gradients of the logits at ``theta_f`` and, with ``both_kernels``, at ``theta0``.
+    Needs no labels and no learning rate: the duals stand for both. Differs from the published code in the distance, the
     variables, the optimiser's schedule and the exact ReLU, all measured (docs/attacks.md), and in the bounds of the
-    images, which come from the normalisation and not from the training data. Theirs are
-    ``distance="euclidean", parametrisation="pixels", step_size=0.02, dual_step=0.02, smooth=True, alpha=0, beta=0.1,
-    init_scale=0.2, iterations=80_000``; 10,000 with both kernels.
+    images, which come from the normalisation and not from the training data. Theirs are ``distance="euclidean",
+    parametrisation="pixels", step_size=0.02, dual_step=0.02, smooth=True, alpha=0, beta=0.1, init_scale=0.2,
+    iterations=80_000``; 10,000 with both kernels.
 
     Attributes:
         iterations: Length of the schedule, in updates of the dummies.
@@ -53,13 +66,20 @@ class Loo:
         beta: Weight of the mean squared excess of the images over the range of pixels.
         blur: Weight of the mean squared difference of the images from themselves blurred.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
-        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`.variables`.
+        parametrisation: ``auto``, ``pyramid``, ``pixels`` or ``generator``; as in :class:`.simudy.SimuDy`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step sizes rise.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this.
     """
 
     name: ClassVar[str] = "loo"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those whose gradients at both ends explain the change.",
+        knowledge="That training was SGD and nearly linear; neither learning rate nor labels.",
+        source="Loo et al., ICLR 2024",
+        rule=_joins,
+        place=40,
+    )
     iterations: int = 200
     step_size: float = 0.4
     dual_step: float = 0.1
@@ -70,7 +90,7 @@ class Loo:
     beta: float = 1.0
     blur: float = 0.0
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
-    parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
+    parametrisation: Parametrisation = "auto"
     init_scale: float = 0.1
     warmup: int = 5
     tolerance: float = 0.01
@@ -82,12 +102,14 @@ class Loo:
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images and duals. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
         check(victim, recipe)
+        if self.blur:
+            only("image", "loo.blur", victim)
         gen, size = generator(seed), max(round(self.factor * recipe.size), 1)
         noise = (self.init_scale * torch.randn(size, *victim.shape, generator=gen)).to(victim.like)
-        variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
+        variables = victim.medium.variables(noise, self.parametrisation)
         for name in DUALS if self.both_kernels else DUALS[:1]:
             variables[name] = (torch.rand(size, victim.classes, generator=gen) - 0.5).to(noise)
-        state, x = begin(variables, {}, self._rule), compose(variables)
+        state, x = begin(variables, {}, self._rule), victim.medium.inputs(variables)
         kept = {f"best.{name}": variables[name] for name in DUALS if name in variables}
         return replace(state, memory={**state.memory, **kept, "best.x": x, "best.loss": x.new_tensor(math.inf)})
 
@@ -97,12 +119,15 @@ class Loo:
         weight = self.alpha * (1 - state.step / self.iterations)
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
-            x, duals = compose(variables), {name: variables[name] for name in DUALS if name in variables}
+            x = victim.medium.inputs(variables)
+            duals = {name: variables[name] for name in DUALS if name in variables}
             with activations(soft(sharpness) if sharpness < SHARPEST else None):
                 change = combine(victim, recipe, points(victim, recipe, duals), x)
             change = {name: change[name] for name in target}
-            objective = DISTANCES[self.distance](change, target) + weight * total_variation(x)
-            objective = objective + self.beta * box(x, victim.normalisation) + self.blur * roughness(x)
+            objective = DISTANCES[self.distance](change, target) + weight * victim.medium.roughness(x)
+            objective = objective + self.beta * victim.medium.excess(x)
+            if self.blur:
+                objective = objective + self.blur * unblurred(x)
             loss = cosine_distance(change, target).detach().clamp(min=0)
             return Evaluation(objective, loss, x, {"cosine": float(loss)}, duals)
 
@@ -139,11 +164,3 @@ def points(victim: Victim, recipe: Recipe, duals: Params) -> list[Point]:
 
     sides = dict(zip(DUALS, (victim.thetaf, victim.theta0), strict=True))
     return [(sides[name], weighed(dual)) for name, dual in duals.items()]
-
-
-def roughness(x: Tensor) -> Tensor:
-    """Return the mean squared difference of images (n, c, h, w) from their blur over 3 x 3 pixels (a scalar)."""
-    taps = x.new_tensor([0.25, 0.5, 0.25])
-    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
-    blurred = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
-    return (x - blurred).square().mean()

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from .contract.attack import Reconstruction, State, generator, require
+from .contract.card import Card
 from .contract.params import Params, cosine_distance, dot, norm, subtract
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.inversion import check, terms, undecayed
 from .explain.kkt import MULTIPLIERS, spread, untried
 from .explain.multipliers import Point, Weigh, combine, shares
-from .images.priors import total_variation
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.optim import Adam, Momentum, Split, warmup_cosine
 from .simulation.losses import sample_losses
@@ -49,6 +49,13 @@ class OneStep:
     """
 
     name: ClassVar[str] = "onestep"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: a published baseline that weighs gradients at the end of training.",
+        knowledge="The number of training records; neither learning rate nor labels.",
+        source="Tian et al., ICLR 2025, appendix C.4",
+        on_request="a weaker form of buzaglo, there to compare with the SimuDy paper",
+        place=130,
+    )
     iterations: int = 1000
     step_size: float = 0.03
     multiplier_step: float = 1e-4
@@ -85,7 +92,7 @@ class OneStep:
             change = combine(victim, recipe, _points(self.sides(victim), weights, labels), x)
             change = {name: change[name] for name in target}
             cosine, scale = cosine_distance(change, target), self._scale(state.step)
-            objective = COSINE * cosine + self.alpha * total_variation(x)
+            objective = COSINE * cosine + self.alpha * victim.medium.roughness(x)
             if scale is not None:
                 objective = scale * norm(subtract(change, target)) ** 2
             loss = cosine.detach().clamp(min=0)

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from .contract.attack import ALPHA, Reconstruction, State, generator, require
+from .contract.card import Card, Sight
+from .contract.medium import Parametrisation
 from .contract.params import Params, cosine_distance, norm
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.labels import guess, move, recount
 from .explain.twins import twins
-from .images.priors import box, total_variation
-from .images.variables import PARAMETRISATIONS, compose
 from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
@@ -33,14 +33,21 @@ RECOUNTS = (4, 8, 12)
 """Updates at which class counts are solved for: the images are blobs yet, and have not adapted to wrong labels."""
 
 
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.coverage < 1:
+        return False, f"infeasible: {sight.covered}"
+    return True, "simulates the training: for any differentiable network"
+
+
 @dataclass(frozen=True)
 class SimuDy:
     """Simulation of training dynamics (Tian et al., ICLR 2025, Algorithm 1), with the settings that we measured best.
 
-    Minimises ``distance(simulate(x) - theta0, thetaf - theta0) + alpha TV(x) + beta box(x)`` over the dummy images
-    ``x``. Differs from the published code in the logarithm of the cosine, a step size forty times larger, a TV weight
-    that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is annealed away,
-    labels that are corrected, and all real epochs simulated (docs/attacks.md says why).
+    Minimises ``distance(simulate(x) - theta0, thetaf - theta0) + alpha roughness(x) + beta excess(x)`` over the dummies
+    ``x``, where the medium says what the last two are: of images the total variation and the squared excess over the
+    range of pixels. Differs from the published code in the logarithm of the cosine, a step size forty times larger, a
+    TV weight that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is
+    annealed away, labels that are corrected, and all real epochs simulated (docs/attacks.md says why).
     ``distance="cosine", step_size=0.01, alpha=2e-3, beta=0`` are the published ones.
 
     Attributes:
@@ -60,8 +67,8 @@ class SimuDy:
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
             long as the real one.
-        parametrisation: ``pyramid`` (scales and opponent colours), ``pixels`` or ``generator``; see
-            :mod:`.variables`.
+        parametrisation: ``auto`` for what suits the records best, which for images is ``pyramid`` (scales and opponent
+            colours); ``pixels`` or ``generator``. See :mod:`.images.variables`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
         adjoint: A name in :data:`.adjoints.ADJOINTS`, or ``auto`` for the fastest that the memory
@@ -71,6 +78,16 @@ class SimuDy:
     """
 
     name: ClassVar[str] = "simudy"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those whose simulated training best explains the change of the parameters.",
+        knowledge="The training recipe, given or inferred; labels or their counts, given or inferred.",
+        source="Tian et al., ICLR 2025",
+        access="Both checkpoints, before and after fine-tuning, with all parameters (white box).",
+        simulates=True,
+        starts_from="sme",
+        rule=_joins,
+        place=60,
+    )
     iterations: int = 200
     step_size: float = 0.4
     alpha: float = 0.1
@@ -82,7 +99,7 @@ class SimuDy:
     epochs: int = 0
     relabel: int = 4
     fit_lr: bool = False
-    parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
+    parametrisation: Parametrisation = "auto"
     init_scale: float = 0.1
     warmup: int = 5
     adjoint: Literal["auto", "full", "stepwise", "forward", "host", "segmented", "smallest"] = "auto"
@@ -97,8 +114,8 @@ class SimuDy:
         recipe = self._simulated(recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
-        variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
-        x = compose(variables)
+        variables = victim.medium.variables(noise, self.parametrisation)
+        x = victim.medium.inputs(variables)
         labels = guess(victim, recipe, gen)
         plan = batch_plan(recipe, recipe.size, gen)
         if self.fit_lr:
@@ -114,16 +131,16 @@ class SimuDy:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
         recipe = self._smoothed(self._simulated(recipe), state)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
-        x = compose(variables)
+        x = victim.medium.inputs(variables)
         choice = one_hot(state.constants["labels"], victim.categories).to(x)
         relabels = recipe.labels is None and self._relabels(state.step)
         choice.requires_grad_(relabels)
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
         change = victim.change(final)
-        variation = total_variation(x)
+        roughness = victim.medium.roughness(x)
         weight = float(state.memory[ALPHA]) * (1 - state.step / self.iterations) ** 2
-        objective = DISTANCES[self.distance](change, victim.delta) + weight * variation
-        objective = objective + self.beta * box(x, victim.normalisation)
+        objective = DISTANCES[self.distance](change, victim.delta) + weight * roughness
+        objective = objective + self.beta * victim.medium.excess(x)
         if recipe.batch_norm == "train" and victim.running:
             error = running_error(final, victim.running, victim.buffers)
             objective = objective + self.gamma * torch.log(error + 1e-6)
@@ -131,14 +148,14 @@ class SimuDy:
         grads = torch.autograd.grad(objective, wanted)
         with torch.no_grad():
             named = dict(zip(variables, grads, strict=False))
-            following = self._advance(victim, state, x, named, change, variation)
+            following = self._advance(victim, state, x, named, change, roughness)
             if recipe.labels is not None:
                 return following
             return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
-        x, labels, plan = compose(state.variables), state.constants["labels"], state.constants["plan"]
+        x, labels, plan = victim.medium.inputs(state.variables), state.constants["labels"], state.constants["plan"]
         return fitted(state, self._chain(victim, self._simulated(recipe), x, labels, plan), limit)
 
     def smaller(self, state: State) -> tuple[State, str] | None:
@@ -153,13 +170,13 @@ class SimuDy:
         x, labels, plan = state.memory["best_x"], state.constants["best_labels"], state.constants["plan"]
         weights, loss = influence(victim, recipe, x, labels, plan, adjoint_of(state)), float(state.memory["best_loss"])
 
-        def cosine(images: Tensor) -> float:
+        def cosine(merged: Tensor) -> float:
             with torch.no_grad():
-                final = simulate(victim, recipe, images, labels, plan, adjoint=adjoint_of(state))
+                final = simulate(victim, recipe, merged, labels, plan, adjoint=adjoint_of(state))
                 return float(cosine_distance(victim.change(final), victim.delta))
 
         return Reconstruction(
-            records=victim.normalisation.to_pixels(x).clamp(0, 1),
+            records=victim.medium.records(x),
             inputs=x,
             labels=labels,
             influence=weights,
@@ -220,7 +237,7 @@ class SimuDy:
         return replace(following, constants={**following.constants, "labels": moved})
 
     def _advance(
-        self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, variation: Tensor
+        self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, roughness: Tensor
     ) -> State:
         memory, constants, step = dict(state.memory), dict(state.constants), state.step
         cosine = cosine_distance(change, victim.delta)
@@ -232,7 +249,7 @@ class SimuDy:
         factor = warmup_cosine(step, self.iterations, self.warmup)
         moved, moments = self._adam.update(state.variables, grads, memory, step, factor)
         ratio = norm(change) / norm(victim.delta)
-        terms = {"cosine": float(cosine), "total_variation": float(variation), "change_ratio": float(ratio)}
+        terms = {"cosine": float(cosine), "roughness": float(roughness), "change_ratio": float(ratio)}
         if self.fit_lr:
             terms["lr_factor"] = float(state.variables[LOG_LR].exp())
             moved[LOG_LR] = _fitted(state.variables[LOG_LR], moved[LOG_LR], ratio, step >= self.warmup)

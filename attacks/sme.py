@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from .contract.attack import ALPHA, Reconstruction, State, generator, require
+from .contract.card import Card, Sight
+from .contract.medium import Parametrisation
 from .contract.params import cosine_distance
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
-from .images.priors import box, total_variation
-from .images.variables import PARAMETRISATIONS, compose
 from .optimise.descent import Evaluation, descend
 from .optimise.distances import DISTANCES
 from .optimise.optim import Adam, warmup_cosine
@@ -26,17 +26,24 @@ ALPHAS = (0.03, 0.1, 0.3)
 """Weights of the total variation to choose from: dense nets do best with the first, conv nets with the last."""
 
 
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.steps == 1:
+        return False, "training was one step: its gradient is known at the point where it was taken"
+    partial = f"; partial at best: {sight.covered}" if sight.coverage < 1 else ""
+    return True, f"cheap: one learned point stands for the training{partial}"
+
+
 @dataclass(frozen=True)
 class SME:
     """Surrogate model extension (Zhu et al., ICML 2023, section 4), with the objective of :class:`.simudy.SimuDy`.
 
     Reads the change as ``-travel grad L(w; x)`` with ``w = (1 - a) theta0 + a theta_f`` and minimises
-    ``distance(change, theta_f - theta0) + alpha TV(x) + beta box(x)`` over the images and the one number ``a``. A step
-    costs one gradient however long the training was, which makes this the cheap attack and a start for ``simudy``:
-    the images are the same variables. No weight of the total variation suits all networks, but the loss tells which
-    one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise, and the
-    end of the one with the lowest loss is kept. Differs from the published code as ``simudy`` does from its own; that
-    one has ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000,
+    ``distance(change, theta_f - theta0) + alpha roughness(x) + beta excess(x)`` over the images and the one number
+    ``a``. A step costs one gradient however long the training was, which makes this the cheap attack and a start for
+    ``simudy``: the images are the same variables. No weight of the total variation suits all networks, but the loss
+    tells which one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise,
+    and the end of the one with the lowest loss is kept. Differs from the published code as ``simudy`` does from its
+    own; that one has ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000,
     search=False``.
 
     Attributes:
@@ -48,7 +55,7 @@ class SME:
             square of the time left.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
-        parametrisation: ``pyramid``, ``pixels`` or ``generator``; see :mod:`.variables`.
+        parametrisation: ``auto``, ``pyramid``, ``pixels`` or ``generator``; as in :class:`.simudy.SimuDy`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
         warmup: Updates over which the step size rises.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this. After a long
@@ -56,6 +63,13 @@ class SME:
     """
 
     name: ClassVar[str] = "sme"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those of which one gradient between both ends explains the change.",
+        knowledge="That training was SGD; labels or their counts, given or inferred. No learning rate.",
+        source="Zhu et al., ICML 2023",
+        rule=_joins,
+        place=30,
+    )
     iterations: int = 360
     search: bool = True
     step_size: float = 0.4
@@ -63,7 +77,7 @@ class SME:
     alpha: float = 0.1
     beta: float = 1.0
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
-    parametrisation: Literal["pyramid", "pixels", "generator"] = "pyramid"
+    parametrisation: Parametrisation = "auto"
     init_scale: float = 0.1
     warmup: int = 5
     tolerance: float = 0.02
@@ -77,11 +91,12 @@ class SME:
         inversion.check(victim, recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
-        variables = PARAMETRISATIONS[self.parametrisation](noise, victim.normalisation)
+        variables = victim.medium.variables(noise, self.parametrisation)
+        x = victim.medium.inputs(variables)
         variables[MIX] = noise.new_tensor(0.5)
         likely = torch.randn(noise.shape, generator=gen).to(noise)  # as strong as images are
         labels = inversion.labels_of(victim, recipe, likely, gen)
-        state = inversion.start(victim, recipe, variables, labels, self._rule)
+        state = inversion.start(victim, recipe, variables, x, labels, self._rule)
         first = {f"{kind}.{name}": value for name, value in variables.items() for kind in ("first", "kept")}
         tried = {"tried": noise.new_full((self._runs,), math.inf), ALPHA: noise.new_tensor(self.alpha)}
         return replace(state, memory={**state.memory, **first, **tried, f"best.{MIX}": variables[MIX]})
@@ -94,10 +109,10 @@ class SME:
         weight = alpha * (1 - done / length) ** 2
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
-            x, mix = compose(variables), variables[MIX]
+            x, mix = victim.medium.inputs(variables), variables[MIX]
             change, _ = inversion.predict(at(victim, mix), recipe, x, state.constants["labels"])
             objective = DISTANCES[self.distance](change, victim.delta)
-            objective = objective + weight * total_variation(x) + self.beta * box(x, victim.normalisation)
+            objective = objective + weight * victim.medium.roughness(x) + self.beta * victim.medium.excess(x)
             loss = cosine_distance(change, victim.delta).detach().clamp(min=0)
             known = {**inversion.terms(change, victim.delta), MIX: float(mix.detach())}
             return Evaluation(objective, loss, x, known, {MIX: mix})

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .contract.attack import Reconstruction, State, Unsupported, generator, require
+from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.labels import guess
@@ -18,6 +19,9 @@ from .firstlayer.reduced import highest, likely_labels, projected, rectified, re
 from .firstlayer.subspace import Layer, first_layer, subspace
 from .optimise.descent import reconstruction
 
+LARGEST = 24
+"""Training samples beyond which the search does not end in time: each one more doubles it."""
+
 STARTS = 128
 """Proposals a step."""
 
@@ -26,6 +30,12 @@ ROUNDS = 40
 
 INDEPENDENT = 0.02
 """A direction counts as new if at least this much of it lies outside the span of those already chosen."""
+
+
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.size > LARGEST:
+        return False, f"{sight.size} samples; its search doubles with each, and ends in time up to {LARGEST}"
+    return True, f"exact; {sight.samples}"
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,17 @@ class Spear:
     """
 
     name: ClassVar[str] = "spear"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records, exactly: from the sparsity of the first layer's change.",
+        knowledge="That training was SGD on a network with ReLUs; neither learning rate nor labels.",
+        source="Dimitrov et al., NeurIPS 2024",
+        reads="first layer",
+        exact=True,
+        rule=_joins,
+        place=10,
+    )
     iterations: int = 40
-    largest: int = 24
+    largest: int = LARGEST
     inversion: int = 300
     tolerance: float = 0.0
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .contract.card import Card
 from .contract.params import Params
 from .contract.victim import Victim
 from .onestep import OneStep
@@ -28,6 +29,13 @@ class TwoStep(OneStep):
     """
 
     name: ClassVar[str] = "twostep"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: a published baseline that weighs gradients at both ends of training.",
+        knowledge="The number of training records; neither learning rate nor labels.",
+        source="Tian et al., ICLR 2025, appendix C.4",
+        on_request="a weaker form of loo, there to compare with the SimuDy paper",
+        place=140,
+    )
 
     def sides(self, victim: Victim) -> tuple[Params, ...]:
         """Return the parameters after and before training."""

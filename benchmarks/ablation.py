@@ -24,10 +24,10 @@ from torch import Tensor
 from memaudit.attacks.contract.attack import Attack, State
 from memaudit.attacks.contract.params import Params, cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.contract.victim import Normalisation, Victim
+from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.explain.activations import activations, smooth_backward
-from memaudit.attacks.images.priors import box
-from memaudit.attacks.images.variables import compose
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.optimise.distances import DISTANCES, log_cosine
 from memaudit.attacks.optimise.lbfgs import LBFGS
 from memaudit.attacks.simudy import SimuDy
@@ -112,12 +112,12 @@ def quasi_newton(attack: SimuDy, victim: Victim, recipe: Recipe, seed: int) -> S
         return victim.change(simulate(victim, recipe, x, labels, plan, adjoint=ADJOINTS["full"]))
 
     def objective(variables: Mapping[str, Tensor]) -> Tensor:
-        x = compose(variables)
-        return DISTANCES[attack.distance](change(x), victim.delta) + attack.beta * box(x, victim.normalisation)
+        x = victim.medium.inputs(variables)
+        return DISTANCES[attack.distance](change(x), victim.delta) + attack.beta * victim.medium.excess(x)
 
     # A line search takes about a quarter more evaluations than iterations.
     variables, _ = LBFGS(inner=rest * 4 // 5).update(state.variables, {}, objective)
-    x = compose(variables)
+    x = victim.medium.inputs(variables)
     with torch.no_grad():
         loss = cosine_distance(change(x), victim.delta)
     better = loss < state.memory["best_loss"]
@@ -153,7 +153,7 @@ def victim_of(
     names = [name for name, _ in module.named_parameters()]
     first, last = ({name: state[name].to(device) for name in names} for state in (before, after))
     buffers = {name: value.to(device) for name, value in before.items() if name not in first}
-    victim = Victim(module, first, last, buffers, (3, 32, 32), 10, Normalisation(*spec.scale))
+    victim = Victim(module, first, last, buffers, (3, 32, 32), 10, Images(Normalisation(*spec.scale)))
     return victim, Recipe(spec.size, spec.lr, spec.size, spec.epochs), pixels
 
 

@@ -24,6 +24,7 @@ def measure(name: str, steps: int) -> dict[str, object]:
     from memaudit.attacks.contract.params import cosine_distance, subtract
     from memaudit.attacks.contract.recipe import Recipe
     from memaudit.attacks.contract.victim import Victim
+    from memaudit.attacks.images.medium import Images
     from memaudit.attacks.simulation.adjoints import ADJOINTS
     from memaudit.attacks.simulation.dynamics import simulate
     from memaudit.audit.machine.memory import PeakMemory
@@ -35,7 +36,7 @@ def measure(name: str, steps: int) -> dict[str, object]:
     network = resnet18().eval()
     theta0 = {key: value.detach() for key, value in network.named_parameters()}
     thetaf = {key: value + 1e-3 * torch.randn_like(value) for key, value in theta0.items()}
-    victim = Victim(network, theta0, thetaf, dict(network.named_buffers()), (3, 32, 32), 10)
+    victim = Victim(network, theta0, thetaf, dict(network.named_buffers()), (3, 32, 32), 10, Images())
     x, labels, plan = torch.randn(4, 3, 32, 32, requires_grad=True), torch.arange(4), torch.arange(4).repeat(steps, 1)
     recipe = Recipe(4, 0.01, 4, steps)
     meter, began = PeakMemory(torch.device("cpu")), time.monotonic()

@@ -1,10 +1,10 @@
 """What one iteration costs, ours beside the published loop: ``python -m benchmarks.engine [--networks NAME ...]``.
 
-The published loop is SimuDy's as its authors' code does it (design notes, section 1): parameters and gradients as one
-flat vector, the graph of all steps, and after each step a norm that the host waits for. All engines get the same victim
-and dummies in one process and return the same gradient. Each is timed in turn; the median counts, on the CPU of the
-process's own seconds. Peaks are bytes of living tensors: :class:`.footprint.Footprint` on the
-CPU, torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``; a table in ``docs/benchmarks.md``,
+The published loop is SimuDy's as its authors' code does it (Tian et al., ICLR 2025, Algorithm 1): parameters and
+gradients as one flat vector, the graph of all steps, and after each step a norm that the host waits for. All engines
+get the same victim and dummies in one process and return the same gradient. Each is timed in turn; the median counts,
+on the CPU of the process's own seconds. Peaks are bytes of living tensors: :class:`.footprint.Footprint` on the CPU,
+torch's own count on a CUDA device. Results: ``benchmarks/results/engine.json``; a table in ``docs/benchmarks.md``,
 and beside it ``engine.png``.
 """
 
@@ -28,6 +28,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from memaudit.attacks.contract.params import cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.priors import total_variation
 from memaudit.attacks.simulation.adjoints import ADJOINTS
 from memaudit.attacks.simulation.dynamics import simulate
@@ -68,7 +69,7 @@ def build(case: Case, device: torch.device) -> tuple[Victim, Tensor, Tensor]:
     module = module.eval().to(device)
     theta0 = {name: value.detach() for name, value in module.named_parameters()}
     thetaf = {name: value + 1e-3 * torch.randn_like(value) for name, value in theta0.items()}
-    victim = Victim(module, theta0, thetaf, dict(module.named_buffers()), (3, 32, 32), 10)
+    victim = Victim(module, theta0, thetaf, dict(module.named_buffers()), (3, 32, 32), 10, Images())
     x = 0.5 * torch.randn(case.samples, 3, 32, 32).to(device)
     return victim, x.requires_grad_(), (torch.arange(case.samples) % 10).to(device)
 

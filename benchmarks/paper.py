@@ -36,8 +36,11 @@ from torch import Tensor, nn
 from memaudit import __version__
 from memaudit.attacks.buzaglo import Buzaglo
 from memaudit.attacks.contract.attack import Attack, Reconstruction
+from memaudit.attacks.contract.medium import Medium
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.contract.victim import Normalisation, Victim
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.loo import Loo
 from memaudit.attacks.onestep import OneStep
 from memaudit.attacks.simudy import SimuDy
@@ -166,7 +169,7 @@ def fine_tuned(subject: Subject, n: int, seed: int, folder: Path, device: str) -
         buffers={name: value for name, value in before.items() if name not in names},
         shape=tuple(subject.pixels.shape[1:]),  # type: ignore[arg-type]
         classes=int(subject.labels.max()) + 1,
-        normalisation=Normalisation(*spec.scale),
+        medium=Images(Normalisation(*spec.scale)),
     )
     return victim, hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -216,19 +219,19 @@ class Bench:
         found = outcome.reconstruction
         self._record({
             "n": n, "attack": attack.name, "seed": seed, "weights": self.subject.weights, "options": repr(attack),
-            **self._scores(n, found, victim.normalisation), "status": outcome.status, "iterations": outcome.steps,
+            **self._scores(n, found, victim.medium), "status": outcome.status, "iterations": outcome.steps,
             "loss": found.loss if found else outcome.state.loss, "seconds": round(outcome.seconds, 1),
             "finish_seconds": round(time.monotonic() - began, 1), "peak_memory_bytes": outcome.peak_bytes,
             **machine(self.device),
         })  # fmt: skip
         return True
 
-    def _scores(self, n: int, found: Reconstruction | None, scale: Normalisation) -> dict[str, float | int | None]:
+    def _scores(self, n: int, found: Reconstruction | None, medium: Medium) -> dict[str, float | int | None]:
         """Score a reconstruction; ``ssim_strangers`` is against as many images that the victim never saw."""
         if found is None:
             return dict.fromkeys(("ssim_paper", "ssim", "ssim_strangers", "psnr", "recovered"))
         found = dataclasses.replace(found, records=found.records.cpu(), inputs=found.inputs.cpu())
-        matching = match(found, self.subject.images(0, n), scale, self.subject.images(n, n))
+        matching = match(found, self.subject.images(0, n), medium, self.subject.images(n, n))
         pairs = matching.matches
         scores = {name: [getattr(pair, name) for pair in pairs] for name in ("ssim_paper", "ssim", "psnr")}
         scores["ssim_strangers"] = list(matching.null.matched)

@@ -30,7 +30,6 @@ from memaudit.attacks.contract.attack import Attack, Reconstruction
 from memaudit.attacks.contract.params import cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.images.variables import compose
 from memaudit.attacks.simudy import SimuDy
 from memaudit.attacks.simulation.adjoints import ADJOINTS
 from memaudit.attacks.simulation.dynamics import simulate
@@ -109,7 +108,7 @@ def measure(attack: Attack, name: str, seed: int, device: torch.device, pack: Pa
     """Attack one victim in each mode; return SSIM, loss and seconds of each, and errors of the hypergradient."""
     victim, recipe, pixels = victim_of(VICTIMS[name], seed, device, pack)
     found = {mode: _attacked(attack, victim, recipe, seed, mode) for mode in MODES}
-    start, end = compose(SimuDy().init(victim, recipe, seed).variables), found["float32"][0]
+    start, end = victim.medium.inputs(SimuDy().init(victim, recipe, seed).variables), found["float32"][0]
     emulated = device.type == "cpu"
     return {
         "victim": name, "samples": recipe.size, "steps": recipe.steps, "attack": attack.name,

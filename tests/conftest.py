@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LR
 
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.simulation.losses import training_loss
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
@@ -121,7 +122,7 @@ def trained(
     thetaf = {name: value.detach().clone() for name, value in network.named_parameters()}
     running = {name: value.clone() for name, value in network.named_buffers() if "running" in name}
     running = running if recipe.batch_norm == "train" else {}
-    return Victim(network.eval(), theta0, thetaf, buffers, tuple(x.shape[1:]), classes, running=running)
+    return Victim(network.eval(), theta0, thetaf, buffers, tuple(x.shape[1:]), classes, Images(), running=running)
 
 
 @pytest.fixture(params=list(NETWORKS))

@@ -1,6 +1,7 @@
 """The vocabulary of the attacks: victim, recipe, state, reconstruction, and the contract of an attack.
 
-Notation: n dummies, m training images, k classes, b batch size, S simulated steps, (c, h, w) an image.
+Notation: n dummies, m training records, k classes, b batch size, S simulated steps, (c, h, w) an image. Where it says
+(n, ...), the shape of one input follows (:attr:`.victim.Victim.shape`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import MemauditError
+from .card import Card
 from .recipe import Recipe
 from .victim import Victim
 
@@ -23,7 +25,7 @@ MAX_TOLERANCE = 0.1
 """Cosine distance above which the paper calls a run stuck: no option may call that converged."""
 
 ALPHA = "alpha"
-"""The entry of a state's memory that holds the weight of the images' prior, which one attack hands on to another."""
+"""The entry of a state's memory that holds the weight of the prior, which one attack hands on to another."""
 
 
 def require(attack: object, positive: Sequence[str], others: Sequence[str] = ()) -> None:
@@ -41,13 +43,23 @@ def require(attack: object, positive: Sequence[str], others: Sequence[str] = ())
             raise ValueError(f"tolerance must be at most {MAX_TOLERANCE}")
 
 
+def only(kind: str, what: str, victim: Victim) -> None:
+    """Refuse a victim of other records than those of ``kind``, which are all that ``what`` can treat.
+
+    Raises:
+        Unsupported: Its medium is of another kind.
+    """
+    if victim.medium.kind != kind:
+        raise Unsupported(f"{what} is for records of the kind {kind}, and these are of the kind {victim.medium.kind}.")
+
+
 @dataclass(frozen=True)
 class State:
     """Everything an attack carries from one step to the next: tensors and two numbers, so that it can be saved.
 
     Attributes:
         step: Steps taken so far.
-        variables: What is optimised, e.g. ``x`` (n, c, h, w).
+        variables: What is optimised, e.g. ``x`` (n, ...).
         constants: Whole numbers, kept on the CPU, e.g. ``plan`` (S, b), drawn once, or ``labels`` (n,), rarely changed.
         memory: Optimiser moments and the best iterate so far.
         loss: The attacker-visible dissimilarity before the last update; lower is better, comparable between steps.
@@ -69,13 +81,13 @@ class Reconstruction:
     """What an attack claims the training data were.
 
     Attributes:
-        records: (n, c, h, w) pixels in [0, 1]: what is scored and shown.
-        inputs: (n, c, h, w) what the network sees: before denormalisation and clamping; the paper scores these.
+        records: (n, ...) what is scored and shown, such as pixels (n, c, h, w) in [0, 1].
+        inputs: (n, ...) what the network sees: before it is turned into records; the paper scores these.
         labels: (n,) class indices.
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
-        loss: Attacker-visible loss of the iterate that these images come from.
-        twins: (n,) booleans: dummies that only share the image of a more influential one; ``None`` if not looked for.
-        explained: Whether a low loss speaks for the images; not where they were made up to have the right features.
+        loss: Attacker-visible loss of the iterate that these records come from.
+        twins: (n,) booleans: dummies that only share the record of a more influential one; ``None`` if not looked for.
+        explained: Whether a low loss speaks for the records; not where they were made up to have the right features.
     """
 
     records: Tensor
@@ -90,10 +102,12 @@ class Reconstruction:
 class Attack(Protocol):
     """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
 
-    It has no loop, no file and no screen; :func:`.drive.drive` owns those.
+    It has no loop, no file and no screen; :func:`.drive.drive` owns those. What it tells of itself is its card; one
+    without a card runs on request.
     """
 
     name: ClassVar[str]
+    card: ClassVar[Card]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property

@@ -1,38 +1,43 @@
-"""What is attacked: a network before and after training, and the units of its inputs."""
+"""What is attacked: a network before and after training, and what records its inputs stand for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .medium import Medium
 from .params import Params
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """Per-channel affine map between pixels in [0, 1] and what the network sees; the only place where units change.
+class Entry:
+    """Where the batch enters a network whose own input is something else, such as the numbers of tokens.
 
     Attributes:
-        mean: One number per channel, or a single number for any count of channels.
-        std: As ``mean``; positive.
+        path: Name of a module.
+        front: (1, ...) what the network itself is fed meanwhile.
+        behind: The batch replaces what the module returns, and ``front`` is repeated for every sample of it. Otherwise
+            it replaces what the module is given, and what lies before only runs, once.
     """
 
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    path: str
+    front: Tensor
+    behind: bool = True
 
-    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (-1, 1, 1)
-        return like.new_tensor(self.mean).view(shape), like.new_tensor(self.std).view(shape)
-
-    def to_pixels(self, x: Tensor) -> Tensor:
-        """Map network inputs (n, c, h, w) to pixels (n, c, h, w), not clamped."""
-        mean, std = self._columns(x)
-        return x * std + mean
-
-    def from_pixels(self, pixels: Tensor) -> Tensor:
-        """Map pixels (n, c, h, w) in [0, 1] to network inputs (n, c, h, w)."""
-        mean, std = self._columns(pixels)
-        return (pixels - mean) / std
+    @contextmanager
+    def opened(self, network: nn.Module, x: Tensor) -> Iterator[Tensor]:
+        """Let a batch (b, ...) enter inside the ``with`` block; give what ``network`` is to be fed."""
+        module = network.get_submodule(self.path)
+        if self.behind:
+            hook = module.register_forward_hook(lambda *_: x)
+        else:
+            hook = module.register_forward_pre_hook(lambda *_: (x,))
+        try:
+            yield self.front.expand(len(x), *self.front.shape[1:]) if self.behind else self.front
+        finally:
+            hook.remove()
 
 
 @dataclass(frozen=True)
@@ -44,22 +49,24 @@ class Victim:
         theta0: Trainable parameters before training; those that did not move are in ``buffers``.
         thetaf: The same names after training.
         buffers: Frozen parameters and buffers (batch-norm statistics), as before training.
+        shape: Of one input, such as (c, h, w) of an image.
+        classes: Number of logits k; one for a binary classifier with the logistic loss.
+        medium: What records the inputs stand for.
         running: Batch-norm running statistics after training, by name; empty where none moved.
         masked: Names of ``theta0`` whose change is mostly rounding noise: simulated, but not compared.
-        shape: (c, h, w) of one input image.
-        classes: Number of logits k; one for a binary classifier with the logistic loss.
-        normalisation: Pixels to network inputs.
+        entry: Where the inputs enter; ``None`` where they are what the network itself is fed.
     """
 
     module: nn.Module
     theta0: Params
     thetaf: Params
     buffers: Params
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
-    normalisation: Normalisation = Normalisation()
+    medium: Medium
     running: Params = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
+    entry: Entry | None = None
     delta: Params = field(init=False)
     """``thetaf - theta0`` without what is masked: what every attack explains."""
 
@@ -77,11 +84,17 @@ class Victim:
         return max(self.classes, 2)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
-        """Return logits (b, k) of normalised images ``x`` (b, c, h, w) under trainable parameters ``params``.
+        """Return logits (b, k) of inputs ``x`` (b, *shape) under trainable parameters ``params``.
 
         Also of a network that squeezes its only logit away.
         """
-        result: Tensor = functional_call(self.module, {**self.buffers, **params}, (x,))
+        if self.entry is None:
+            return self._called(params, x)
+        with self.entry.opened(self.module, x) as fed:
+            return self._called(params, fed)
+
+    def _called(self, params: Params, fed: Tensor) -> Tensor:
+        result: Tensor = functional_call(self.module, {**self.buffers, **params}, (fed,))
         return result.reshape(-1, 1) if result.ndim < 2 else result
 
     def change(self, final: Params) -> dict[str, Tensor]:

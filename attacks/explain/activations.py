@@ -1,7 +1,7 @@
 """ReLUs whose derivative is smooth, for an attack's own copy of the network; the victim's training is never changed.
 
-Gradient matching differentiates a network's gradient by the images. Through exact ReLUs that derivative misses how
-the images switch units on and off. Haim et al. (2022, appendix) keep the forward pass and smooth the derivative; Loo
+Gradient matching differentiates a network's gradient by its inputs. Through exact ReLUs that derivative misses how
+the inputs switch units on and off. Haim et al. (2022, appendix) keep the forward pass and smooth the derivative; Loo
 et al. (2024) replace the forward pass by a softplus.
 """
 

@@ -6,6 +6,7 @@ counts alike.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -15,9 +16,7 @@ from torch import Tensor
 from ..contract.attack import Reconstruction, State, Unsupported
 from ..contract.params import Params, cosine_distance, norm
 from ..contract.recipe import Recipe
-from ..contract.victim import Normalisation, Victim
-from ..images.priors import total_variation
-from ..images.variables import compose
+from ..contract.victim import Victim
 from ..optimise.descent import Evaluate, Evaluation, begin, best, reconstruction
 from ..optimise.optim import Named, Rule
 from ..simulation import batchnorm
@@ -32,7 +31,7 @@ def predict(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor) -> tuple[
     Args:
         victim: The network and its starting point.
         recipe: An SGD recipe; the step goes as far as all of its steps.
-        x: (n, c, h, w) normalised images.
+        x: (n, ...) inputs.
         labels: (n,) class indices or (n, k) class probabilities; k is 2 for a single logit.
 
     Raises:
@@ -73,35 +72,34 @@ def check(victim: Victim, recipe: Recipe) -> None:
         raise Unsupported("No parameter changed by more than rounding.", "Give checkpoints of a longer training.")
 
 
-def start(victim: Victim, recipe: Recipe, variables: Named, labels: Tensor, rule: Rule) -> State:
-    """Return the state before the first step, with its images as the best so far."""
-    x = compose(variables)
+def start(victim: Victim, recipe: Recipe, variables: Named, x: Tensor, labels: Tensor, rule: Rule) -> State:
+    """Return the state before the first step, with the inputs ``x`` of its variables as the best so far."""
     with torch.no_grad():
         predict(victim, recipe, x, labels)  # refuses what the network cannot take
     state = begin(variables, {"labels": labels}, rule)
     return replace(state, memory={**state.memory, "best.x": x, "best.loss": x.new_tensor(math.inf)})
 
 
-def matching(victim: Victim, recipe: Recipe, labels: Tensor, alpha: float) -> Evaluate:
-    """Return the objective ``cosine distance of the gradients + alpha TV(x)`` (Geiping et al., 2020, eq. 4)."""
+def matching(
+    victim: Victim, recipe: Recipe, inputs: Callable[[Named], Tensor], labels: Tensor, alpha: float
+) -> Evaluate:
+    """Return the objective ``cosine distance of the gradients + alpha roughness(x)`` (Geiping et al., 2020, eq. 4).
+
+    ``inputs`` makes ``x`` of the variables.
+    """
 
     def evaluate(variables: Named) -> Evaluation:
-        x = compose(variables)
+        x = inputs(variables)
         change, _ = predict(victim, recipe, x, labels)
-        cosine, variation = cosine_distance(change, victim.delta), total_variation(x)
-        known = {**terms(change, victim.delta), "total_variation": float(variation.detach())}
-        return Evaluation(cosine + alpha * variation, cosine.detach().clamp(min=0), x, known)
+        cosine, roughness = cosine_distance(change, victim.delta), victim.medium.roughness(x)
+        known = {**terms(change, victim.delta), "roughness": float(roughness.detach())}
+        return Evaluation(cosine + alpha * roughness, cosine.detach().clamp(min=0), x, known)
 
     return evaluate
 
 
-def within(x: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return normalised images (n, c, h, w) moved into the range of pixels, [0, 1]."""
-    return normalisation.from_pixels(normalisation.to_pixels(x).clamp(0, 1))
-
-
 def finish(victim: Victim, recipe: Recipe, state: State, labels: Tensor) -> Reconstruction:
-    """Return the best iterate, each image with the norm of its loss gradient."""
+    """Return the best iterate, each record with the norm of its loss gradient."""
     x, loss = best(state)
     once = Recipe(len(x), recipe.lr, len(x), 1, batch_norm=recipe.batch_norm)
     return reconstruction(victim, x, labels, influence(victim, once, x, labels, torch.arange(len(x))[None]), loss)
@@ -111,7 +109,7 @@ def labels_of(victim: Victim, recipe: Recipe, x: Tensor, generator: torch.Genera
     """Return (n,) labels: those that the recipe counts, else what the change of the head tells.
 
     With fewer samples than classes the biases that rose tell them (:func:`.labels.guess`); otherwise their amounts
-    do, if the network thinks of the first images ``x`` as of the real ones (:func:`.labels.recount`).
+    do, if the network thinks of the first inputs ``x`` as of the real ones (:func:`.labels.recount`).
     """
     labels = guess(victim, recipe, generator)
     if recipe.labels is not None or recipe.size < victim.categories:
@@ -121,7 +119,7 @@ def labels_of(victim: Victim, recipe: Recipe, x: Tensor, generator: torch.Genera
 
 
 def only_label(victim: Victim, recipe: Recipe) -> int:
-    """Return the label of a single training image: the class whose logit moved unlike all others (Zhao et al., 2020).
+    """Return the label of a single training record: the class whose logit moved unlike all others (Zhao et al., 2020).
 
     The gradient by a row of the head is ``(p_c - y_c) h`` with ``h`` the features, so that the row of the label has
     the other sign than the rest, whatever the sign of the features.

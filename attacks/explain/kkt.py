@@ -1,8 +1,8 @@
-"""Reading images off the final parameters alone: where training ends, they are a sum of gradients.
+"""Reading records off the final parameters alone: where training ends, they are a sum of gradients.
 
 Under the logistic loss or cross-entropy a homogeneous network converges in direction to a stationary point of margin
 maximisation; under weight decay any network converges to one of its loss. Either way
-``theta_f = sum_i w_i grad Phi(theta_f; x_i)`` with one weight an image (Haim et al., 2022, eq. 4; Buzaglo et al., 2023,
+``theta_f = sum_i w_i grad Phi(theta_f; x_i)`` with one weight a record (Haim et al., 2022, eq. 4; Buzaglo et al., 2023,
 sections 4 and 5). How training started is forgotten, so that ``theta0`` is not used.
 
 Everything here is free of scale: the residual is relative to ``|theta_f|^2``, multipliers are in units in which the
@@ -22,7 +22,6 @@ from ..contract.attack import Reconstruction, State, generator, require
 from ..contract.params import Params, norm, subtract
 from ..contract.recipe import Recipe
 from ..contract.victim import Victim
-from ..images.priors import box
 from ..optimise.descent import Evaluation, begin, best, descend, reconstruction
 from ..optimise.optim import Momentum
 from ..simulation.losses import margins
@@ -81,7 +80,7 @@ class Stationarity(ABC):
         return HINGE * (self.least - multipliers).relu().square().mean()
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images, multipliers and labels. Raises :class:`.attack.Unsupported` with the reason."""
+        """Draw inputs, multipliers and labels. Raises :class:`.attack.Unsupported` with the reason."""
         self.check(victim)
         gen, size = generator(seed), max(round(self.factor * recipe.size), 1)
         noise = torch.randn(size, *victim.shape, generator=gen).to(victim.like)
@@ -94,7 +93,7 @@ class Stationarity(ABC):
         return replace(state, memory={**state.memory, "unit": unit, PACE: torch.ones_like(unit)})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
-        """One update of images and multipliers."""
+        """One update of inputs and multipliers."""
         state = calmed(state)
         labels = state.constants["labels"].to(victim.like.device)
         unit, pace = state.memory["unit"], state.memory[PACE]
@@ -104,7 +103,7 @@ class Stationarity(ABC):
             with activations(smooth_backward(self.sharpness)):
                 total = combine(victim, recipe, [self._point(victim, unit * multipliers, labels)], x)
             loss = residual(total, victim.thetaf)
-            objective = loss + self.beta * box(x, victim.normalisation) + self.pressed(multipliers)
+            objective = loss + self.beta * victim.medium.excess(x) + self.pressed(multipliers)
             return Evaluation(objective, loss.detach(), x, kept={MULTIPLIERS: multipliers})
 
         state = descend(state, evaluate, self._rule(state.variables["x"]), total=self.iterations, factor=float(pace))

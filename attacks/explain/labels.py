@@ -52,8 +52,9 @@ def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> T
     """Return ``labels`` with so many samples of each class that the logit biases would have moved as they did.
 
     Under SGD on cross-entropy the bias of class c moves by ``travel (n_c / n - p_c)``, with p_c its mean probability
-    over training (design notes, section 13.5). What the simulation moved it by gives p_c; solving for n_c gives
-    ``n_c + n (real - simulated) / travel``, rounded so that the sum stays. One step of a fixed-point iteration.
+    over training: the loss's gradient by it is ``p_c - y_c``. What the simulation moved it by gives p_c; solving for
+    n_c gives ``n_c + n (real - simulated) / travel``, rounded so that the sum stays. One step of a fixed-point
+    iteration.
 
     Args:
         victim: Its delta is the real change.

@@ -26,7 +26,7 @@ def combine(victim: Victim, recipe: Recipe, points: Sequence[Point], x: Tensor) 
         victim: The network.
         recipe: Where its batch norm was in train mode, ``x`` is one batch.
         points: Where gradients are taken, and of what.
-        x: (m, c, h, w) normalised images.
+        x: (m, ...) inputs.
     """
     mode = batchnorm.train_mode(victim.module) if recipe.batch_norm == "train" else nullcontext()
     with mode:

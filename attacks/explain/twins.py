@@ -1,4 +1,4 @@
-"""Dummies that share one training image: superfluous ones of a set that is too large often come in pairs."""
+"""Dummies that share one training record: superfluous ones of a set that is too large often come in pairs."""
 
 from collections.abc import Callable
 
@@ -18,15 +18,15 @@ Loss = Callable[[Tensor], float]
 def twins(x: Tensor, labels: Tensor, influence: Tensor, loss: Loss) -> Tensor:
     """Return (n,) booleans: the dummies that a more influential one of their class makes superfluous.
 
-    Training sees two halves of one image as that image. So each dummy and its most alike stronger one of the same
+    Training sees two halves of one record as that record. So each dummy and its most alike stronger one of the same
     class are both replaced by their mean, weighted by influence: where the change is then explained nearly as well as
-    before, they stood for one image. Merging unlike dummies shows what the loss of an image costs.
+    before, they stood for one record. Merging unlike dummies shows what the loss of a record costs.
 
     Args:
-        x: (n, c, h, w) images.
+        x: (n, ...) inputs.
         labels: (n,) their classes, on the CPU.
         influence: (n,) their influences.
-        loss: Attacker-visible loss of a set of images with these labels.
+        loss: Attacker-visible loss of a set of inputs with these labels.
     """
     found, weights = torch.zeros(len(x), dtype=torch.bool), influence.detach().cpu()
     alike = _alike(x)
@@ -47,8 +47,8 @@ def twins(x: Tensor, labels: Tensor, influence: Tensor, loss: Loss) -> Tensor:
 
 
 def _alike(x: Tensor) -> Tensor:
-    """Return (n, n) correlations of images, on the CPU."""
-    centred = normalize((x - x.mean((1, 2, 3), keepdim=True)).flatten(1), dim=1)
+    """Return (n, n) correlations of inputs, on the CPU."""
+    centred = normalize((x - x.mean(tuple(range(1, x.ndim)), keepdim=True)).flatten(1), dim=1)
     return (centred @ centred.T).cpu()
 
 

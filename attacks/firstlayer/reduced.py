@@ -1,40 +1,20 @@
-"""A network whose first data-fed linear layer takes coordinates in a subspace instead of images.
+"""A network whose first data-fed linear layer takes coordinates in a subspace instead of whole inputs.
 
 If every training input is ``x = c R`` with orthonormal rows R (r, d), the layer's weight only ever moves within those
 rows, apart from weight decay. So the network with the weight ``W Rᵀ`` (width, r) and inputs c has the same logits,
-gradients and training, with r instead of d inputs (design notes, section 11b).
+gradients and training, with r instead of d inputs (docs/decisions/0007-span.md; the row space is that of Dimitrov et
+al., 2024, theorem 3.1).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..contract.attack import generator
-from ..contract.params import Params
-from ..contract.victim import Victim
+from ..contract.victim import Entry, Victim
 from ..simulation.losses import training_loss
 from .subspace import Layer
-
-
-@dataclass(frozen=True)
-class Reduced(Victim):
-    """The victim behind its first layer; what it takes for images are (n, r) coordinates.
-
-    Attributes:
-        layer: The layer that takes them; its weight in ``theta0`` and ``thetaf`` is ``W Rᵀ``.
-    """
-
-    layer: Layer = field(kw_only=True)
-
-    def logits(self, params: Params, x: Tensor) -> Tensor:
-        """Return logits (b, k) of coordinates ``x`` (b, r)."""
-        # One blank image runs through whatever lies before the layer; the batch enters there.
-        entry = self.module.get_submodule(self.layer.path).register_forward_pre_hook(lambda *_: (x,))
-        try:
-            return super().logits(params, x.new_zeros(1, *self.shape))
-        finally:
-            entry.remove()
 
 
 def projected(victim: Victim, layer: Layer, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,17 +43,27 @@ def highest(victim: Victim, layer: Layer, coordinates: Tensor, before: Tensor, a
     return torch.maximum(*signals)
 
 
-def reduced(victim: Victim, layer: Layer, before: Tensor, after: Tensor) -> Reduced:
-    """Return the victim whose layer has the weights that :func:`projected` gave."""
-    name = layer.name("weight")
+def reduced(victim: Victim, layer: Layer, before: Tensor, after: Tensor) -> Victim:
+    """Return the victim behind its first layer, whose inputs are (n, r) coordinates.
+
+    Args:
+        victim: The whole network.
+        layer: The layer that takes coordinates.
+        before: (width, r) its weight before training, as :func:`projected` gave it.
+        after: As ``before``, after training.
+    """
+    name, blank = layer.name("weight"), victim.like.new_zeros(1, *victim.shape)
     before, after = before.to(victim.like), after.to(victim.like)
-    return Reduced(
-        victim.module, {**victim.theta0, name: before}, {**victim.thetaf, name: after}, victim.buffers, victim.shape,
-        victim.classes, victim.normalisation, victim.running, victim.masked, layer=layer,
-    )  # fmt: skip
+    return replace(
+        victim,
+        theta0={**victim.theta0, name: before},
+        thetaf={**victim.thetaf, name: after},
+        shape=before.shape[1:],
+        entry=Entry(layer.path, blank if victim.entry is None else victim.entry.front, behind=False),
+    )
 
 
-def likely_labels(network: Reduced, coordinates: Tensor, signals: Tensor, before: Tensor) -> Tensor:
+def likely_labels(network: Victim, coordinates: Tensor, signals: Tensor, before: Tensor) -> Tensor:
     """Return (k,) labels of known inputs, on the CPU: the class whose gradient each one's signals look like.
 
     The signals of an input are the sum of -lr times its loss gradients at the layer's units over training. Through the

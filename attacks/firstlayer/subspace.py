@@ -3,8 +3,8 @@
 Under SGD, with momentum or not, in any number of steps and batches, the weight of a linear layer whose inputs x_i
 stay constant changes by a combination of them: ``Wf - alpha W0 = D X`` with D (width, n) the summed signals and
 ``alpha`` the factor by which weight decay shrank the weight. So the rows of the change span the data, its rank is n
-(design notes, sections 11 and 13.2; Dimitrov et al., 2024, theorem 3.1, for one gradient), and the bias, which sees the
-same signals, changes by D 1.
+(docs/decisions/0007-span.md; Dimitrov et al., 2024, theorem 3.1, for one gradient), and the bias, which sees the same
+signals, changes by D 1.
 """
 
 import math
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ..contract.attack import Unsupported, generator
 from ..contract.recipe import Recipe
@@ -40,7 +39,7 @@ class Layer:
 
     Attributes:
         path: Name of the module.
-        features: The inputs are not the image itself but features of a part of the network that did not change.
+        features: Its inputs are not the network's own but features of a part of the network that did not change.
         bias: Whether it has one.
     """
 
@@ -150,7 +149,7 @@ def first_layer(victim: Victim) -> Layer:
     hooks = [module.register_forward_hook(note) for module in paths]
     try:
         with torch.enable_grad():
-            functional_call(victim.module, {**victim.buffers, **leaves}, (x,))
+            victim.logits(leaves, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -167,17 +166,17 @@ def _checked(victim: Victim, path: str, module: nn.Linear, given: Tensor, x: Ten
     if given.requires_grad:
         raise Unsupported(
             f"the inputs of the first linear layer ({path}) change during training, as layers before it are trained.",
-            "It must be fed by the image itself or by a part of the network that is frozen.",
+            "It must be fed by the input itself or by a part of the network that is frozen.",
         )
     if victim.running:
         raise Unsupported(
             f"the inputs of {path} change during training, as batch norm before it is in train mode.",
-            "It must be fed by the image itself or by a part of the network that is frozen.",
+            "It must be fed by the input itself or by a part of the network that is frozen.",
         )
     if given.dim() != 2:
         raise Unsupported(
-            f"{path} sees {given.dim() - 1}-dimensional inputs, not one vector an image.",
-            "The row space of the data shows only where every image is one vector.",
+            f"{path} sees {given.dim() - 1}-dimensional inputs, not one vector per sample.",
+            "The row space of the data shows only where every sample is one vector.",
         )
     features = given.shape[1] != x[0].numel() or not torch.equal(given.flatten(), x.flatten())
     return Layer(path, features, module.bias is not None)

@@ -12,10 +12,7 @@ from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu
 
 from ..contract.attack import generator
-from ..contract.victim import Normalisation
-
-PLAIN = Normalisation()
-"""Network inputs that are pixels as they are."""
+from .normalisation import PLAIN, Normalisation
 
 CODE = 128
 """Numbers in the input of an image."""

@@ -1,8 +1,8 @@
 """What images look like before any parameter is seen."""
 
+import torch
 from torch import Tensor
-
-from ..contract.victim import Normalisation
+from torch.nn.functional import conv2d, pad
 
 
 def total_variation(x: Tensor) -> Tensor:
@@ -15,11 +15,9 @@ def total_variation(x: Tensor) -> Tensor:
     return sum((d.abs().mean() for d in differences if d.numel()), start=x.new_zeros(()))
 
 
-def box(x: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return the mean squared distance of normalised images (n, c, h, w) from the range of pixels, [0, 1] (a scalar).
-
-    Without it a stronger contrast can stand in for a larger learning rate: training sees little but their product.
-    """
-    pixels = normalisation.to_pixels(x)
-    bounded = normalisation.from_pixels(pixels.clamp(0, 1))
-    return (x - bounded).square().mean()
+def unblurred(x: Tensor) -> Tensor:
+    """Return the mean squared difference of images (n, c, h, w) from their blur over 3 x 3 pixels (a scalar)."""
+    taps = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
+    blurred = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+    return (x - blurred).square().mean()

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..contract.victim import Normalisation
-from .generator import PLAIN, generate, generator_variables
+from ..contract.medium import Parametrisation
+from .generator import generate, generator_variables
+from .normalisation import PLAIN, Normalisation
 
 SMALLEST = 4
 """Height and width in pixels below which no coarser scale is added."""
@@ -68,7 +69,8 @@ def _colours(like: Tensor) -> Tensor:
     return colours
 
 
-PARAMETRISATIONS: dict[str, Callable[[Tensor, Normalisation], dict[str, Tensor]]] = {
+PARAMETRISATIONS: dict[Parametrisation, Callable[[Tensor, Normalisation], dict[str, Tensor]]] = {
+    "auto": pyramid_variables,
     "pyramid": pyramid_variables,
     "pixels": pixel_variables,
     "generator": generator_variables,

@@ -18,7 +18,7 @@ class Evaluation:
     Attributes:
         objective: What is minimised, a scalar that depends on the variables.
         loss: Attacker-visible dissimilarity, a scalar comparable between steps; the lowest one wins.
-        x: (m, c, h, w) normalised images that the variables stand for.
+        x: (m, ...) inputs that the variables stand for.
         terms: Diagnostics for display; ``cosine`` and ``change_ratio`` serve the search for an unknown recipe.
         kept: Further tensors to keep with the best iterate, by name, such as multipliers.
     """
@@ -83,13 +83,13 @@ def descend(
 
 
 def best(state: State) -> tuple[Tensor, float]:
-    """Return the images (m, c, h, w) of the best iterate and its loss. Raises ValueError before the first step."""
+    """Return the inputs (m, ...) of the best iterate and its loss. Raises ValueError before the first step."""
     if "best.x" not in state.memory:
         raise ValueError("no step was taken")
     return state.memory["best.x"], float(state.memory["best.loss"])
 
 
 def reconstruction(victim: Victim, x: Tensor, labels: Tensor, influence: Tensor, loss: float) -> Reconstruction:
-    """Return normalised images ``x`` (m, c, h, w) as what an attack claims."""
-    pixels = victim.normalisation.to_pixels(x).clamp(0, 1)
-    return Reconstruction(records=pixels, inputs=x, labels=labels, influence=influence, loss=loss)
+    """Return inputs ``x`` (m, ...) as what an attack claims."""
+    records = victim.medium.records(x)
+    return Reconstruction(records=records, inputs=x, labels=labels, influence=influence, loss=loss)

@@ -19,7 +19,7 @@ def log_cosine(change: Params, delta: Params) -> Tensor:
     """Return ``0.1 log(cosine distance + 1e-6)``.
 
     The gradient of the plain cosine distance vanishes as the simulation comes close; the logarithm keeps the step
-    in proportion to the remaining error (design notes, sections 1b and 13.7).
+    in proportion to the remaining error (measured: docs/attacks.md).
     """
     return 0.1 * torch.log(cosine_distance(change, delta).clamp(min=0) + 1e-6)
 

@@ -65,8 +65,8 @@ class Segmented:
     """Keep the states between segments only; in the backward pass go through one segment, one step, at a time.
 
     Memory: the kept states, those of one segment, and what one step needs, whatever the number of steps. Time: one
-    more evaluation of every step, and another one where a segment is longer than a step. Exact (design notes,
-    section 13.1).
+    more evaluation of every step, and another one where a segment is longer than a step. Exact; the
+    square root of the number of steps is that of Chen et al., 2016, section 3.
 
     Attributes:
         length: Steps a segment; 0 for the square root of their number, which keeps the fewest states.

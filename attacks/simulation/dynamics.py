@@ -54,7 +54,7 @@ def simulate(
     Args:
         victim: The network and its starting point.
         recipe: The optimiser, its schedule, and the mode of batch norm.
-        x: (n, c, h, w) normalised images.
+        x: (n, ...) inputs.
         labels: (n,) class indices or (n, k) class probabilities, on any device; k is 2 for a single logit.
         plan: (S, b) which dummies each step uses, -1 for none; kept on the CPU so that no step waits for the device.
         adjoint: How the chain is differentiated.
@@ -101,7 +101,7 @@ def chain(
 
 
 def _batches(x: Tensor, labels: Tensor, plan: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return images and labels of every step; a batch that comes again is the same tensors, and so is a whole one."""
+    """Return inputs and labels of every step; a batch that comes again is the same tensors, and so is a whole one."""
     found = {tuple(range(len(x))): (x, labels)}
     rows = [tuple(row[row >= 0].tolist()) for row in plan]
     for row in rows:
@@ -116,7 +116,7 @@ def influence(
 ) -> Tensor:
     """Return (n,) norms of each dummy's loss gradients summed over training (SimuDy, section 4.5).
 
-    Dummies that stand for a real image have a clearly larger influence than idle ones. Dummies are taken one at a
+    Dummies that stand for a real record have a clearly larger influence than idle ones. Dummies are taken one at a
     time. Where batch norm is in train mode, the statistics of a dummy's batch are taken as constant.
 
     Args:

@@ -48,7 +48,7 @@ def linearity(
     Args:
         victim: The network and its starting point; where it ended is not used.
         recipe: The training; at least two epochs.
-        x: (m, c, h, w) normalised images.
+        x: (m, ...) inputs.
         labels: (m,) class indices.
         generator: Deals the samples to batches.
         progress: Called with the number of samples done so far and of all.

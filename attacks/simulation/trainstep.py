@@ -34,7 +34,7 @@ class TrainingStep:
     """A step of :func:`.dynamics.simulate`.
 
     Its state holds the parameters in the order of ``victim.theta0``, then the optimiser's memory, then (batch norm in
-    train mode) the running statistics; its input holds images (b, c, h, w), labels, the step's number on the CPU,
+    train mode) the running statistics; its input holds samples (b, ...), labels, the step's number on the CPU,
     where reading it waits for no device, and, if given, a scalar that multiplies the learning rate.
 
     Attributes:
@@ -108,7 +108,7 @@ class TrainingStep:
         return state[:width], state[width:end], state[end:]
 
     def _chunks(self, x: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor, float]]:
-        """Return images and labels of a few samples each, and what share of the batch they are."""
+        """Return inputs and labels of a few samples each, and what share of the batch they are."""
         size = self.samples or len(x)
         return [(a, b, len(a) / len(x)) for a, b in zip(torch.split(x, size), torch.split(labels, size), strict=True)]
 
@@ -119,8 +119,8 @@ class TrainingStep:
         if self._training:
             return _train_gradient(self.victim, theta, running, x, labels, number, weight)
         total: Tensors = ()
-        for images, classes, share in self._chunks(x, labels):
-            grads = gradient(self.victim, theta, images, classes, weight=share * weight)
+        for part, classes, share in self._chunks(x, labels):
+            grads = gradient(self.victim, theta, part, classes, weight=share * weight)
             total = tuple(a + b for a, b in zip(total, grads, strict=True)) if total else grads
         return total, running
 
@@ -141,7 +141,7 @@ class TrainingStep:
         """Return the gradients, through the loss's gradient and the running statistics, with respect to ``leaves``.
 
         Args:
-            leaves: Parameters, running statistics, images, labels.
+            leaves: Parameters, running statistics, inputs, labels.
             tangents: Gradients with respect to the loss's gradient.
             number: Steps taken before this one.
             bars: Gradients with respect to the running statistics after the step.
@@ -152,8 +152,8 @@ class TrainingStep:
         *constant, x, labels = leaves
         total: list[Tensor | None] = []
         parts: list[Sequence[Tensor | None]] = []
-        for images, classes, share in self._chunks(x, labels):
-            values = _leaves((*constant, images, classes), need)
+        for part, classes, share in self._chunks(x, labels):
+            values = _leaves((*constant, part, classes), need)
             found = self._directional(values, tangents, number, bars, share)
             total = [_sum(a, b) for a, b in zip(total or [None] * len(constant), found, strict=False)]
             parts.append(found[len(constant) :])

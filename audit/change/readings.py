@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ... import MemauditError
-from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.contract.victim import Victim
+from ...attacks.images.medium import Images
 from ..checkpoints.pair import CheckpointPair, shared_prefix
 from ..families.base import Architecture
 from ..families.victim import victim
@@ -102,7 +103,7 @@ class Readings:
         if self.architecture is None or self.module is None:
             return None
         try:
-            return victim(self.pair, self.architecture, self.module, Normalisation(), torch.device("cpu"))
+            return victim(self.pair, self.architecture, self.module, Images(), torch.device("cpu"))
         except MemauditError:
             return None
 

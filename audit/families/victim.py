@@ -5,7 +5,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.contract.medium import Medium
+from ...attacks.contract.victim import Victim
 from ...attacks.simulation import batchnorm
 from ..checkpoints.pair import CheckpointPair, shared_prefix
 from ..checkpoints.weights import CheckpointError
@@ -17,7 +18,7 @@ def victim(
     pair: CheckpointPair,
     architecture: Architecture,
     module: nn.Module,
-    normalisation: Normalisation,
+    medium: Medium,
     device: torch.device,
     masked: frozenset[str] = frozenset(),
 ) -> Victim:
@@ -27,7 +28,7 @@ def victim(
         pair: The two checkpoints.
         architecture: What was detected.
         module: Its network, on the meta device.
-        normalisation: Pixels to network inputs.
+        medium: What records the network's inputs stand for.
         device: Where the tensors go.
         masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`.
 
@@ -56,7 +57,7 @@ def victim(
         buffers={name: value for name, value in before.items() if name not in tied and name not in trained},
         shape=architecture.shape,
         classes=architecture.classes,
-        normalisation=normalisation,
+        medium=medium,
         running={name: after[name].to(device) for name in statistics},
         masked=hidden if len(hidden) < len(trained) else frozenset(),
     )

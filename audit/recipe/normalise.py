@@ -2,7 +2,7 @@
 
 import math
 
-from ...attacks.contract.victim import Normalisation
+from ...attacks.images.normalisation import Normalisation
 from ..families.base import Architecture
 from ..report.facts import Fact
 from .known import RecipeError

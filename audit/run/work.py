@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ... import MemauditError
 from ...attacks.contract.attack import Attack, State, Unsupported
+from ...attacks.contract.medium import Medium
 from ...attacks.contract.recipe import Recipe
-from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.contract.victim import Victim
 from ...attacks.simulation.plans import out_of_memory
 from ..checkpoints.pair import CheckpointPair
 from ..events import Event, Listener
@@ -36,7 +37,7 @@ class Ground:
         pair: The two checkpoints.
         model: As in :class:`.request.ScanRequest`; where that names a file, every machine must have it.
         image_size: The same.
-        normalisation: Pixels to network inputs.
+        medium: What records the network's inputs stand for.
         masked: Parameters that are not compared.
         device: Where the tensors go.
         victim: What was made of all this; each process makes its own.
@@ -45,7 +46,7 @@ class Ground:
     pair: CheckpointPair
     model: str
     image_size: int | None
-    normalisation: Normalisation
+    medium: Medium
     masked: frozenset[str]
     device: str
     victim: Victim | None = None
@@ -56,7 +57,7 @@ class Ground:
             return self.victim
         architecture, module = detect(self.pair.after.tensors, self.model, self.image_size)
         device = torch.device(self.device)
-        return make_victim(self.pair, architecture, module, self.normalisation, device, self.masked)
+        return make_victim(self.pair, architecture, module, self.medium, device, self.masked)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "victim": None}

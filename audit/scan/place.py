@@ -12,8 +12,8 @@ from ...attacks.contract.victim import Victim
 from ...attacks.simulation.trainstep import gradient
 from .. import plugins
 from ..run.campaign import Place
+from ..run.cards import GROUP as ATTACKS
 from ..run.drive import job_parts
-from ..run.options import GROUP as ATTACKS
 from ..run.store import Job, Store, key
 from .scene import Scene
 
@@ -39,8 +39,7 @@ def _digests(scene: Scene) -> tuple[str, str]:
 def job_place(scene: Scene, store: Store) -> Place:
     """Return where the state of an attack on a recipe belongs: keyed by everything that its result depends on."""
     victim = scene.victim
-    scale = (victim.normalisation.mean, victim.normalisation.std)
-    network = [_digests(scene), behaviour(victim), victim.shape, scale]
+    network = [_digests(scene), behaviour(victim), victim.shape, repr(victim.medium)]
     machine = [__version__, torch.__version__, str(victim.like.device), torch.get_num_threads()]
     machine += ["tf32"] if scene.request.tf32 else []
 

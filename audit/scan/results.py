@@ -243,7 +243,7 @@ def _matches(
     kept = (~idle).nonzero().flatten().to(found.records.device)
     found = dataclasses.replace(found, records=found.records[kept], inputs=found.inputs[kept])
     pictures = [pictures[int(place)] for place in kept]
-    paired = matching.match(found, data, scene.victim.normalisation, scene.control, method, desk.level, desk.told)
+    paired = matching.match(found, data, scene.victim.medium, scene.control, method, desk.level, desk.told)
     matches = [_match(pair, int(kept[pair.dummy]), data, pictures[pair.dummy], desk) for pair in paired.matches]
     return matches, _metrics(matches, paired, desk, desk.floor(data.records, len(found.records)))
 

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 
 from ...attacks.contract.victim import Victim
+from ...attacks.images.medium import Images
 from ..change.facts import masked, read_delta
 from ..checkpoints.pair import CheckpointPair, read_pair
 from ..data.base import TrainingSet, distinct, open_source
@@ -61,8 +62,9 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     scale, scale_fact = normalisation(request.normalise, architecture)
     listener(Event("load", "the change of the parameters"))
     delta = read_delta(pair, architecture, module)
-    victim = make_victim(pair, architecture, module, scale, device, masked(delta))
-    ground = Ground(pair, request.model, request.image_size, scale, masked(delta), str(device), victim)
+    medium = Images(scale)
+    victim = make_victim(pair, architecture, module, medium, device, masked(delta))
+    ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
     listener(Event("load", "images"))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)
     control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))

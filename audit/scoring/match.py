@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ...attacks.contract.attack import Reconstruction
-from ...attacks.contract.victim import Normalisation
+from ...attacks.contract.medium import Medium
 from ..data.base import DataError, TrainingSet
 from . import chance as calibrate
 from .similarity import Told, mse_matrix, psnr, ssim_matrix, unheard
@@ -100,7 +100,7 @@ class Matching:
 def match(
     reconstruction: Reconstruction,
     truth: TrainingSet,
-    normalisation: Normalisation,
+    medium: Medium,
     control: TrainingSet | None = None,
     method: Method = "hungarian",
     level: float = calibrate.LEVEL,
@@ -111,7 +111,7 @@ def match(
     Args:
         reconstruction: What the attack claims.
         truth: The training images, of the same shape.
-        normalisation: The victim's, for the score of the paper.
+        medium: The victim's, for the score of the paper.
         control: Images from the same source that were not trained on, of the same shape.
         method: See :func:`assign`.
         level: False discovery rate at which an image counts as recovered, in (0, 1).
@@ -133,7 +133,7 @@ def match(
     null = _null(scores, others, pairs, reconstruction.records, truth.records, method, told)
     observed = scores.max(1)
     p = calibrate.p_values(observed, null.values)
-    judge = _Judge(reconstruction, truth, normalisation, scores, others, p, calibrate.q_values(p), level)
+    judge = _Judge(reconstruction, truth, medium, scores, others, p, calibrate.q_values(p), level)
     nearest = None if others is None else _nearest(scores, others)
     return Matching(tuple(judge(*pair) for pair in pairs), observed, null, nearest)
 
@@ -266,7 +266,7 @@ class _Judge:
 
     reconstruction: Reconstruction
     truth: TrainingSet
-    normalisation: Normalisation
+    medium: Medium
     scores: Scores
     others: Scores | None
     p: Scores
@@ -282,7 +282,7 @@ class _Judge:
             sample=sample,
             dummy=dummy,
             ssim=ssim,
-            ssim_paper=float(ssim_matrix(self.normalisation.from_pixels(image), normalised, "paper")),
+            ssim_paper=float(ssim_matrix(self.medium.encode(image), normalised, "paper")),
             psnr=float(psnr(mse)),
             mse=float(mse),
             nearest_ssim=float(self.scores[sample].max()),

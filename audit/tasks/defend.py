@@ -349,7 +349,7 @@ def _accuracy(scene: Scene, tensors: Params, test: TrainingSet | None) -> float 
     with torch.no_grad(), exact_numerics():
         for start in range(0, len(test.labels), BATCH):
             part = slice(start, start + BATCH)
-            logits = victim.logits(params, victim.normalisation.from_pixels(test.records[part].to(like)))
+            logits = victim.logits(params, victim.medium.encode(test.records[part].to(like)))
             guess = logits.argmax(1) if victim.classes > 1 else (logits[:, 0] > 0).long()
             right += int((guess.cpu() == test.labels[part]).sum())
     return right / len(test.labels)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from skimage import data as skimage_data
 from torch import Tensor, nn
 
-from ...attacks.contract.victim import Normalisation
+from ...attacks.images.normalisation import Normalisation
 from ..events import Event, Listener
 from ..recipe.normalise import PRESETS
 from ..report.model import AuditReport

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ...attacks.contract.attack import generator
 from ...attacks.contract.recipe import Recipe
-from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.contract.victim import Victim
+from ...attacks.images.medium import Images
 from ...attacks.simulation.linearity import linearity
 from ..checkpoints.pair import Checkpoint, CheckpointPair, read
 from ..data.base import DataError, TrainingSet, open_source
@@ -131,7 +132,7 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
     found = read(request.checkpoint)
     architecture, module = detect(found.tensors, request.model, request.image_size)
     scale, fact = normalisation(request.normalise, architecture)
-    victim = _victim(found, architecture, module, scale, device)
+    victim = _victim(found, architecture, module, Images(scale), device)
     listener(Event("load", "images"))
     data = open_source(str(request.data), architecture.shape)
     images, labels = _samples(request, data, architecture)
@@ -175,13 +176,13 @@ def _victim(
     found: Checkpoint,
     architecture: Architecture,
     module: torch.nn.Module,
-    scale: Normalisation,
+    medium: Images,
     device: torch.device,
 ) -> Victim:
     """Return the network with every parameter trainable; it ends where it starts, as no end is known."""
     elsewhere = {name: torch.where(value > 0, -1, 1).to(value) for name, value in found.tensors.items()}
     pair = CheckpointPair(found, dataclasses.replace(found, tensors=elsewhere))
-    made = make_victim(pair, architecture, module, scale, device)
+    made = make_victim(pair, architecture, module, medium, device)
     return dataclasses.replace(made, thetaf=made.theta0, running={}, masked=frozenset())
 
 
@@ -241,7 +242,7 @@ def _values(
     def tick(done: int, total: int) -> None:
         listener(Event("linearity", "samples", done, total))
 
-    x = victim.normalisation.from_pixels(images.to(victim.like))
+    x = victim.medium.encode(images.to(victim.like))
     with exact_numerics():
         values = linearity(victim, recipe, x, labels, generator(seed), tick)
     if not math.isfinite(float(values.sum())):

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.contract.victim import Normalisation
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.inverting_gradients import InvertingGradients
 
 from ..conftest import Residual, trained
@@ -26,7 +27,7 @@ def victim_of(labels, k=4, **options):
     pixels = smooth_images(n, 8)
     plan = torch.arange(n)[None].repeat(recipe.epochs, 1)
     victim = trained(network(k), SCALE.from_pixels(pixels), torch.tensor(labels), recipe, plan)
-    return dataclasses.replace(victim, normalisation=SCALE), recipe, pixels
+    return dataclasses.replace(victim, medium=Images(SCALE)), recipe, pixels
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -78,7 +79,7 @@ def test_the_total_variation_fades():
     state, seen = attack.init(victim, recipe, 0), []
     while not state.done:
         state = attack.step(victim, recipe, state)
-        seen.append((state.terms["total_variation"], state.loss))
+        seen.append((state.terms["roughness"], state.loss))
     assert min(seen[:150])[0] < 0.2 * seen[0][0]
     assert seen[-1][1] < 0.85 * seen[100][1]
 

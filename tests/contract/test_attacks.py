@@ -1,36 +1,65 @@
-"""One contract for every registered attack: shapes, finite numbers, purity, seeds, saving in the middle."""
+"""One contract for every registered attack and two kinds of record: shapes, purity, seeds, saving in the middle."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
 
 from memaudit.attacks.contract.attack import State, Unsupported
+from memaudit.attacks.contract.card import LAST, UNTOLD, card_of
+from memaudit.attacks.contract.recipe import Recipe
 from memaudit.audit import plugins
 from memaudit.audit.run.options import build
 from memaudit.audit.run.store import Store
 
 from ..conftest import mlp, trained
+from ..notes import read
 
 ATTACKS = list(plugins.available("memaudit.attacks"))
+IMAGES_ALONE = ["gion"]
+"""Attacks that refuse all other records."""
 STEPS = 6
+CASES = [(name, kind) for name in ATTACKS for kind in ("image", "note") if kind == "image" or name not in IMAGES_ALONE]
 
 
-@pytest.fixture(params=ATTACKS)
-def attack(request):
-    return build([request.param], [], max_iterations=STEPS)[0]
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request):
+    return request.param
 
 
 @pytest.fixture
-def tiny(attack, tiny):
-    """The first victim that the attack can treat: of three classes, of one logit, of one image."""
+def attack(case):
+    return build([case[0]], [], max_iterations=STEPS)[0]
+
+
+def images(tiny):
+    """Victims of three classes, of one logit, of one image."""
     _, recipe, x, labels = tiny
     binary, alone = labels.clamp(max=1), dataclasses.replace(recipe, size=1, batch_size=1)
-    others = [
+    return [
+        tiny,
         (trained(mlp(k=1), x, binary, recipe, torch.arange(4).repeat(3, 1)), recipe, x, binary),
         (trained(mlp(), x[:1], labels[:1], alone, torch.arange(1).repeat(3, 1)), alone, x[:1], labels[:1]),
     ]
-    for candidate in (tiny, *others):
+
+
+def notes():
+    """The same of notes, whose batch enters behind an embedding."""
+    recipe, alone = Recipe(size=4, lr=0.1, batch_size=4, epochs=3), Recipe(size=1, lr=0.1, batch_size=1, epochs=3)
+    x, labels = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 0, 3], [1, 5, 4]]), torch.tensor([0, 1, 2, 0])
+    binary = labels.clamp(max=1)
+    return [
+        (read(x, labels, recipe), recipe, x, labels),
+        (read(x, binary, recipe, k=1), recipe, x, binary),
+        (read(x[:1], labels[:1], alone), alone, x[:1], labels[:1]),
+    ]
+
+
+@pytest.fixture
+def tiny(case, attack, tiny):
+    """The first victim that the attack can treat."""
+    for candidate in images(tiny) if case[1] == "image" else notes():
         try:
             attack.init(candidate[0], candidate[1], 0)
         except Unsupported:
@@ -72,11 +101,37 @@ def test_shapes_and_finite_numbers(attack, tiny):
     assert state.done
     count = len(found.records)
     assert count >= recipe.size
-    assert found.records.shape == found.inputs.shape == (count, *victim.shape)
-    assert 0 <= float(found.records.min()) <= float(found.records.max()) <= 1
+    assert found.inputs.shape == (count, *victim.shape)
+    assert found.records.shape == victim.medium.encode(found.records).shape[: found.records.ndim]
+    assert torch.equal(found.records, victim.medium.records(found.inputs))
+    assert found.records.is_floating_point() == (victim.medium.kind == "image")
+    assert 0 <= float(found.records.min()) <= float(found.records.max()) <= (1 if victim.medium.kind == "image" else 6)
     assert found.labels.shape == found.influence.shape == (count,)
     assert torch.isfinite(found.influence).all()
     assert found.loss >= 0
+
+
+@pytest.mark.parametrize("name", IMAGES_ALONE)
+def test_what_needs_images_refuses_other_records_in_one_sentence(name):
+    (attack,) = build([name], [])
+    for victim, recipe, *_ in notes():
+        with pytest.raises(Unsupported) as refusal:
+            attack.init(victim, recipe, 0)
+        assert re.fullmatch(r"[A-Z][^.]* image[^.]* note\.", str(refusal.value))
+
+
+def test_a_card_tells_what_others_need_to_know(attack):
+    card = card_of(type(attack))
+    assert all(text.endswith(".") for text in (card.goal, card.access, card.knowledge))
+    assert card.source
+    assert card.place < LAST
+    assert (card.rule is None) == (card.on_request != UNTOLD.on_request)
+    assert attack.name in plugins.available("memaudit.attacks")
+
+
+def test_places_are_all_different():
+    places = [card_of(type(attack)).place for attack in build(ATTACKS, [])]
+    assert len(set(places)) == len(places)
 
 
 def test_a_budget_may_end_before_the_first_step(attack, tiny):

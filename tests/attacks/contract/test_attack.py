@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.contract.victim import Normalisation
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import simulate
 
@@ -81,10 +80,3 @@ def test_masked_parameters_are_simulated_but_not_compared(tiny):
         assert torch.allclose(final[name], value)
     assert list(masked.change(final)) == list(masked.delta)
     assert list(masked.change({**final, "bn.running_mean": x})) == list(masked.delta)
-
-
-def test_normalisation_goes_both_ways():
-    scale, pixels = Normalisation((0.5, 0.4, 0.3), (0.2, 0.25, 0.5)), torch.rand(2, 3, 4, 5)
-    assert torch.allclose(scale.to_pixels(scale.from_pixels(pixels)), pixels, atol=1e-6)
-    assert float(scale.from_pixels(torch.ones(1, 3, 1, 1))[0, 1]) == pytest.approx(0.6 / 0.25)
-    assert torch.equal(Normalisation().from_pixels(pixels), pixels)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.contract.victim import Normalisation
 from memaudit.attacks.images.generator import FIXED, UNIT, generate, generator_variables
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.images.variables import PARAMETRISATIONS, compose
 from memaudit.attacks.optimise.optim import Adam
 from memaudit.attacks.simudy import SimuDy

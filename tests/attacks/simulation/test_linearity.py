@@ -8,6 +8,7 @@ from torch import nn
 
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.attacks.simulation.linearity import linearity
@@ -30,7 +31,7 @@ def victim_of(module: nn.Module, shape: tuple[int, int, int], k: int = 3) -> Vic
     module = module.double().eval()
     module(torch.zeros(1, *shape, dtype=torch.float64))
     theta = {name: value.detach().clone() for name, value in module.named_parameters()}
-    return Victim(module, theta, theta, dict(module.named_buffers()), shape, k)
+    return Victim(module, theta, theta, dict(module.named_buffers()), shape, k, Images())
 
 
 def statistics(victim, theta, x) -> dict[str, torch.Tensor]:

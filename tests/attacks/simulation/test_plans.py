@@ -6,6 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.simudy import SimuDy
 from memaudit.attacks.simulation import plans
 from memaudit.attacks.simulation.adjoints import ADJOINTS
@@ -54,7 +55,7 @@ def victim_of(name: str) -> Victim:
     module = NETWORKS[name]().eval()
     theta0 = {key: value.detach() for key, value in module.named_parameters()}
     thetaf = {key: value + 1e-3 * torch.randn_like(value) for key, value in theta0.items()}
-    return Victim(module, theta0, thetaf, dict(module.named_buffers()), (3, 8, 8), 5)
+    return Victim(module, theta0, thetaf, dict(module.named_buffers()), (3, 8, 8), 5, Images())
 
 
 def pieces(victim: Victim, recipe: Recipe):

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memaudit.attacks.contract.victim import Normalisation, Victim
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.checkpoints.pair import CheckpointError, CheckpointPair, read_pair
 from memaudit.audit.families.base import UnknownArchitecture, image_shape
 from memaudit.audit.families.detect import detect
@@ -19,7 +21,7 @@ from memaudit.audit.families.victim import victim
 from memaudit.audit.plugins import PluginError
 
 CPU = torch.device("cpu")
-SCALE = Normalisation((0.5,), (0.5,))
+IMAGES = Images(Normalisation((0.5,), (0.5,)))
 
 STRANGER = """
 from torch import nn
@@ -67,7 +69,7 @@ def nudge(*names: str) -> Callable[[dict[str, Tensor]], None]:
 
 def make(checkpoints: CheckpointPair, **options: Any) -> Victim:
     architecture, module = detect(checkpoints.after.tensors, **options)
-    return victim(checkpoints, architecture, module, SCALE, CPU)
+    return victim(checkpoints, architecture, module, IMAGES, CPU)
 
 
 def test_what_moved_is_trained_and_the_rest_is_fixed(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_what_moved_is_trained_and_the_rest_is_fixed(tmp_path: Path) -> None:
     assert list(subject.theta0) == list(subject.thetaf) == ["1.bias", "3.weight"]
     assert subject.buffers.keys() == {"1.weight", "3.bias"}
     torch.testing.assert_close(subject.delta["1.bias"], torch.full((5,), 0.5))
-    assert (subject.shape, subject.classes, subject.normalisation) == ((3, 2, 2), 3, SCALE)
+    assert (subject.shape, subject.classes, subject.medium) == ((3, 2, 2), 3, IMAGES)
     assert not subject.module.training
     x = torch.randn(4, 3, 2, 2)
     torch.testing.assert_close(subject.logits(subject.theta0, x), network(x))
@@ -110,7 +112,7 @@ def test_counters_are_filled_in(tmp_path: Path) -> None:
 
 def victim_of(checkpoints: CheckpointPair, network: nn.Module) -> Victim:
     architecture = replace(detect(mlp().state_dict())[0], name="Tied")
-    return victim(checkpoints, architecture, network, SCALE, CPU)
+    return victim(checkpoints, architecture, network, IMAGES, CPU)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -139,7 +141,7 @@ def test_the_network_must_take_the_image(tmp_path: Path, shape: tuple[int, int, 
     architecture, module = detect(checkpoints.after.tensors)
     wrong = replace(architecture, shape=shape, classes=classes)
     with pytest.raises(UnknownArchitecture, match="x".join(map(str, shape))) as caught:
-        victim(checkpoints, wrong, module, SCALE, CPU)
+        victim(checkpoints, wrong, module, IMAGES, CPU)
     assert "--image-size" in caught.value.hint
     assert len(str(caught.value).splitlines()) == 1
 

@@ -10,6 +10,7 @@ from memaudit import MemauditError
 from memaudit.attacks.contract.attack import generator
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.simulation.linearity import linearity
 from memaudit.audit.cli.console import make_console
 from memaudit.audit.cli.show import print_linearity
@@ -49,7 +50,7 @@ def test_measures_what_the_numerics_return(folder):
     with np.load("data.npz") as data:
         x = torch.from_numpy(data["images"]).permute(0, 3, 1, 2).float() / 255 * 2 - 1
         labels = torch.from_numpy(data["labels"])
-    victim = Victim(module, theta, theta, {}, (3, 4, 4), 3)
+    victim = Victim(module, theta, theta, {}, (3, 4, 4), 3, Images())
     expected = linearity(victim, Recipe(7, 0.1, 3, 5), x, labels, generator(4))
     assert found.value == pytest.approx(float(expected.mean()), rel=1e-5)
     assert found.lowest == pytest.approx(float(expected.min()), rel=1e-5)
@@ -92,7 +93,7 @@ def test_a_network_of_ones_own_with_batch_norm(folder, mode):
     torch.save(net.state_dict(), "own.pt")
     found = measure(LinearityRequest("own.pt", "data.npz", model="own.py:net", image_size=4, epochs=2, batch_norm=mode))
     theta = {name: value.detach() for name, value in net.named_parameters()}
-    victim = Victim(net.eval(), theta, theta, dict(net.named_buffers()), (3, 4, 4), 3)
+    victim = Victim(net.eval(), theta, theta, dict(net.named_buffers()), (3, 4, 4), 3, Images())
     with np.load("data.npz") as data:
         x = torch.from_numpy(data["images"]).permute(0, 3, 1, 2).float() / 255
         labels = torch.from_numpy(data["labels"])

@@ -1,0 +1,92 @@
+"""What an attack tells of itself, so that whoever plans, advises or documents need not know its name. No torch here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+LAST = 1000
+"""Place of an attack that asks for none."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a rule looks at: the files and the request, never a clock.
+
+    Attributes:
+        steps: Steps of the training.
+        size: Training samples: as the change shows them, else as the recipe says.
+        sharp: Whether the change shows them.
+        linearity: Cosine of the loss gradients before and after training, in [-1, 1]; ``None`` if it was not measured.
+        coverage: Numbers that moved for each unknown number of the records.
+        lost: Nothing moved by more than its rounding.
+    """
+
+    steps: int
+    size: int
+    sharp: bool
+    linearity: float | None
+    coverage: float
+    lost: bool
+
+    @property
+    def samples(self) -> str:
+        """How many samples there are, in words, and whether the change shows it."""
+        return f"{self.size} sample{'s' * (self.size > 1)}{', as the change shows' * self.sharp}"
+
+    @property
+    def covered(self) -> str:
+        """The coverage in words."""
+        return f"{self.coverage:.2g} numbers moved for each unknown one of the records"
+
+
+Rule = Callable[[Sight], tuple[bool, str]]
+"""Whether an attack joins the default plan, and why or why not: a clause without a full stop."""
+
+
+CHANGE = "Both checkpoints, with all parameters (white box)."
+WEIGHTS = "The checkpoint after training, with all parameters (white box); the one before is not used."
+"""What one must hold for an attack on the change, and for one on the trained weights alone."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an attack tells of itself; its words stand in the plan and in the data-protection document.
+
+    Attributes:
+        goal: What it looks for, in a sentence; empty where the attack tells no threat model.
+        knowledge: What one must know to repeat it, in a sentence.
+        source: Who published it.
+        access: What one must hold to repeat it, in a sentence.
+        reads: What it explains: the change of all parameters, above all that of the first layer, or the trained
+            weights alone, without those before training.
+        exact: Where it converges, its records explain the change and no others do (mixtures of them apart): attacks
+            that come later in the default plan are left out then. Claim it only for what proves this.
+        simulates: It simulates the training itself, so that records of the right number can bring its loss to zero.
+        starts_from: The attack whose end it starts from, in the default plan.
+        rule: How it joins the default plan; ``None`` for an attack that runs on request alone.
+        on_request: Why it runs on request alone: a clause.
+        place: Where it stands in the order of attacks: exact ones up to 29, cheap ones from 30, others later. Equal
+            places are ordered by name.
+    """
+
+    goal: str = ""
+    knowledge: str = ""
+    source: str = ""
+    access: str = CHANGE
+    reads: Literal["change", "first layer", "weights"] = "change"
+    exact: bool = False
+    simulates: bool = False
+    starts_from: str = ""
+    rule: Rule | None = None
+    on_request: str = "not one of memaudit's own"
+    place: int = LAST
+
+
+UNTOLD = Card()
+"""The card of an attack that has none."""
+
+
+def card_of(attack: type) -> Card:
+    """Return an attack's own card: what another class tells need not hold for one that is derived from it."""
+    card = vars(attack).get("card")
+    return card if isinstance(card, Card) else UNTOLD
