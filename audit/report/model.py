@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ... import MemauditError
+from .card import AttackCard
 from .facts import Architecture, Delta, Fact, Inputs, Model, Recipe, SearchPoint
 from .results import AttackResult, BestMatch, LeaderboardRow, Match, PlanStep
 from .verdict import Advice, DefencePoint, Finding, Verdict
@@ -60,6 +61,9 @@ class AuditReport(Model):
     delta: Delta = Delta()
     search: list[SearchPoint] = []
     plan: list[PlanStep] = Field([], description="What was run and what was left out, with reasons.")
+    cards: dict[str, AttackCard] = Field(
+        {}, description="What each installed attack tells of itself, by its name; whether it ran is in the plan."
+    )
     attacks: list[AttackResult]
     ranking: str = Field("", description="The rule by which the leaderboard is ordered.")
     leaderboard: list[LeaderboardRow] = []

@@ -20,7 +20,7 @@ from ..machine.memory import room
 from ..machine.numerics import exact_numerics
 from ..request import ScanRequest
 from .drive import Budget, Outcome, Run, drive, shared
-from .planner import EXACT, Choice, seeds, settled
+from .planner import Choice, seeds, settled
 from .store import Job
 from .work import SPREADING, Work, attempt, failure, moved
 
@@ -240,8 +240,9 @@ def waves(plan: Sequence[Choice]) -> Iterator[list[Choice]]:
     """Split a plan into parts whose attacks do not depend on each other: on where one ends, or on what one settles."""
     wave: list[Choice] = []
     for choice in plan:
-        running = [other.name for other in wave if other.runs]
-        if choice.start_from in running or (choice.optional and any(name in EXACT for name in running)):
+        running = [other for other in wave if other.runs]
+        starts = choice.start_from in [other.name for other in running]
+        if starts or (choice.optional and any(other.card.exact for other in running)):
             yield wave
             wave = []
         wave.append(choice)

@@ -9,8 +9,7 @@ from typing import Any
 from ... import MemauditError
 from ...attacks.contract.attack import MAX_TOLERANCE, Attack
 from .. import plugins
-
-GROUP = "memaudit.attacks"
+from .cards import GROUP
 
 
 class OptionError(MemauditError):

@@ -16,6 +16,7 @@ from ..report.facts import Checkpoint as CheckpointInfo
 from ..report.model import AuditReport, Environment
 from ..report.results import AttackResult, PlanStep
 from ..report.verdict import Verdict
+from ..run.cards import reported
 from ..verdict.advice import advise
 from ..verdict.expression import Gate
 from ..verdict.findings import findings
@@ -49,6 +50,7 @@ def report(
         delta=scene.delta,
         search=search_points(learned),
         plan=list(plan),
+        cards=reported(),
         attacks=list(attacks),
         ranking=ranking(attacks),
         leaderboard=leaderboard(attacks),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..report.facts import Recipe
 from ..report.results import AttackResult
-from ..run.planner import SIMULATING
+from ..run.cards import cards
 from ..scoring import match as matching
 from .search import at_edge
 
@@ -37,8 +37,9 @@ def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Seq
             f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
             "they compare."
         )
+    simulating = [name for name, card in cards().items() if card.simulates]
     tried = [
-        attack for attack in attacks if attack.name in SIMULATING and attack.kind == "run" and attack.loss is not None
+        attack for attack in attacks if attack.name in simulating and attack.kind == "run" and attack.loss is not None
     ]
     closest = min(tried, key=lambda attack: attack.loss or 0.0, default=None)
     if closest is not None and (warning := too_small(closest, scene)):

@@ -26,8 +26,8 @@ from ..report.results import PlanStep
 from ..request import ScanRequest
 from ..run import planner
 from ..run.campaign import Campaign
+from ..run.cards import GROUP as ATTACKS
 from ..run.drive import Run
-from ..run.options import GROUP as ATTACKS
 from ..run.planner import Choice
 from ..run.store import Store
 from ..scoring import effort as scoring
@@ -69,7 +69,8 @@ def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     started = time.monotonic()
     names = list(plugins.available(ATTACKS))
     gates = [parse(text, names) for text in wanted(request.fail_if, request.fail_on)]
-    candidates = planner.candidates(request, gates)
+    needed = {gate.attack: f"the gate {gate.text} needs it" for gate in gates if gate.attack}
+    candidates = planner.candidates(request, needed)
     look = Look(request.evidence, read_context(request.context))
     deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs, look), look=look)
     check_executor(request.executor)

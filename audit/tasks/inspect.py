@@ -15,8 +15,9 @@ from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
 from ..families.detect import detect
 from ..run import options
+from ..run.cards import GROUP as ATTACKS
 
-GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
+GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
 
 SHOWN = 12
 """So many entries of a list are printed."""
@@ -103,7 +104,7 @@ def list_plugins() -> dict[str, list[dict[str, Any]]]:
                 found[kind].append(row | {"problem": str(error)})
                 continue
             row["summary"] = (loaded.__doc__ or "").strip().splitlines()[0] if loaded.__doc__ else ""
-            if group == options.GROUP:
+            if group == ATTACKS:
                 row["options"] = [{"name": o, "type": t, "default": d} for o, t, d in options.fields(name)]
             found[kind].append(row)
     return found

@@ -16,12 +16,6 @@ from .rules import RULES
 NOISE, BITS = "0.1,1,10", "8,4,2"
 """What ``memaudit defend`` measures where nothing is asked: noise of these multiples, rounding to so many bits."""
 
-WITHOUT_BASE = ("haim", "buzaglo")
-"""Attacks that read the trained weights alone."""
-
-READ_FIRST_LAYER = ("spear", "span")
-"""Attacks that read the images off the change of the first layer."""
-
 STATISTICS = ("running_mean", "running_var")
 """Ends of the names of tensors that are no parameters."""
 
@@ -78,11 +72,12 @@ def _evidence(report: AuditReport) -> list[Advice]:
 
 
 def _withhold_base(report: AuditReport) -> Advice | None:
-    found = _reconstructing(report)
-    if not found or any(name in WITHOUT_BASE for name in found):
+    found, cards = _reconstructing(report), report.cards
+    if not found or any(name not in cards or cards[name].reads == "weights" for name in found):
         return None
+    alone = [name for name, card in cards.items() if card.reads == "weights"]
     tried = {attack.name for attack in report.attacks}
-    wanted = [] if tried.intersection(WITHOUT_BASE) else [w for name in WITHOUT_BASE for w in ("--attack", name)]
+    wanted = [] if tried.intersection(alone) else [word for name in alone for word in ("--attack", name)]
     return Advice(
         id="withhold-base",
         title="Publish only one of the two checkpoints",
@@ -159,7 +154,7 @@ def _freeze(report: AuditReport) -> Advice | None:
         return None
     first, found = moved[0], _reconstructing(report)
     share = math.prod(first.shape) / sum(math.prod(row.shape) for row in moved)
-    reading = [name for name in found if name in READ_FIRST_LAYER]
+    reading = [name for name in found if name in report.cards and report.cards[name].reads == "first layer"]
     why = f"{_listed(reading)} read the images off the change of {first.name}" if reading else ""
     held = f"{first.name} holds {share:.0%} of the weights that moved"
     return Advice(

@@ -5,11 +5,8 @@ the context file or left visibly open.
 """
 
 import math
-import tomllib
 from collections.abc import Callable, Sequence
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +24,7 @@ from ..common.verdict import headline
 from ..page import facts
 from .context import answers, questions
 from .page import escape, page, templates
+from .threats import compliance, threats
 
 _RECORDS = 200
 """So many affected records are described; of the others there is only the number of each."""
@@ -108,11 +106,10 @@ def markdown(report: AuditReport, look: Look = Look()) -> str:  # noqa: B008 - f
             open_points=open_points(told, affected),
             fact=lambda key: _fact(told, key),
             tried=tried,
-            threat=threat,
-            truth=_data("threats")["truth"]["scoring"],
+            threats=threats(report),
             classes=classes(report),
             outcomes=outcomes(report),
-            law=_data("compliance"),
+            law=compliance(),
             results=extracts.standing(report),
             name_of=lambda result: names[result.key],
             recipe=facts.rows({name: fact for name, fact in report.recipe if fact is not None}),
@@ -130,11 +127,6 @@ def markdown(report: AuditReport, look: Look = Look()) -> str:  # noqa: B008 - f
             tag=lambda best: _tag(told, best),
         )
     )
-
-
-@cache
-def _data(name: str) -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _fact(told: dict[str, Any], key: str) -> Markup:
@@ -199,18 +191,9 @@ def shows(report: AuditReport) -> tuple[str, str]:
             )
 
 
-def threat(attack: str) -> dict[str, str]:
-    """Return the threat model of an attack; of a plugin's attack, that there is none."""
-    data = _data("threats")
-    return {"edpb": "", "nist": "", **data["attack"].get(attack, data["fallback"])}
-
-
 def outcomes(report: AuditReport) -> dict[str, Outcome]:
-    """Return what came of each attack: those with results, those that the plan left out, and all others known."""
-    names = dict.fromkeys(
-        [*(a.name for a in report.attacks), *(step.attack for step in report.plan), *_data("threats")["attack"]]
-    )
-    return {name: _outcome(report, name) for name in names}
+    """Return what came of each attack that :func:`threats` knows, in the same order."""
+    return {name: _outcome(report, name) for name in threats(report)}
 
 
 def _outcome(report: AuditReport, name: str) -> Outcome:
@@ -249,9 +232,9 @@ _STATES = ("recovered", "ran", "inconclusive", "not applicable", "not run")
 
 def classes(report: AuditReport) -> list[tuple[dict[str, str], Outcome]]:
     """Return what was run of each class of attacks: the most telling outcome of those that count as it."""
-    found, described = outcomes(report), []
-    for kind in _data("compliance")["edpb"]:
-        same = {name: end for name, end in found.items() if threat(name)["edpb"] == kind["key"]}
+    found, models, described = outcomes(report), threats(report), []
+    for kind in compliance()["edpb"]:
+        same = {name: end for name, end in found.items() if models[name].kind == kind["key"]}
         states = {state: [name for name, end in same.items() if end.state == state] for state in _STATES}
         said = [f"{state}: {', '.join(names)}" for state, names in states.items() if names and state != "not run"]
         left_out = len(states["not run"])

@@ -35,6 +35,7 @@ from memaudit.audit.report.results import (
     Scores,
 )
 from memaudit.audit.report.verdict import Advice, DefencePoint, Finding, GateResult, Verdict
+from memaudit.audit.run.cards import reported
 from memaudit.audit.verdict import leaderboard
 from memaudit.audit.verdict.rules import RULES
 
@@ -321,7 +322,7 @@ def recent_content(report: AuditReport) -> dict[str, Any]:
     """Return a report as schema 1.2 had it: no severity, no finding, and no null but a mean and a maximum."""
     content = report.model_dump(mode="json", by_alias=True)
     content |= {"$schema": "urn:memaudit:schema:report:1.2", "schema_version": "1.2"}
-    for name in ("model", "content_sha256", "findings", "advice", "defences"):
+    for name in ("model", "content_sha256", "cards", "findings", "advice", "defences"):
         del content[name]
     later = {"null_kind", "null", "null_size", "observed", "p_value", "detectable_ssim", "tpr_at_1_fpr",
              "identifiable", "nearest", "identifiable_p_value", "pool", "decoys", "severity"}  # fmt: skip
@@ -650,6 +651,7 @@ def _report(
         recipe=_recipe(),
         delta=delta,
         search=list(search),
+        cards=reported(),
         attacks=attacks,
         leaderboard=[_row(rank, attack) for rank, attack in enumerate(attacks, 1)],
         limitations=[

@@ -23,6 +23,7 @@ from memaudit.audit.machine.processes import Processes
 from memaudit.audit.report.file import load
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.campaign import PROBE_STEPS, waves
+from memaudit.audit.run.options import build
 from memaudit.audit.run.planner import Choice
 from memaudit.audit.run.work import Ground
 from memaudit.audit.scan.pipeline import scan
@@ -54,7 +55,7 @@ def numbers(report):
 
 
 def choice(name, **more):
-    return Choice(name, None, **more)
+    return Choice(name, build([name], [])[0], **more)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.card import Card
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.events import silence
 from memaudit.audit.request import ScanRequest
@@ -35,6 +36,7 @@ class Span(First):
     """Stands for an exact attack: with so high a tolerance it always converges."""
 
     name: ClassVar[str] = "span"
+    card: ClassVar[Card] = Card(exact=True)
     deterministic: ClassVar[bool] = True
     tolerance: float = math.inf
 

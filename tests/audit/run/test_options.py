@@ -3,7 +3,8 @@ import pytest
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit import plugins
 from memaudit.audit.plugins import PluginError
-from memaudit.audit.run.options import GROUP, OptionError, build, fields
+from memaudit.audit.run.cards import GROUP
+from memaudit.audit.run.options import OptionError, build, fields
 
 
 def test_defaults_and_settings():

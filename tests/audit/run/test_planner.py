@@ -8,26 +8,36 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from memaudit.attacks.contract.card import UNTOLD, Card, Sight, card_of
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.plugins import PluginError
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run import planner
 from memaudit.audit.run.drive import Outcome, Run
-from memaudit.audit.run.options import OptionError
-from memaudit.audit.run.planner import Choice, Sight, candidates, choose
+from memaudit.audit.run.options import OptionError, build
+from memaudit.audit.run.planner import Choice, candidates, choose
 from memaudit.audit.scan.scene import load as load_scene
-from memaudit.audit.verdict import gate
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
-NAMES = [*planner.RULES, *planner.ON_REQUEST, "strange"]
+ORDER = [
+    "spear", "span", "sme", "loo", "inverting_gradients", "simudy",
+    "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
+]  # fmt: skip
 
 
-def chosen(names=NAMES, request=("a", "b"), **seen):
-    """What becomes of stand-ins of these names."""
-    found = [Choice(name, SimuDy()) for name in names]
+@dataclasses.dataclass(frozen=True)
+class Strange(SimuDy):
+    """An attack without a card of its own."""
+
+    name = "strange"
+
+
+def chosen(request=("a", "b"), **seen):
+    """What becomes of every attack of our own and of a stranger's."""
+    found = [Choice(attack.name, attack) for attack in (*build(ORDER, []), Strange())]
     choices = choose(found, request if isinstance(request, ScanRequest) else ScanRequest(*request),
                      dataclasses.replace(SEEN, **seen))  # fmt: skip
-    assert [choice.name for choice in choices] == list(names)
+    assert [choice.name for choice in choices] == [*ORDER, "strange"]
     assert all(choice.reason for choice in choices)
     return {choice.name: choice for choice in choices}
 
@@ -105,8 +115,8 @@ def test_options_and_gates_that_name_an_attack_ask_for_it():
     assert found["simudy"].attack.iterations == 7
     assert "--set" in found["simudy"].reason
     assert sum(choice.asked for choice in found.values()) == 1
-    gates = [gate.parse("recovered>0"), gate.parse("simudy.ssim_max>=0.4")]
-    found = {choice.name: choice for choice in candidates(ScanRequest("a", "b"), gates)}
+    needed = {"simudy": "the gate simudy.ssim_max>=0.4 needs it"}
+    found = {choice.name: choice for choice in candidates(ScanRequest("a", "b"), needed)}
     assert "simudy.ssim_max>=0.4" in found["simudy"].reason
     (gated,) = choose([found["simudy"]], ScanRequest("a", "b"), SEEN)
     assert (gated.runs, gated.start_from) == (True, "sme")
@@ -127,8 +137,8 @@ def test_a_setting_of_no_attack_is_refused_before_any_work(attacks, setting, err
 def test_every_registered_attack_appears_once_in_a_fixed_order():
     found = [choice.name for choice in candidates(ScanRequest("a", "b"))]
     assert len(set(found)) == len(found)
-    known = [*planner.RULES, *planner.ON_REQUEST]
-    assert found == sorted(found, key=lambda name: (known.index(name) if name in known else 99, name))
+    assert found[: len(ORDER)] == ORDER
+    assert found[len(ORDER) :] == sorted(found[len(ORDER) :])
     assert [c.name for c in candidates(ScanRequest("a", "b", attacks=("all",)))] == found
 
 
@@ -140,10 +150,17 @@ def _stranger(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[memaudit.attacks]\nodd = stranger_attack:Odd\nrotten = stranger_attack:Absent\n"
+        "ready = stranger_attack:Ready\nfailing = stranger_attack:Failing\n"
     )
     (tmp_path / "stranger_attack.py").write_text(
-        "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom memaudit.attacks.simudy import SimuDy\n\n"
-        "@dataclass(frozen=True)\nclass Odd(SimuDy):\n    name: ClassVar[str] = 'odd'\n"
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from memaudit.attacks.contract.card import Card\nfrom memaudit.attacks.simudy import SimuDy\n\n"
+        "@dataclass(frozen=True)\nclass Odd(SimuDy):\n    name: ClassVar[str] = 'odd'\n\n"
+        "@dataclass(frozen=True)\nclass Ready(SimuDy):\n    name: ClassVar[str] = 'ready'\n"
+        "    card: ClassVar[Card] = Card(rule=lambda sight: (sight.size < 9, f'{sight.samples}'), place=35,\n"
+        "                                starts_from='sme')\n\n"
+        "@dataclass(frozen=True)\nclass Failing(SimuDy):\n    name: ClassVar[str] = 'failing'\n"
+        "    card: ClassVar[Card] = Card(rule=lambda sight: 1 / 0)\n"
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield
@@ -160,6 +177,35 @@ def test_a_strangers_attack_runs_when_named_or_with_all():
     assert becomes()["simudy"].runs
     assert becomes("all")["odd"].runs
     assert list(becomes("odd")) == ["odd"]
+
+
+@pytest.mark.usefixtures("_stranger")
+def test_a_strangers_card_puts_it_into_the_default_plan():
+    def plan(**seen):
+        request = ScanRequest("a", "b")
+        return {
+            choice.name: choice for choice in choose(candidates(request), request, dataclasses.replace(SEEN, **seen))
+        }
+
+    found = plan()
+    assert list(found)[:4] == ["spear", "span", "sme", "ready"]
+    assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
+    assert found["ready"].reason == "8 samples, as the change shows"
+    assert not plan(size=9)["ready"].runs
+    assert found["simudy"].runs
+
+
+@pytest.mark.usefixtures("_stranger")
+def test_a_strangers_rule_that_fails_ends_nothing_else():
+    found = {choice.name: choice for choice in choose(candidates(ScanRequest("a", "b")), ScanRequest("a", "b"), SEEN)}
+    assert not found["failing"].runs
+    assert "its rule failed (ZeroDivisionError" in found["failing"].reason
+    assert found["simudy"].runs
+
+
+def test_a_card_is_an_attacks_own():
+    assert card_of(Strange) is UNTOLD
+    assert card_of(SimuDy).starts_from == "sme"
 
 
 @pytest.mark.usefixtures("_stranger")
@@ -181,10 +227,8 @@ def outcome(status):
 
 
 def test_only_an_exact_attack_that_converged_settles_the_matter():
-    exact, other = (
-        dataclasses.make_dataclass("Span", [], bases=(SimuDy,), frozen=True, namespace={"name": "span"}),
-        SimuDy,
-    )
+    own = {"name": "span", "card": Card(exact=True)}
+    exact, other = dataclasses.make_dataclass("Span", [], bases=(SimuDy,), frozen=True, namespace=own), SimuDy
     assert planner.settled([]) == ""
     assert planner.settled([Run(other(), 0, outcome("converged"))]) == ""
     assert planner.settled([Run(exact(), 0, outcome("stalled")), Run(exact(), 1, None, "no")]) == ""

@@ -18,6 +18,7 @@ from memaudit.audit.report.facts import (
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult, Metrics
 from memaudit.audit.report.verdict import Finding, Verdict
+from memaudit.audit.run.cards import reported
 from memaudit.audit.tasks.defend import parse_defences
 from memaudit.audit.verdict.advice import BITS, NOISE, advise
 
@@ -65,7 +66,7 @@ def report(findings=("MA001",), attack="simudy", tensors=None, command=COMMAND, 
             family="mlp", name="MLP", score=1, classes=10, shape=(3, 32, 32), parameters=1, tensors=2, moved=[]
         ),
         recipe=Recipe(**facts, size=given(size), batch_size=given(size), epochs=given(epochs)),
-        delta=Delta(tensors=tensors), attacks=[result(attack, 3 * leaks)],
+        delta=Delta(tensors=tensors), cards=reported(), attacks=[result(attack, 3 * leaks)],
         findings=[finding(rule, attack) for rule in findings],
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),
     )  # fmt: skip
@@ -135,6 +136,22 @@ def test_freezing_is_advised_only_where_the_first_layer_moved():
 
 def test_withholding_the_base_is_not_advised_where_the_trained_weights_leak_alone():
     assert "withhold-base" not in ids(advise(report(attack="haim")))
+
+
+def test_nothing_is_said_of_what_an_attack_without_a_card_needed():
+    found = advise(report(attack="strange"))
+    assert "withhold-base" not in ids(found)
+    freezing = next(advice for advice in found if advice.id == "freeze-layers")
+    assert "strange" not in freezing.effect
+
+
+def test_a_strangers_card_counts_as_our_own():
+    ours = reported()["simudy"]
+    cards = {"strange": ours.model_copy(update={"reads": "first layer"}), "alone": reported()["haim"]}
+    found = {a.id: a for a in advise(report(attack="strange").model_copy(update={"cards": cards}))}
+    assert found["withhold-base"].effect.startswith("strange needed both.")
+    assert found["withhold-base"].command.endswith("--attack alone")
+    assert found["freeze-layers"].effect.startswith("strange read the images off the change of 0.weight")
 
 
 def test_one_epoch_cannot_become_fewer():

@@ -18,11 +18,13 @@ from markdown_it import MarkdownIt
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import Look
 from memaudit.audit.plugins import available
+from memaudit.audit.report.card import AttackCard
 from memaudit.audit.report.model import AuditReport
 from memaudit.audit.report.verdict import Finding, Verdict
 from memaudit.reports.dpia import document as dpia
 from memaudit.reports.dpia.context import answers, questions
 from memaudit.reports.dpia.page import block, escape, page, slug
+from memaudit.reports.dpia.threats import threats
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["leak", "clean", "blind", "many", "trust"]
@@ -190,21 +192,33 @@ def test_affected_records_are_numbers_not_names(leak: AuditReport) -> None:
     assert not any(match.name in text for match in leak.attacks[0].matches)
 
 
-def test_every_builtin_attack_has_a_threat_model_and_a_stranger_has_none() -> None:
-    known = tomllib.loads((ROOT / "reports" / "threats.toml").read_text())["attack"]
+def test_every_builtin_attack_has_a_threat_model_and_a_stranger_has_none(leak: AuditReport) -> None:
+    stranger = leak.attacks[0].model_copy(update={"name": "a_strangers"})
+    found = threats(leak.model_copy(update={"attacks": [*leak.attacks, stranger]}))
     builtin = {name for name, entry in available("memaudit.attacks").items() if entry.value.startswith("memaudit.")}
-    assert set(known) == builtin
-    classes = {kind["key"] for kind in tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())["edpb"]}
-    for name in known:
-        model = dpia.threat(name)
-        assert all(model[part] for part in ("goal", "access", "knowledge", "source", "nist"))
-        assert model["edpb"] in classes
-    assert "plugin" in dpia.threat("a_strangers")["goal"]
-    assert dpia.threat("a_strangers")["nist"] == ""
+    assert set(leak.cards) == builtin < set(found)
+    for name in builtin:
+        assert all(found[name])
+        assert found[name].kind == ("inversion" if name in ("haim", "buzaglo") else "reconstruction")
+    assert "plugin" in found["a_strangers"].goal
+    assert found["a_strangers"].kind == found["a_strangers"].nist == ""
+
+
+def test_what_a_strangers_card_tells_stands_in_the_document(leak: AuditReport) -> None:
+    card = AttackCard(
+        reads="weights", goal="Odd things.", access="One odd file.", knowledge="Oddly little.", source="Odd et al."
+    )
+    stranger = leak.attacks[0].model_copy(update={"name": "odd"})
+    told = leak.model_copy(update={"attacks": [*leak.attacks, stranger], "cards": {**leak.cards, "odd": card}})
+    text = dpia.markdown(told)
+    assert "- Goal: Odd things." in text
+    assert "- Access: One odd file." in text
+    assert "odd" in rows(text, "5. Attack coverage")["(iv) Model inversion"]
+    assert "- Goal: Odd things." not in dpia.markdown(leak)
 
 
 def test_each_control_has_an_edition_and_shows_whether_it_was_verified(clean: AuditReport) -> None:
-    data = tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())
+    data = tomllib.loads((ROOT / "reports" / "dpia" / "compliance.toml").read_text())
     text = dpia.markdown(clean).split("## 12. Control mapping")[1].split("## 13.")[0]
     lines = [line for line in text.splitlines() if line.startswith("| [")]
     assert len(lines) == len(data["control"])
@@ -316,7 +330,10 @@ def test_hostile_strings_are_inert_in_both(name: str, request: pytest.FixtureReq
     tokens = flat(LOOSE.parse(text))
     assert not {"html_inline", "html_block", "image", "s_open", "hr"} & {token.type for token in tokens}
     links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
-    ours = {control["url"] for control in tomllib.loads((ROOT / "reports" / "compliance.toml").read_text())["control"]}
+    ours = {
+        control["url"]
+        for control in tomllib.loads((ROOT / "reports" / "dpia" / "compliance.toml").read_text())["control"]
+    }
     assert links == ours | {f"#{slug(name)}" for name in SECTIONS}
     titles = [after.content for one, after in pairwise(tokens) if one.tag == "h2" and one.nesting == 1]
     assert titles == SECTIONS
@@ -355,7 +372,9 @@ def test_text_of_the_report_reaches_the_document(leak: AuditReport) -> None:
 
 def test_older_reports_render(old: dict[str, Any], previous: dict[str, Any]) -> None:
     for content in (old, previous):
-        assert "## 14. Sign-off" in dpia.markdown(AuditReport.model_validate(content))
+        text = dpia.markdown(AuditReport.model_validate(content))
+        assert "## 14. Sign-off" in text
+        assert "- Goal: Individual training records: those whose simulated training best explains" in text
 
 
 def test_the_guide_names_every_key_and_its_example_is_valid() -> None:
