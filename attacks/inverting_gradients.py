@@ -1,7 +1,6 @@
 """Inverting gradients: match the direction of the gradient, with a prior on images."""
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import ClassVar
 
 import torch
@@ -69,7 +68,7 @@ class InvertingGradients:
         weight = self.alpha * (1 - state.step / self.iterations)
         return descend(
             state,
-            inversion.matching(victim, recipe, itemgetter("x"), state.constants["labels"], weight),
+            inversion.matching(victim, recipe, lambda variables: variables["x"], state.constants["labels"], weight),
             self._rule,
             total=self.iterations,
             factor=stepped(state.step, self.iterations),

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from memaudit.attacks.contract.card import UNTOLD, Card, Sight, card_of
+from memaudit.attacks.contract.card import Card, Sight
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.plugins import PluginError
 from memaudit.audit.request import ScanRequest
@@ -201,11 +201,6 @@ def test_a_strangers_rule_that_fails_ends_nothing_else():
     assert not found["failing"].runs
     assert "its rule failed (ZeroDivisionError" in found["failing"].reason
     assert found["simudy"].runs
-
-
-def test_a_card_is_an_attacks_own():
-    assert card_of(Strange) is UNTOLD
-    assert card_of(SimuDy).starts_from == "sme"
 
 
 @pytest.mark.usefixtures("_stranger")
