@@ -143,7 +143,7 @@ class Span:
             if layer.features:
                 objective = objective + self.beta * _negative(coordinates @ known["rows"], state)
             else:
-                x = _images(victim, coordinates, known)
+                x = _whole(victim, coordinates, known)
                 objective = objective + weight * victim.medium.roughness(x) + self.beta * victim.medium.excess(x)
             cosine = cosine_distance(change, network.delta).detach()
             ratio = norm(change).detach() / norm(network.delta)
@@ -170,7 +170,7 @@ class Span:
         labels, known, layer = state.constants["labels"], state.memory, first_layer(victim)
         influence = _influence(coordinates, known)
         if not layer.features:
-            return reconstruction(victim, _images(victim, coordinates, known), labels, influence, loss)
+            return reconstruction(victim, _whole(victim, coordinates, known), labels, influence, loss)
         x = invert(victim, layer, coordinates @ known["rows"], generator(0), self.inversion)
         return replace(reconstruction(victim, x, labels, influence, loss), explained=False)
 
@@ -211,7 +211,7 @@ def _inputs(victim: Victim, layer: Layer) -> Tensor:
         return features_of(victim, layer, noise).double()
 
 
-def _images(victim: Victim, coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+def _whole(victim: Victim, coordinates: Tensor, known: Mapping[str, Tensor]) -> Tensor:
     return (coordinates @ known["rows"]).view(len(coordinates), *victim.shape)
 
 
