@@ -56,7 +56,7 @@ class Field:
         form: How the option is written where that is more than a value of its kind.
         besides: What the option may say in place of a value.
         usual: What is assumed where nothing tells.
-        why: Why just that.
+        why: Why just that; empty where the reason depends on what else is known.
         aliases: What settings beside a checkpoint call it; the first one with a sound value counts.
         spellings: What words there mean, by their lower case; empty where they mean themselves.
         unless: Settings that make an alias wrong where they exceed a number.

@@ -22,9 +22,6 @@ from .sources import assumed, given, inferred, read_off
 MOST_STEPS = 100_000
 """More are refused: an attack simulates all of them hundreds of times."""
 
-USUAL = ("momentum", "nesterov", "weight_decay", "schedule", "warmup", "clip")
-"""Fields that are what is usual where nothing tells."""
-
 
 @dataclass(frozen=True)
 class Known:
@@ -85,7 +82,8 @@ def _facts(
     if optimizer.value != "sgd":
         foreign = of_optimizer("sgd") - said.said().keys()
         told = {name: fact for name, fact in told.items() if name not in foreign}
-    facts |= {name: told.get(name) or assumed(name) for name in USUAL}
+    usual = [name for name, field in FIELDS.items() if field.why and name not in facts]
+    facts |= {name: told.get(name) or assumed(name) for name in usual}
     if optimizer.value != "sgd" and "momentum" not in told:
         facts["momentum"] = assumed("momentum", evidence="Adam has none")
     facts["weight_decay"] = told.get("weight_decay") or no_decay(read) or facts["weight_decay"]

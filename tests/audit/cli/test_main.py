@@ -256,6 +256,8 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_p
 
 def test_version_and_no_arguments():
     assert memaudit("--version").stdout.startswith("memaudit 0.")
+    module = subprocess.run([sys.executable, "-m", "memaudit", "--version"], capture_output=True, text=True, check=True)
+    assert module.stdout == memaudit("--version").stdout
     bare = memaudit()
     assert bare.returncode == 2
     assert len(bare.stdout.splitlines()) > 10

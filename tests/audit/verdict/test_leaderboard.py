@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from memaudit.audit.cli.console import MOST_ROWS, print_summary
+from memaudit.audit.cli.verdicts import MOST_ROWS, print_summary
 from memaudit.audit.report.facts import Fact
 from memaudit.audit.report.results import Agreement, AttackResult, Match, Metrics, Scores, titles
 from memaudit.audit.report.verdict import Verdict
@@ -117,7 +117,7 @@ def printed(*attacks, width=160):
         attacks=attacks, leaderboard=board.leaderboard(attacks), ranking=board.ranking(attacks),
         recovered_by_any=board.recovered_by_any(attacks), verdict=Verdict(status="pass", summary="All is well."),
         inputs=SimpleNamespace(data=data), architecture=SimpleNamespace(name="MLP"),
-        recipe=SimpleNamespace(lr=Fact(value=0.1, source="given")),
+        recipe={"lr": Fact(value=0.1, source="given")},
     )  # fmt: skip
     text = io.StringIO()
     print_summary(Console(file=text, width=width, soft_wrap=True, highlight=False), report)
