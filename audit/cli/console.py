@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ... import MemauditError
 from ..events import Event
+from ..words import duration, number
 from .plan import print_plan
 
 PLAIN_WIDTH = 160
@@ -99,7 +100,7 @@ class Screen:
         if self.verbosity < 0:
             return
         shown = event.values if self.verbosity > 0 else _shown(event.values)
-        note = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        note = "  ".join(f"{name} {number(value)}" for name, value in shown.items())
         title = f"{TITLES.get(event.stage, event.stage)} {event.message}"
         if self.console.is_interactive:
             self._bar(event, title, note)
@@ -125,7 +126,7 @@ class Screen:
         self.spoke = now
         started, first = self.began
         left = (now - started) / max(event.step - first, 1) * (event.total - event.step)
-        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {left:.0f} s left, {escape(note)}")
+        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {duration(left)} left, {escape(note)}")
 
     def _stop(self) -> None:
         if self.task is not None:
