@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -272,8 +272,3 @@ def check(values: Mapping[str, Any]) -> None:
 def of_optimizer(kind: str) -> frozenset[str]:
     """Return the fields that only one kind of optimiser has: ``sgd`` or ``adam``."""
     return frozenset(name for name, found in FIELDS.items() if found.optimizer == kind)
-
-
-def ordered(names: Iterable[str]) -> list[str]:
-    """Return names of fields in the order of a report."""
-    return sorted(names, key=list(FIELDS).index)

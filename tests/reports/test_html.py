@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from memaudit.audit import words
 from memaudit.audit.outputs import Look
 from memaudit.audit.report.facts import Delta, Fact, SearchPoint
 from memaudit.audit.report.file import load
@@ -15,7 +16,7 @@ from memaudit.audit.report.model import SCHEMA_ID, AuditReport
 from memaudit.audit.report.terms import Evidence
 from memaudit.audit.verdict.advice import NO_BACKING
 from memaudit.reports import html
-from memaudit.reports.common import extracts, pictures, verdict, words
+from memaudit.reports.common import extracts, pictures, verdict
 from memaudit.reports.page import chance, facts, plots, search
 
 
