@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ... import MemauditError
 from ..events import Event
-from ..words import duration, number
+from .numbers import duration, number
 from .plan import print_plan
 
 PLAIN_WIDTH = 160

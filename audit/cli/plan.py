@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..words import duration, memory
+from .numbers import duration, memory
 
 
 def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:

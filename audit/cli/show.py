@@ -17,8 +17,8 @@ from ..tasks.infer import Inference
 from ..tasks.linearity import Linearity
 from ..tasks.many import Summary
 from ..verdict.advice import NO_BACKING
-from ..words import NOTHING, fixed, number, percent, plain
 from .console import COLOURS
+from .numbers import NOTHING, fixed, number, percent, plain
 from .verdicts import print_summary
 
 
@@ -37,7 +37,7 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         shape = " x ".join(str(n) for n in architecture["shape"])
         guess = " (image size assumed: any fits)" if "image_size" in architecture["assumed"] else ""
         console.print(
-            f"[bold]architecture[/] {escape(architecture['name'])}, match {architecture['score']:.0%}, ", end=""
+            f"[bold]architecture[/] {escape(architecture['name'])}, match {percent(architecture['score'])}, ", end=""
         )
         count = architecture["classes"]
         console.print(f"{'one logit' if count == 1 else f'{count} classes'}, images {shape}{guess}")

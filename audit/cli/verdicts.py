@@ -11,8 +11,9 @@ from ..report.model import AuditReport
 from ..report.results import LeaderboardRow, titles
 from ..verdict.baseline import Comparison
 from ..verdict.rules import Rule
-from ..words import NOTHING, duration, fixed, memory, number, plain, share
+from ..words import share
 from .console import COLOURS
+from .numbers import NOTHING, duration, fixed, memory, number, plain
 
 MOST_ROWS = 15
 """Rows of the leaderboard that are printed; the report has them all."""

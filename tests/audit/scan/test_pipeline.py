@@ -643,6 +643,6 @@ def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, 
         ),
         events.append,
     )  # fmt: skip
-    assert "ran out of memory" in found.recipe.lr.evidence
+    assert "ran out of memory" in found.recipe["lr"].evidence
     assert any("ran out of memory" in event.message for event in events if event.stage == "warning")
     assert found.attacks[0].iterations == 3

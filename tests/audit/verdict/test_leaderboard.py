@@ -130,7 +130,7 @@ def test_the_screen_shows_results_with_data():
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
     first = ["simudy (seed 0)", "converged", "0.550", "0.900", "20.0", "1 of 4 (0 to 50 %)", "0.1", "1.0 s", "0 MiB"]
     assert rows[0] == first
-    assert rows[2] == ["haim", "unsupported", "–", "–", "–", "–", "–", "1.0 s", "0 MiB"]
+    assert rows[2] == ["haim", "unsupported", "-", "-", "-", "-", "-", "1.0 s", "0 MiB"]
     assert "Order: by mean SSIM over all training images, highest first;" in said
     assert "All together recovered 1 of 4 images." in said
     assert "confidence" not in said
@@ -141,7 +141,7 @@ def test_the_screen_shows_confidence_without_data():
     said = printed(result("simudy", confidence=0.75), result("loo", "budget_spent"))
     table = said.split("Order")[0]
     assert "simudy (consensus) │ converged    │      0.750" in table
-    assert "loo                │ budget spent │          –" in table
+    assert "loo                │ budget spent │          -" in table
     assert "recovered" not in table
     assert "All together" not in said
 
