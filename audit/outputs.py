@@ -9,7 +9,8 @@ from typing import Any, cast
 from .. import MemauditError
 from . import plugins
 from .files import read_toml
-from .report.model import AuditReport, Evidence
+from .report.model import AuditReport
+from .report.terms import Evidence
 
 GROUP = "memaudit.reports"
 ALWAYS = ("json", "html")
@@ -82,17 +83,6 @@ def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> lis
             writer = writer.write
         found[place] = Output(cast(Writer, writer), Path(path))
     return list(found.values())
-
-
-def parse_outputs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Split ``FORMAT=PATH`` texts. Raises :class:`OutputError`."""
-    pairs = []
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise OutputError(f"-o {text} cannot be parsed.", "Write it as FORMAT=PATH, for example html=report.html.")
-        pairs.append((name, path))
-    return tuple(pairs)
 
 
 def read_context(path: str | Path | None) -> dict[str, Any]:

@@ -1,20 +1,28 @@
-"""What a user asks for: the one carrier of options from the command line or Python to the pipeline."""
+"""What a user asks for: the one carrier of options from the command line or Python to the pipeline. No torch here."""
 
 import dataclasses
 import re
 import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .. import MemauditError
-from .report.model import Evidence
-from .report.verdict import Severity
+from .recipe.fields import Range
+from .recipe.given import Given
+from .report.terms import Evidence, Severity
+
+
+class RequestError(MemauditError):
+    """An option out of its range, or one that cannot be parsed."""
 
 
 @dataclass(frozen=True)
-class ScanRequest:
+class ScanRequest(Given):
     """One audit of a checkpoint pair. Only ``before`` and ``after`` must be known.
+
+    What a user knows of the training are the fields of :class:`.recipe.given.Given`; they are given by name.
 
     Attributes:
         before: Checkpoint before training.
@@ -23,23 +31,6 @@ class ScanRequest:
             ``torchvision:NAME:ROOT``. It never reaches an attack.
         control: Held-out images, never members of the training set; same forms.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
-        image_size: Height and width of the input images in pixels; read from the network where possible.
-        normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
-        recipe: A TOML file of ``memaudit infer``; what is given beside it wins.
-        size: Number of training samples; the count of ``data`` by default. ``auto`` to read it off the change or, where
-            that is not possible, to take too many and tell the superfluous ones by their influence.
-        labels: How many samples each class has: ``data`` for those of the training set, or ``CLASS:COUNT,...``.
-        optimizer: ``sgd``, ``adam`` or ``adamw``; read off the change by default.
-        lr: Learning rate; searched for by default.
-        batch_size: Samples a step; full batch up to 32 by default.
-        epochs: Passes over the training set; 20 by default.
-        momentum: Momentum factor; 0 by default.
-        nesterov: Whether momentum was Nesterov's.
-        weight_decay: L2 factor (decoupled for ``adamw``); what the change tells by default, or 0.
-        schedule: ``constant``, ``linear`` or ``cosine``; constant by default.
-        warmup: Steps of linear warm-up; 0 by default.
-        clip: Global gradient norm that training clipped at; 0, none, by default.
-        batch_norm: ``train`` or ``eval``; read off the running statistics by default.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
             chooses from what the change of the parameters tells.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
@@ -66,22 +57,6 @@ class ScanRequest:
     data: str | Path | None = None
     control: str | Path | None = None
     model: str = "auto"
-    image_size: int | None = None
-    normalise: str | None = None
-    recipe: str | Path | None = None
-    size: int | Literal["auto"] | None = None
-    labels: str | None = None
-    optimizer: Literal["sgd", "adam", "adamw"] | None = None
-    lr: float | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    momentum: float | None = None
-    nesterov: bool | None = None
-    weight_decay: float | None = None
-    schedule: Literal["constant", "linear", "cosine"] | None = None
-    warmup: int | None = None
-    clip: float | None = None
-    batch_norm: Literal["train", "eval"] | None = None
     attacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     matching: Literal["hungarian", "greedy"] = "hungarian"
@@ -104,40 +79,107 @@ class ScanRequest:
     def command(self) -> str:
         """Return the command line that asks the same."""
         words = ["memaudit", "scan", str(self.before), str(self.after)]
-        repeated = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}
-        for field in dataclasses.fields(self)[2:]:
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if value == field.default:
-                continue
-            if field.name in repeated:
-                words += [word for item in value for word in (repeated[field.name], item)]
-            elif field.name == "outputs":
-                words += [word for name, path in value for word in ("-o", f"{name}={path}")]
-            elif isinstance(value, bool):
-                words.append(f"--{'' if value else 'no-'}{field.name}")
-            else:
-                words += [f"--{field.name.replace('_', '-')}", str(value)]
+            if field.name not in ("before", "after") and value != field.default:
+                words += _words(field.name, value)
         return shlex.join(words)
 
 
-def parse_size(text: str | None) -> int | Literal["auto"] | None:
-    """Return a number of samples from the command line. Raises :class:`MemauditError` where it is none."""
-    if text is None or text == "auto":
-        return text  # type: ignore[return-value]
+def _words(name: str, value: Any) -> list[str]:
+    """Return a field as options of the command line."""
+    if name == "outputs":
+        return [word for form, path in value for word in ("-o", f"{form}={path}")]
+    if isinstance(value, tuple):
+        option = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}[name]
+        return [word for item in value for word in (option, item)]
+    if isinstance(value, bool):
+        return [f"--{'' if value else 'no-'}{name}"]
+    return [f"--{name.replace('_', '-')}", str(value)]
+
+
+RANGES = {
+    "seed": Range(0, 2**63 - 100, under=True),
+    "restarts": Range(1, 100, under=True),
+    "max_time": Range(0, over=True),
+    "max_memory": Range(1),
+    "max_iterations": Range(1),
+}
+"""Of the numbers that are no part of a recipe."""
+
+
+def check(request: ScanRequest) -> None:
+    """Refuse what is out of range before anything is read.
+
+    Raises:
+        RequestError: Of an option.
+        RecipeError: Of a field of the recipe.
+    """
+    request.check_fields()
+    check_ranges({name: getattr(request, name) for name in RANGES})
+    if request.matching not in ("hungarian", "greedy"):
+        raise RequestError(f"--matching {request.matching} is not known.", "Use hungarian or greedy.")
+
+
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Refuse numbers out of :data:`RANGES`, by name. Raises :class:`RequestError`; ``None`` is no number."""
+    for name, value in values.items():
+        if value is not None and value not in RANGES[name]:
+            option = "--" + name.replace("_", "-")
+            raise RequestError(f"{option} {str(value)[:40]} is out of range.", f"Give {RANGES[name]}.")
+
+
+def parse_size(text: str) -> int | Literal["auto"]:
+    """Return a number of samples from the command line. Raises :class:`RequestError` for anything else."""
+    if text == "auto":
+        return "auto"
     try:
         return int(text)
     except ValueError:
-        raise MemauditError(f"--size {text[:40]} is neither a whole number nor auto.", "Give one of them.") from None
+        raise RequestError(f"--size {text[:40]} is neither a whole number nor auto.", "Give one of them.") from None
 
 
 UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-def parse_memory(text: str | None) -> int | None:
-    """Return bytes from the command line, such as ``4GB``. Raises :class:`MemauditError` where it is no size."""
-    if text is None:
-        return None
+def parse_memory(text: str) -> int:
+    """Return bytes from the command line, such as ``4GB``. Raises :class:`RequestError` for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
     if found is None or found[2] not in UNITS:
-        raise MemauditError(f"--max-memory {text[:40]} is no size.", "Give bytes, or a number and KB, MB, GB, GiB.")
+        raise RequestError(f"--max-memory {text[:40]} is not a size.", "Give bytes, or a number and KB, MB, GB, GiB.")
     return int(float(found[1]) * UNITS[found[2]])
+
+
+def parse_outputs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Split ``FORMAT=PATH`` texts. Raises :class:`RequestError`."""
+    pairs = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise RequestError(f"-o {text} cannot be parsed.", "Write it as FORMAT=PATH, for example html=report.html.")
+        pairs.append((name, path))
+    return tuple(pairs)
+
+
+FIELD_OF = {"attack": "attacks", "set_": "options", "output": "outputs"}
+"""Fields of a request by those parameters of commands that have another name."""
+
+PARSED: Mapping[str, Callable[[Any], Any]] = {"size": parse_size, "max_memory": parse_memory, "outputs": parse_outputs}
+"""Fields that options write as text."""
+
+
+def from_options(options: Mapping[str, Any]) -> ScanRequest:
+    """Return what options ask for.
+
+    Args:
+        options: Values by the names of the parameters of ``memaudit scan``, as they are written; ``None`` says nothing.
+
+    Raises:
+        RequestError: A text that cannot be parsed.
+    """
+    found: dict[str, Any] = {}
+    for option, value in options.items():
+        name = FIELD_OF.get(option, option)
+        if value is not None:
+            found[name] = PARSED[name](value) if name in PARSED else tuple(value) if isinstance(value, list) else value
+    return ScanRequest(**found)

@@ -5,25 +5,17 @@ Precedence: command line, environment (``MEMAUDIT_MAX_TIME``), ``memaudit.toml``
 checkpoint folder: no file may name code to run, or have anything written outside its own folder.
 """
 
-import inspect
 import os
-import sys
 import tomllib
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from typer.models import OptionInfo
-from typer.utils import get_params_from_function
-
-from .. import MemauditError
+from .option import ConfigError, Option, printable
 from .plugins import nearest
 from .profiles import PROFILES, Profile
-
-COMMANDS = ("scan", "infer", "gate", "report", "defend")
-"""Commands whose options can be configured. A key means what it means in the first of them that has it."""
 
 PREFIX = "MEMAUDIT_"
 OWN, SHARED = "memaudit.toml", "pyproject.toml"
@@ -36,33 +28,6 @@ PATHS = frozenset({"after", "before", "context", "control", "data", "out", "outp
 
 WRITTEN = frozenset({"out", "output"})
 """Those of them that are written: a file may name only places in its own folder."""
-
-_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-
-class ConfigError(MemauditError):
-    """A configuration file or variable that cannot be used; the message names it and the key."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option that can be configured.
-
-    Attributes:
-        key: Its long name without dashes in front.
-        kind: Type of its value, or of each of its values.
-        many: Whether it can be given several times.
-        form: How its value is written, where that is more than its type.
-        default: Its value where nobody gives one.
-        commands: Commands that have it, and what their functions call it.
-    """
-
-    key: str
-    kind: Any
-    many: bool
-    form: str | None
-    default: Any
-    commands: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -97,37 +62,6 @@ class Configuration:
         if profile:
             found["profile"] = Setting(profile, "command line", "--profile")
         return {key: found[key] for key in options}
-
-
-def catalogue(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Option]:
-    """Return every option that can be configured, by key, from the functions of the commands."""
-    found: dict[str, Option] = {}
-    for command in COMMANDS:
-        for option in _options(command, functions[command]) if command in functions else ():
-            known = found.setdefault(option.key, option)
-            if (known.kind, known.many, known.form) == (option.kind, option.many, option.form):
-                found[option.key] = replace(known, commands={**known.commands, **option.commands})
-    return found
-
-
-def _options(command: str, function: Callable[..., Any]) -> Iterator[Option]:
-    for name, parameter in get_params_from_function(inspect.unwrap(function)).items():
-        info = parameter.default
-        if not isinstance(info, OptionInfo):
-            continue
-        long = [text for text in info.param_decls or () if text.startswith("--")] or [name.replace("_", "-")]
-        key = long[0].removeprefix("--").partition("/")[0]
-        kind = _bare(parameter.annotation)
-        many = typing.get_origin(kind) is list
-        kind = _bare(typing.get_args(kind)[0]) if many else kind
-        default = [] if many else None if info.default is ... else info.default
-        yield Option(key, kind, many, info.metavar, default, {command: name})
-
-
-def _bare(kind: Any) -> Any:
-    """Return a type without ``None``."""
-    parts = [part for part in typing.get_args(kind) if part is not type(None)]
-    return parts[0] if type(None) in typing.get_args(kind) and len(parts) == 1 else kind
 
 
 def read(options: Mapping[str, Option], folder: Path, environment: Mapping[str, str]) -> Configuration:
@@ -166,13 +100,13 @@ def _shared(file: Path) -> dict[str, Any] | None:
     tools = _load(file).get("tool") if file.is_file() else None
     table = tools.get("memaudit") if isinstance(tools, dict) else None
     if table is not None and not isinstance(table, dict):
-        shown = _printable(_relative(file))
+        shown = printable(relative(file))
         raise ConfigError(f"{shown}: tool.memaudit is not a table.", "Write it as [tool.memaudit].")
     return table
 
 
 def _load(file: Path) -> dict[str, Any]:
-    shown = _printable(_relative(file))
+    shown = printable(relative(file))
     try:
         if file.stat().st_size > SIZE_LIMIT:
             raise ConfigError(f"{shown} is too large for a configuration.", "Shorten or remove it.")
@@ -180,7 +114,7 @@ def _load(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{shown} cannot be read ({error.strerror}).", "Check its permissions.") from None
     except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of thousands of digits
-        why = _printable(next(iter(str(error).splitlines()), ""), 200)
+        why = printable(next(iter(str(error).splitlines()), ""), 200)
         raise ConfigError(f"{shown} is not TOML ({why}).", "Repair or remove it.") from None
 
 
@@ -200,12 +134,12 @@ def from_table(
     """
     found: dict[str, Setting] = {}
     for name, value in table.items():
-        key, where = name.replace("_", "-"), f"{_printable(_relative(file))}:{_printable(within + name)}"
+        key, where = name.replace("_", "-"), f"{printable(relative(file))}:{printable(within + name)}"
         if key not in options:
-            raise ConfigError(f"{where}: there is no such option.", nearest(_printable(key), list(options)))
+            raise ConfigError(f"{where}: there is no such option.", nearest(printable(key), list(options)))
         if key in found:
             raise ConfigError(f"{where}: that option is there twice.", "Keep one of them.")
-        checked = _checked(options[key], value, where)
+        checked = options[key].checked(value, where)
         if key == "model":
             _harmless(str(checked), where)
         if key == "executor" and checked not in ("local", "ray"):
@@ -251,8 +185,8 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
             )
         return head + (path if os.path.isabs(path) or folder == Path.cwd() else os.path.relpath(folder / path)) + tail
     except (ValueError, OSError) as error:  # a zero byte, or links in a circle
-        why = _printable(str(error))
-        raise ConfigError(f"{where}: {_printable(path)} is no path ({why}).", "Correct it.") from None
+        why = printable(str(error))
+        raise ConfigError(f"{where}: {printable(path)} is no path ({why}).", "Correct it.") from None
 
 
 def _from_environment(options: Mapping[str, Option], environment: Mapping[str, str]) -> dict[str, Setting]:
@@ -263,72 +197,14 @@ def _from_environment(options: Mapping[str, Option], environment: Mapping[str, s
         if not name.startswith(PREFIX) or not text.strip():
             continue
         if name not in names:
-            raise ConfigError(f"{_printable(name)}: there is no such option.", nearest(_printable(name), list(names)))
+            raise ConfigError(f"{printable(name)}: there is no such option.", nearest(printable(name), list(names)))
         option = options[names[name]]
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        value = [_parsed(option, line) for line in lines] if option.many else _parsed(option, text.strip())
-        found[option.key] = Setting(_checked(option, value, name), "environment", name)
+        value = [option.parsed(line) for line in lines] if option.many else option.parsed(text.strip())
+        found[option.key] = Setting(option.checked(value, name), "environment", name)
     return found
 
 
-def _parsed(option: Option, text: str) -> Any:
-    """Return a text as the type that is wanted where it can be read as one."""
-    if option.kind is bool and text.lower() in (*_YES, *_NO):
-        return text.lower() in _YES
-    if option.kind in (int, float):
-        try:
-            return option.kind(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _checked(option: Option, value: Any, where: str) -> Any:
-    if option.many:
-        if isinstance(value, list) and all(_fits(option.kind, item) for item in value):
-            return [_cast(option.kind, item) for item in value]
-        raise ConfigError(f"{where} must be a list of {_words(option.kind, many=True)}.", "Write it as [..., ...].")
-    if not _fits(option.kind, value):
-        shown = _printable(repr(value) if isinstance(value, str) else str(value))
-        form = f", written as {option.form}" if option.form else ""
-        raise ConfigError(f"{where} must be {_words(option.kind)}{form}, and is {shown}.", "Correct it.")
-    return _cast(option.kind, value)
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    if choices := _choices(kind):
-        return value in choices
-    if kind is bool or isinstance(value, bool):
-        return kind is bool and isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int)
-    if kind is float:
-        return isinstance(value, float) or (isinstance(value, int) and abs(value) < sys.float_info.max)
-    return isinstance(value, int) or (isinstance(value, str) and "\0" not in value)
-
-
-def _cast(kind: Any, value: Any) -> Any:
-    if kind is float:
-        return float(value)
-    return value if _choices(kind) or kind in (bool, int) else str(value)
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-
-
-def _words(kind: Any, many: bool = False) -> str:
-    if choices := _choices(kind):
-        return "one of " + ", ".join(map(str, choices))
-    if many:
-        return {int: "whole numbers", float: "numbers"}.get(kind, "texts")
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
-
-
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
     """Return a path as it is written from the current folder, unless that is longer."""
     return min(os.path.relpath(path), str(path), key=len)
-
-
-def _printable(text: str, limit: int = 80) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text[:limit])

@@ -13,9 +13,9 @@ from ..audit.files import FormatError, write_bytes
 from ..audit.outputs import Format, Look
 from ..audit.report.model import AuditReport
 from ..audit.report.results import AttackResult, titles
+from ..audit.words import fixed
 from .common.extracts import evidence, ranked, trusted, unmatched
 from .common.pictures import locate
-from .common.words import fixed
 
 PAIRS = 100
 """Pairs, at most."""

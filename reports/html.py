@@ -12,13 +12,13 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from ..audit import words
 from ..audit.files import write_text
 from ..audit.outputs import Look
 from ..audit.report.model import AuditReport
 from ..audit.report.results import titles
 from ..audit.verdict.advice import NO_BACKING
 from . import page
-from .common import words
 from .common.extracts import by_attack, evidence, insignificant, ranked, records, slices, standing, trusted, unmatched
 from .common.pictures import Album, Aside
 from .common.verdict import headline, shows, tiles, topics
@@ -141,7 +141,7 @@ def _training(report: AuditReport) -> dict[str, Any]:
         "chosen": chosen(report.search),
         "described": described,
         "candidates": candidates(report.search),
-        "facts": rows({name: fact for name, fact in report.recipe if fact is not None}),
+        "facts": rows(report.recipe),
         "readings": rows(report.delta.facts),
         "census": census(report.delta.tensors),
     }

@@ -11,8 +11,8 @@ from ..audit.report.facts import Checkpoint, Images
 from ..audit.report.model import AuditReport
 from ..audit.report.results import LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
+from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, share
 from .common.verdict import headline, shows
-from .common.words import NOTHING, count, duration, fixed, moment, number, percent, share
 from .dpia.page import block, escape
 from .page.chance import Chance, held_against_chance
 from .page.plots import altered

@@ -11,12 +11,12 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from ..audit.cli.options import exit_code
 from ..audit.files import write_text
 from ..audit.outputs import Look
 from ..audit.report.facts import Checkpoint
 from ..audit.report.model import AuditReport
-from ..audit.report.verdict import Finding, Severity
+from ..audit.report.terms import EXIT_CODES, Severity
+from ..audit.report.verdict import Finding
 from ..audit.verdict.rules import RULES, Rule
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -60,7 +60,7 @@ def log(report: AuditReport) -> dict[str, Any]:
         "invocations": [
             {
                 "executionSuccessful": True,
-                "exitCode": exit_code(report.verdict.status),
+                "exitCode": EXIT_CODES[report.verdict.status],
                 "exitCodeDescription": report.verdict.status,
             }
         ],

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "linear", "cosine"]
+Mode = Literal["train", "eval"]
+"""Of batch norm."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Recipe:
     Attributes:
         size: Number of training samples n, at least 1.
         lr: Learning rate at the top of the schedule, positive.
-        batch_size: Samples a step; larger than ``size`` means full batch.
+        batch_size: Samples per step; larger than ``size`` means full batch.
         epochs: Passes over the training set, at least 1.
         momentum: Of SGD, in [0, 1).
         dampening: In [0, 1]; only with momentum.
@@ -43,10 +46,10 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     warmup: int = 0
     clip: float = 0.0
-    batch_norm: Literal["eval", "train"] = "eval"
+    batch_norm: Mode = "eval"
     labels: tuple[int, ...] | None = None
 
     @property

@@ -53,7 +53,7 @@ def load(source: Path) -> tuple[str, list[Path], dict[str, Tensor]]:
         return "sharded safetensors", *_load_shards(file)
     if file.suffix == ".safetensors":
         return "safetensors", [file], _holding_weights(file, _load_safetensors(file))
-    return "torch", [file], _load_torch(file)
+    return "torch", [file], _holding_weights(file, unpack(file))
 
 
 def _weights_in(folder: Path) -> Path:
@@ -126,7 +126,17 @@ def _shard(index: Path, name: str) -> Path:
     return file
 
 
-def _load_torch(file: Path) -> dict[str, Tensor]:
+def unpack(file: Path, mmap: bool = False) -> object:
+    """Return what a torch file holds, whatever that is; nothing in it is executed.
+
+    Args:
+        file: As ``torch.save`` wrote it.
+        mmap: Leave tensors in the file until they are used; such a file must be an archive.
+
+    Raises:
+        CheckpointError: Damaged, or unsafe.
+        OSError: It cannot be opened.
+    """
     with file.open("rb") as stream:
         head = stream.read(4)
     if head == b"PK\3\4":
@@ -135,10 +145,9 @@ def _load_torch(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is not a checkpoint.", "Pass a .safetensors file or one that torch.save wrote.")
     try:
         with warnings.catch_warnings(action="ignore"):  # about old formats: nothing that the user can act on
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # damaged bytes may fail in any way
         raise _refusal(file, error) from error
-    return _holding_weights(file, loaded)
 
 
 def _check_archive(file: Path) -> None:

@@ -5,16 +5,22 @@ from typing import Annotated
 
 import typer
 
-from .options import AllowInconclusive, AsJson, ExitZero, FailOn, Report, exit_code
+from .command import Command, Commands
+from .exits import Ending
+from .flat import flat
+from .options import AsJson, FailOn, Report
+from .panels import inputs
 
 baseline = typer.Typer(
-    help="Accept known findings with a reason and a date of expiry, and fail on new ones.", no_args_is_help=True
+    cls=Commands,
+    help="Accept known findings with a reason and a date of expiry, and fail on new ones.",
+    no_args_is_help=True,
 )
 
-File = Annotated[Path, typer.Option("--baseline", metavar="FILE", help="The baseline, a TOML file to be reviewed.")]
+File = Annotated[Path, inputs("--baseline", metavar="FILE", help="The baseline, a TOML file to be reviewed.")]
 
 
-@baseline.command()
+@baseline.command(cls=Command)
 def write(
     report: Report,
     reason: Annotated[str, typer.Option(help="Why the findings are accepted; it stands in the file.")],
@@ -42,13 +48,14 @@ def write(
     make_console().print(f"Wrote {baseline}: {count} finding{'s' * (count != 1)} accepted", markup=False)
 
 
-@baseline.command()
+@baseline.command(cls=Command)
+@flat()
 def check(
     report: Report,
+    *,
     baseline: File = Path("memaudit-baseline.toml"),
     fail_on: FailOn = None,
-    exit_zero: ExitZero = False,
-    allow_inconclusive: AllowInconclusive = False,
+    ending: Ending,
     as_json: AsJson = False,
 ) -> None:
     """Fail on leaks that are not accepted, or no longer: exit code 1. Without any, an inconclusive report is 3."""
@@ -57,8 +64,9 @@ def check(
     import json
 
     from ..verdict.baseline import compare, decide, load
-    from .console import make_console, print_comparison
+    from .console import make_console
     from .opened import opened
+    from .verdicts import print_comparison
 
     console = make_console()
     found = opened(report, console)
@@ -69,4 +77,4 @@ def check(
         parts = dataclasses.asdict(compared)
         plain = {name: [item.model_dump(mode="json") for item in getattr(compared, name)] for name in parts}
         typer.echo(json.dumps({"status": status, **plain}, indent=2))
-    raise typer.Exit(exit_code(status, exit_zero, allow_inconclusive))
+    ending.leave(status)

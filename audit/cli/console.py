@@ -3,35 +3,23 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ... import MemauditError
 from ..events import Event
-from ..report.results import titles
-
-if TYPE_CHECKING:
-    from ..report.model import AuditReport
-    from ..report.results import LeaderboardRow
-    from ..tasks.many import Summary
-    from ..verdict.baseline import Comparison
-    from ..verdict.rules import Rule
+from .numbers import duration, number
+from .plan import print_plan
 
 PLAIN_WIDTH = 160
 """Columns where there is no terminal: names in tables are not cut short."""
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, one line of progress is printed in this many seconds."""
-
-MOST_ROWS = 15
-"""Rows of the leaderboard that are printed; the report has them all."""
 
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "red"}
 TITLES = {
@@ -112,7 +100,7 @@ class Screen:
         if self.verbosity < 0:
             return
         shown = event.values if self.verbosity > 0 else _shown(event.values)
-        note = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        note = "  ".join(f"{name} {number(value)}" for name, value in shown.items())
         title = f"{TITLES.get(event.stage, event.stage)} {event.message}"
         if self.console.is_interactive:
             self._bar(event, title, note)
@@ -138,7 +126,7 @@ class Screen:
         self.spoke = now
         started, first = self.began
         left = (now - started) / max(event.step - first, 1) * (event.total - event.step)
-        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {left:.0f} s left, {escape(note)}")
+        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {duration(left)} left, {escape(note)}")
 
     def _stop(self) -> None:
         if self.task is not None:
@@ -151,165 +139,7 @@ def _shown(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name in ("loss", "change_ratio")}
 
 
-def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:
-    """Print what will run and what will not, as :class:`.results.PlanStep` dumps it."""
-    running, left = [step for step in plan if step["runs"]], [step for step in plan if not step["runs"]]
-    if running:
-        console.print(_plan_table(running, len(plan)), soft_wrap=False)
-    else:
-        console.print("Plan: no attack runs")
-    if left:
-        reasons = Table.grid("", "", padding=(0, 2, 0, 0))
-        for step in left:
-            reasons.add_row(f"  {escape(step['attack'])}", escape(step["reason"]), style="dim")
-        console.print("Left out; --attack NAME runs one all the same:")
-        console.print(reasons, soft_wrap=False)
-
-
-def _plan_table(running: Sequence[Mapping[str, Any]], count: int) -> Table:
-    total, limited = sum(step["seconds"] or 0.0 for step in running), any(step["share"] is not None for step in running)
-    title = f"Plan: {len(running)} of {count} attacks, up to {duration(max(total, 1.0))}"
-    table = Table("attack", title=title, title_justify="left")
-    for column in ("time", "memory", *(["share"] if limited else [])):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("why")
-    for step in running:
-        why = step["reason"] + (f"; starts from {step['start_from']}" if step["start_from"] else "")
-        numbers = [duration(step["seconds"]), size(step["peak_memory_bytes"])]
-        numbers += [duration(step["share"])] if limited else []
-        table.add_row(*map(escape, (step["attack"], *numbers, why)))
-    table.columns[0].no_wrap = True
-    return table
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in the unit that suits it."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return "< 1 s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def size(number: int | None) -> str:
-    """Return a count of bytes in the unit that suits it."""
-    if number is None:
-        return "-"
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
-
-
 def print_error(console: Console, error: MemauditError) -> None:
     """Print an error as one sentence and its hint."""
     hint = f" {escape(error.hint)}" if error.hint else ""
     console.print(f"[red]error:[/] {escape(error.message)}{hint}")
-
-
-def print_summary(console: Console, report: "AuditReport") -> None:
-    """Print the leaderboard, its rule and the verdict."""
-    title = f"{escape(report.architecture.name)}, learning rate {_fact(report)}"
-    table = Table(title=title, title_justify="left")
-    shown = [
-        column for column in COLUMNS if console.width >= column.width and any(map(column.text, report.leaderboard))
-    ]
-    table.add_column("attack")
-    table.add_column("ended", no_wrap=True)
-    for column in shown:
-        table.add_column(column.name, justify="right", no_wrap=True)
-    names = titles(report.attacks)
-    for row in report.leaderboard[:MOST_ROWS]:
-        texts = [column.text(row) or "-" for column in shown]
-        table.add_row(escape(names.get(row.key, row.attack)), row.status.replace("_", " "), *texts)
-    console.print(table, soft_wrap=False)
-    if (more := len(report.leaderboard) - MOST_ROWS) > 0:
-        console.print(f"{more} more in the report.")
-    if len(report.leaderboard) > 1:
-        rule = report.ranking.partition(". ")[0].removesuffix(".")
-        console.print(f"[dim]Order: {escape(rule[:1].lower() + rule[1:])}.[/]")
-        if report.recovered_by_any is not None and report.inputs.data:
-            console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
-    verdict = report.verdict
-    severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
-    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {escape(verdict.summary)}")
-
-
-def print_rules(console: Console, rules: Sequence["Rule"]) -> None:
-    """Print the table of rules."""
-    table = Table("rule", "severity", "when", "what to do", show_lines=True)
-    for rule in rules:
-        title = f"[bold]{rule.id}[/] {escape(rule.name)}\n{escape(rule.title)}"
-        table.add_row(title, "\n".join(rule.severities), escape(rule.when), escape(rule.help))
-    table.columns[1].no_wrap = True
-    console.print(table, soft_wrap=False)
-
-
-def print_comparison(console: Console, found: "Comparison") -> None:
-    """Print which leaks are accepted and which are not."""
-    groups = (("known", "green", found.known), ("expired", "red", found.expired), ("new", "red", found.new))
-    for word, colour, findings in groups:
-        for finding in findings:
-            console.print(f"[{colour}]{word:8}[/] ", end="")
-            console.print(f"{finding.rule} {finding.severity} {finding.attack}: {finding.message}", markup=False)
-    for item in found.gone:
-        console.print("[dim]gone    [/] ", end="")
-        console.print(f"{item.rule} {item.severity} {item.attack}: no longer found, write anew", markup=False)
-    if not any((found.known, found.expired, found.new, found.gone)):
-        console.print("No leak, and none accepted.")
-
-
-def print_pairs(console: Console, found: "Summary") -> None:
-    """Print what became of each pair, the worst first."""
-    table = Table("pair", "verdict", "what")
-    for result in found.results:
-        colour = COLOURS[result.status]
-        table.add_row(escape(result.name), f"[{colour}]{result.status}[/]", escape(result.summary))
-    table.columns[0].no_wrap = True
-    console.print(table, soft_wrap=False)
-
-
-def _recovered(row: "LeaderboardRow") -> str:
-    if row.recovered is None:
-        return ""
-    share = row.recovered_interval
-    interval = f" ({share[0] * 100:.0f}-{share[1] * 100:.0f} %)" if share else ""
-    return f"{row.recovered} of {row.images}{interval}" if row.images else str(row.recovered)
-
-
-def _fact(report: "AuditReport") -> str:
-    fact = report.recipe.lr
-    return f"{_number(fact.value) if isinstance(fact.value, float | int) else 'unknown'} ({fact.source})"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}" if value < 0.1 else f"{value:.3f}"
-
-
-class Column(NamedTuple):
-    """One column of the leaderboard; left out where it says nothing, or the screen is narrower than ``width``."""
-
-    name: str
-    text: Callable[["LeaderboardRow"], str]
-    width: int = 0
-
-
-COLUMNS = (
-    Column("SSIM", lambda row: _number(row.ssim_mean)),
-    Column("best", lambda row: _number(row.ssim_max)),
-    Column("PSNR", lambda row: "" if row.psnr_mean is None else f"{row.psnr_mean:.1f}", 120),
-    Column("recovered", _recovered),
-    Column("confidence", lambda row: _number(row.confidence_mean)),
-    Column("loss", lambda row: _number(row.loss)),
-    Column("time", lambda row: duration(row.seconds)),
-    Column("memory", lambda row: size(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
-)
-
-
-def relative(path: Path) -> str:
-    """Return a path as short as it can be written from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -1,13 +1,17 @@
 """``memaudit scan-many``: a list of checkpoint pairs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .options import AllowInconclusive, AsJson, ExecutorOption, ExitZero, Quiet, Verbose, exit_code
+from .exits import Ending
+from .flat import flat
+from .options import Executor, Terminal
+from .panels import written
 
 
+@flat()
 def scan_many(
     ctx: typer.Context,
     pairs: Annotated[
@@ -17,35 +21,37 @@ def scan_many(
             help="[defaults] and a table [pairs.NAME] for each pair: before, after and options of memaudit scan.",
         ),
     ],
+    *,
+    executor: Executor = "local",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the run folders. [default: memaudit-runs/PAIRS]")
+        Path | None, written(metavar="DIR", help="Folder of the run folders. [default: memaudit-runs/PAIRS]")
     ] = None,
-    executor: ExecutorOption = "local",
-    exit_zero: ExitZero = False,
-    allow_inconclusive: AllowInconclusive = False,
-    quiet: Quiet = False,
-    verbose: Verbose = 0,
-    as_json: AsJson = False,
+    terminal: Terminal,
+    ending: Ending,
 ) -> None:
     """Audit a list of checkpoint pairs, a run folder each, and write a summary with the worst verdict first.
 
     The exit code is that of the worst verdict; 2 where a pair could not be audited, which does not stop the others. Run
     the same command again to resume.
+
+    For example:
+
+        memaudit scan-many pairs.toml --out audits/ --executor ray
     """
-    from ..settings import catalogue
     from ..tasks.many import read_pairs
     from ..tasks.many import scan_many as run
-    from .console import Screen, make_console, print_pairs
+    from .catalogue import catalogue
+    from .console import Screen, make_console
+    from .show import print_pairs
 
-    commands: dict[str, Any] = ctx.find_root().command.commands  # type: ignore[attr-defined]
     folder = out or Path("memaudit-runs") / pairs.stem
-    requests = read_pairs(pairs, catalogue({"scan": commands["scan"].callback}), folder)
+    requests = read_pairs(pairs, catalogue(ctx, ["scan"]), folder)
     console = make_console()
-    with Screen(console, -1 if quiet else verbose) as screen:
+    with Screen(console, terminal.verbosity) as screen:
         found = run(requests, folder, executor, screen)
     print_pairs(console, found)
-    if as_json:
+    if terminal.as_json:
         typer.echo(found.to_json(), nl=False)
     if found.status == "error":
         raise typer.Exit(2)
-    raise typer.Exit(exit_code(found.status, exit_zero, allow_inconclusive))
+    ending.leave(found.status)

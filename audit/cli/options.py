@@ -1,158 +1,153 @@
-"""Options that several commands share, and what their exit codes mean. No torch here."""
+"""Options that several commands share, in groups. No torch and no pydantic here."""
 
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..profiles import PROFILES, Profile
+from ..recipe.fields import FIELDS, SAID
+from ..report.terms import Evidence
+from .flat import OptionGroup
+from .panels import attacks, gate, inputs, limits, training, written
 
-EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
-EPILOG = (
-    "Exit codes: 0 passed, 1 gate failed (training data leaked), 2 usage or input error, "
-    "3 inconclusive, 130 interrupted (run the same command to resume)."
+DATA = (
+    "Training set to match against: a folder of images, .npz, .pt, .safetensors or torchvision:NAME:ROOT. It never "
+    "reaches an attack."
 )
+SEEN = "Pictures in reports: full, blurred until clicked, or none."
 
-Before = Annotated[
-    str, typer.Argument(metavar="BEFORE", help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")
-]
-After = Annotated[str, typer.Argument(metavar="AFTER", help="Checkpoint after training.")]
-Model = Annotated[
-    str, typer.Option(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.", show_default=True)
-]
-ImageSize = Annotated[int | None, typer.Option(help="Height and width of the input images in pixels.")]
-FailIf = Annotated[
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")]
+Report = Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")]
+Control = Annotated[str | None, inputs(help="Held-out images, never members of the training set; same forms.")]
+Normalise = Annotated[str | None, training(help=FIELDS["normalise"].help)]
+Set = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Gate, repeatable: [ATTACK.]METRIC OP VALUE, such as 'simudy.ssim_max>=0.4'. [default: recovered>0]"
+    attacks("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
+]
+Seed = Annotated[int, attacks(help="Seeds everything random.")]
+Iterations = Annotated[int | None, limits(help="Upper limit on each attack's iterations.")]
+Device = Annotated[str, limits(help="auto, cpu, cuda or cuda:N.")]
+Executor = Annotated[
+    str,
+    limits(
+        metavar="local|ray[:ADDRESS]",
+        help="Where attacks run: local, one process per GPU where there are several, or a Ray cluster.",
     ),
 ]
+Out = Annotated[str | None, written(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")]
 Outputs = Annotated[
     list[str] | None,
-    typer.Option(
+    written(
         "--output",
         "-o",
         metavar="FORMAT=PATH",
         help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html.",
     ),
 ]
+Context = Annotated[
+    str | None, written(metavar="FILE", help="TOML with facts for -o dpia=PATH that the tool cannot know.")
+]
+Quiet = Annotated[bool, written("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
+AsJson = Annotated[bool, written("--json", help="Print JSON on stdout, and nothing else there.")]
+FailIf = Annotated[
+    list[str] | None,
+    gate(help="Gate, repeatable: [ATTACK.]METRIC OP VALUE, such as 'simudy.ssim_max>=0.4'. [default: recovered>0]"),
+]
 FailOn = Annotated[
     Literal["low", "medium", "high", "critical"] | None,
-    typer.Option(help="Fail on a finding of this severity or worse; memaudit rules lists them."),
-]
-ShowEvidence = Annotated[
-    Literal["full", "blurred", "none"],
-    typer.Option("--evidence", help="Pictures in reports: full, blurred until clicked, or none."),
-]
-ShowEvidenceAgain = Annotated[
-    Literal["full", "blurred", "none"] | None,
-    typer.Option("--evidence", help="Pictures in reports: full, blurred until clicked, or none. [default: the scan's]"),
-]
-Context = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="TOML with facts for -o dpia=PATH that the tool cannot know."),
-]
-ModelName = Annotated[
-    str | None, typer.Option("--name", help="What the model is called in reports. [default: the file's name]")
-]
-Normalise = Annotated[str | None, typer.Option(help="cifar10, imagenet, half, none, or numbers as 'MEAN,...;STD,...'.")]
-RecipeFile = Annotated[
-    str | None,
-    typer.Option("--recipe", metavar="FILE", help="Recipe as memaudit infer writes it; options beside it win."),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|auto",
-        help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
-        "[default: the count of --data, else auto]",
-    ),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        metavar="data|CLASS:COUNT,...",
-        help="How many samples each class has: those of --data, or counts. [default: worked out]",
-    ),
-]
-OptimizerOption = Annotated[
-    Literal["sgd", "adam", "adamw"] | None, typer.Option(help="Update rule. [default: read off the change]")
-]
-Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: searched for]")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples a step. [default: full batch up to 32, and others tried]")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training set. [default: from the steps, else 20]")]
-Momentum = Annotated[float | None, typer.Option(help="Momentum of SGD. [default: 0]")]
-Nesterov = Annotated[bool | None, typer.Option(help="Nesterov momentum. [default: no-nesterov]")]
-WeightDecay = Annotated[
-    float | None, typer.Option(help="L2 factor, decoupled for adamw. [default: what the change tells, else 0]")
-]
-Schedule = Annotated[
-    Literal["constant", "linear", "cosine"] | None,
-    typer.Option(help="Learning-rate schedule, to zero at the end. [default: constant]"),
-]
-Warmup = Annotated[int | None, typer.Option(help="Steps of linear warm-up. [default: 0]")]
-Clip = Annotated[float | None, typer.Option(help="Global gradient norm that training clipped at. [default: none]")]
-BatchNorm = Annotated[
-    Literal["train", "eval"] | None,
-    typer.Option(help="Mode of batch norm in training. [default: read off its statistics]"),
-]
-Attacks = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME|all",
-        help="Attack to run, repeatable, or all that apply; see memaudit plugins. "
-        "[default: chosen from what the change shows]",
-    ),
-]
-Searcher = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME", help="Attack whose first steps compare candidates; see memaudit plugins. [default: simudy]"
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
-]
-Seed = Annotated[int, typer.Option(help="Seeds everything random.")]
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: no limit]"),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Tf32 = Annotated[
-    bool, typer.Option("--tf32", help="Attacks on a GPU round what they multiply to TF32, which may be faster.")
-]
-ExecutorOption = Annotated[
-    str,
-    typer.Option(
-        "--executor",
-        metavar="local|ray[:ADDRESS]",
-        help="Where attacks run: local, one process per GPU where there are several, or a Ray cluster.",
-    ),
-]
-Out = Annotated[str | None, typer.Option(metavar="DIR", help="Run folder. [default: memaudit-runs/KEY]")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")]
-Report = Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")]
-ExitZero = Annotated[
-    bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdict: report, do not gate. Errors still count.")
-]
-AllowInconclusive = Annotated[
-    bool, typer.Option("--allow-inconclusive", help="Exit with 0 instead of 3 where the audit cannot tell.")
+    gate(help="Fail on a finding of this severity or worse; memaudit rules lists them."),
 ]
 
 
-def exit_code(status: str, exit_zero: bool = False, allow_inconclusive: bool = False) -> int:
-    """Return the exit code of a verdict; where an option changes it, say so on stderr, whatever else is quiet."""
-    code = EXIT_CODES[status]
-    if code and (exit_zero or (allow_inconclusive and status == "inconclusive")):
-        option = "--exit-zero" if exit_zero else "--allow-inconclusive"
-        typer.echo(f"Exit code 0 by {option}, although the verdict is {status}.", err=True)
-        return 0
-    return code
+class Pair(OptionGroup):
+    """The two checkpoints."""
+
+    before: Annotated[
+        str, typer.Argument(metavar="BEFORE", help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")
+    ]
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="Checkpoint after training.")]
+
+
+class Network(OptionGroup):
+    """What the checkpoints are of."""
+
+    model: Annotated[str, inputs(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.")] = "auto"
+    image_size: Annotated[int | None, inputs(help=FIELDS["image_size"].help)] = None
+
+
+KNOWLEDGE = frozenset(SAID) - {"image_size"}
+"""Fields that are knowledge of the training; the size of the images is one of the network's."""
+
+
+def _option(name: str, kind: Any, form: str | None, text: str) -> Parameter:
+    default = training(None, metavar=form, help=text)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
+
+
+TRAINING = (
+    _option("recipe", str, "FILE", "Recipe as memaudit infer writes it; options beside it win."),
+    *(_option(f.name, str if f.form else f.kind, f.form, f.help) for f in FIELDS.values() if f.name in KNOWLEDGE),
+)
+"""What the user knows of the training: a recipe file, and the table of recipe fields."""
+
+
+class Attacks(OptionGroup):
+    """Which attacks run, and how."""
+
+    attack: Annotated[
+        list[str] | None,
+        attacks(
+            metavar="NAME|all",
+            help="Attack to run, repeatable, or all that apply; see memaudit plugins. "
+            "[default: chosen from what the change shows]",
+        ),
+    ] = None
+    set_: Set = None
+    matching: Annotated[
+        Literal["hungarian", "greedy"], attacks(help="Pair by hungarian, or greedy as the SimuDy authors do.")
+    ] = "hungarian"
+    seed: Seed = 0
+    restarts: Annotated[int, attacks(metavar="R", help="Run each attack with R seeds, and compare what they find.")] = 1
+
+
+class Machine(OptionGroup):
+    """Where attacks run, and how much memory they may take."""
+
+    max_memory: Annotated[
+        str | None,
+        limits(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: no limit]"),
+    ] = None
+    device: Device = "auto"
+    tf32: Annotated[
+        bool, limits("--tf32", help="Attacks on a GPU round what they multiply to TF32, which may be faster.")
+    ] = False
+
+
+class Reports(OptionGroup):
+    """What is written, and how it looks."""
+
+    out: Out = None
+    output: Outputs = None
+    name: Annotated[
+        str | None, written("--name", help="What the model is called in reports. [default: the file's name]")
+    ] = None
+    evidence: Annotated[Evidence, written("--evidence", help=SEEN)] = "full"
+    context: Context = None
+
+
+class Terminal(OptionGroup):
+    """What is printed."""
+
+    quiet: Quiet = False
+    verbose: Annotated[int, written("--verbose", "-v", count=True, help="Show every number; twice for tracebacks.")] = 0
+    as_json: AsJson = False
+
+    @property
+    def verbosity(self) -> int:
+        """As :class:`.console.Screen` takes it."""
+        return -1 if self.quiet else self.verbose
 
 
 def _apply_profile(ctx: typer.Context, name: Profile | None) -> Profile | None:
@@ -165,7 +160,7 @@ def _apply_profile(ctx: typer.Context, name: Profile | None) -> Profile | None:
 
 ProfileOption = Annotated[
     Profile | None,
-    typer.Option(
+    limits(
         "--profile",
         is_eager=True,
         callback=_apply_profile,

@@ -1,18 +1,30 @@
 """``memaudit report``: a finished scan in other formats."""
 
-from .options import Context, Outputs, Run, ShowEvidenceAgain
+from typing import Annotated
+
+from ..report.terms import Evidence
+from .options import SEEN, Context, Outputs, Run
+from .panels import written
 
 
 def report(
     run: Run,
     output: Outputs = None,
-    evidence: ShowEvidenceAgain = None,
+    evidence: Annotated[Evidence | None, written("--evidence", help=f"{SEEN} [default: the scan's]")] = None,
     context: Context = None,
 ) -> None:
-    """Render a finished scan again, without running anything."""
-    from ..outputs import Look, check_outputs, parse_outputs, read_context, write_each
+    """Render a finished scan again, without running anything.
+
+    For example:
+
+        memaudit report memaudit-runs/KEY -o html=audit.html -o pdf=audit.pdf
+        memaudit report report.json -o dpia=dpia.md --context company.toml
+    """
+    from ..outputs import Look, check_outputs, read_context, write_each
     from ..report.file import load
-    from .console import make_console, print_summary
+    from ..request import parse_outputs
+    from .console import make_console
+    from .verdicts import print_summary
 
     found = load(run)
     look = Look(evidence or found.evidence, read_context(context))

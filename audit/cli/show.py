@@ -11,12 +11,15 @@ from rich.table import Table
 from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
+from ..settings import relative
 from ..tasks.defend import Defence
 from ..tasks.infer import Inference
-from ..tasks.inspect import SHOWN
 from ..tasks.linearity import Linearity
+from ..tasks.many import Summary
 from ..verdict.advice import NO_BACKING
-from .console import print_summary, relative
+from .console import COLOURS
+from .numbers import NOTHING, fixed, number, percent, plain
+from .verdicts import print_summary
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
@@ -34,7 +37,7 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         shape = " x ".join(str(n) for n in architecture["shape"])
         guess = " (image size assumed: any fits)" if "image_size" in architecture["assumed"] else ""
         console.print(
-            f"[bold]architecture[/] {escape(architecture['name'])}, match {architecture['score']:.0%}, ", end=""
+            f"[bold]architecture[/] {escape(architecture['name'])}, match {percent(architecture['score'])}, ", end=""
         )
         count = architecture["classes"]
         console.print(f"{'one logit' if count == 1 else f'{count} classes'}, images {shape}{guess}")
@@ -53,16 +56,8 @@ def _tensor_table(tensors: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right")
     for row in tensors:
         shape = " x ".join(str(n) for n in row["shape"]) or "scalar"
-        change = f"{row['change']:.3e}" if row["change"] else "0"
-        table.add_row(
-            escape(row["name"]),
-            shape,
-            row["dtype"],
-            row["status"],
-            change,
-            _number(row["relative_change"], ".2e"),
-            _number(row["snr"] or None, ".3g"),
-        )
+        numbers = [number(row["change"]), number(row["relative_change"], 3), number(row["snr"] or None, 3)]
+        table.add_row(escape(row["name"]), shape, row["dtype"], row["status"], *numbers)
     return table
 
 
@@ -73,25 +68,19 @@ def _fact_table(facts: dict[str, dict[str, Any]]) -> Table:
     table.add_column("sure", justify="right")
     table.add_column("evidence")
     for name, fact in facts.items():
-        table.add_row(name, _value(fact), _number(fact["confidence"], ".0%"), escape(fact["evidence"]))
+        table.add_row(name, _reading(fact), percent(fact["confidence"]), escape(fact["evidence"]))
     return table
 
 
-def _value(fact: dict[str, Any]) -> str:
-    """Return the value and, below it, the interval."""
-    value = fact["value"]
-    if isinstance(value, list):
-        shown = ", ".join(str(part) for part in value[:SHOWN]) + (", ..." if len(value) > SHOWN else "")
-    else:
-        shown = f"{value:.8g}" if isinstance(value, float) else str(value)
+def _reading(fact: dict[str, Any]) -> str:
+    """Return the value and, below it, the interval, with digits enough to tell a factor near 1 from 1."""
     low, high = fact["interval"] or (None, None)
-    if low is not None and high is not None and low < high:
-        shown += f"\n{low:.7g} to {high:.7g}"
-    return escape(shown)
+    known = low is not None and high is not None and low < high
+    return _value(fact["value"], 8) + (f"\n{number(low, 7)} to {number(high, 7)}" if known else "")
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _value(value: Any, digits: int = 4) -> str:
+    return escape(number(value, digits) if isinstance(value, float) else plain(value))
 
 
 def print_plugins(console: Console, found: dict[str, list[dict[str, Any]]]) -> None:
@@ -112,31 +101,23 @@ def print_inference(console: Console, found: Inference) -> None:
     for column in ("field", "value", "source", "confidence", "evidence"):
         table.add_column(column)
     for name, fact in found.recipe.items():
-        table.add_row(name, escape(shown(fact)), fact.source, sureness(fact), escape(fact.evidence))
+        table.add_row(name, _value(fact.value), fact.source, _sureness(fact), escape(fact.evidence))
     console.print(table)
 
 
-def shown(fact: Fact) -> str:
-    """Return a fact's value for a table."""
-    value = fact.value
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def sureness(fact: Fact) -> str:
-    """Return a fact's confidence and interval for a table."""
-    sure = "" if fact.confidence is None else f"{fact.confidence:.0%}"
-    if fact.interval is None or fact.interval[0] is None or fact.interval[1] is None:
-        return sure
-    low, high = fact.interval
-    return f"{sure} ({low:.3g} to {high:.3g})".strip()
+def _sureness(fact: Fact) -> str:
+    """Return a fact's confidence and interval."""
+    sure = "" if fact.confidence is None else percent(fact.confidence)
+    low, high = fact.interval or (None, None)
+    return sure if low is None or high is None else f"{sure} ({number(low, 3)} to {number(high, 3)})".strip()
 
 
 def print_linearity(console: Console, found: Linearity) -> None:
     """Print the measurement and what it means."""
-    spread = f"samples from {found.lowest:.3f} to {found.highest:.3f}"
-    console.print(f"[bold]M_lin {found.value:.4f}[/] {escape(found.architecture)}, {found.samples} images, {spread}")
+    spread = f"samples from {fixed(found.lowest)} to {fixed(found.highest)}"
+    console.print(
+        f"[bold]M_lin {fixed(found.value, 4)}[/] {escape(found.architecture)}, {found.samples} images, {spread}"
+    )
     console.print(f"{found.meaning[0].upper()}{found.meaning[1:]}.")
 
 
@@ -161,10 +142,10 @@ def _accuracy_column(points: Sequence[DefencePoint]) -> Iterator[str]:
 
 def _cells(point: DefencePoint) -> list[str]:
     what = "as it is" if point.kind == "none" else str(Defence(point.kind, point.value or 0.0))
-    scores = ["-" if score is None else f"{score:.3f}" for score in (point.ssim_mean, point.ssim_max)]
-    found = "-" if point.recovered is None else f"{point.recovered} of {point.images}"
-    accuracy = [] if point.accuracy is None else [f"{point.accuracy:.1%}"]
-    return [what, f"{point.distortion:.3g}", *scores, found, *accuracy, point.verdict]
+    scores = [fixed(point.ssim_mean), fixed(point.ssim_max)]
+    found = NOTHING if point.recovered is None else f"{point.recovered} of {point.images}"
+    accuracy = [] if point.accuracy is None else [percent(point.accuracy, 1)]
+    return [what, number(point.distortion, 3), *scores, found, *accuracy, point.verdict]
 
 
 def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
@@ -176,7 +157,17 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
     metrics = attack.metrics
     console.print(
         f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.images} private "
-        f"photographs (mean SSIM {metrics.ssim_mean:.2f}). Against {metrics.null_size} pictures that were not used, "
-        f"the same reconstructions reach {metrics.control_ssim_mean:.2f}."
+        f"photographs (mean SSIM {fixed(metrics.ssim_mean, 2)}). Against {metrics.null_size} pictures that were not "
+        f"used, the same reconstructions reach {fixed(metrics.control_ssim_mean, 2)}."
     )
     console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")
+
+
+def print_pairs(console: Console, found: Summary) -> None:
+    """Print what became of each pair, the worst first."""
+    table = Table("pair", "verdict", "what")
+    for result in found.results:
+        colour = COLOURS[result.status]
+        table.add_row(escape(result.name), f"[{colour}]{result.status}[/]", escape(result.summary))
+    table.columns[0].no_wrap = True
+    console.print(table, soft_wrap=False)

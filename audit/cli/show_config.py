@@ -8,20 +8,21 @@ import typer
 
 from ..profiles import Profile
 from .options import AsJson
+from .panels import limits
 
 
 def config(
     ctx: typer.Context,
-    profile: Annotated[Profile | None, typer.Option(help="As scan with this profile would see it.")] = None,
+    profile: Annotated[Profile | None, limits(help="As scan with this profile would see it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the value of every option that is not on the command line, and where it comes from."""
     import json
 
-    from ..settings import catalogue, read
+    from ..settings import read
+    from .catalogue import catalogue
 
-    commands: dict[str, Any] = ctx.find_root().command.commands  # type: ignore[attr-defined]
-    options = catalogue({name: found.callback for name, found in commands.items()})
+    options = catalogue(ctx)
     found = read(options, Path.cwd(), os.environ)
     settings = found.complete(options, profile)
     if as_json:

@@ -8,27 +8,10 @@ from typing import Any
 from ... import MemauditError
 from ..files import read_toml
 from ..report.facts import Fact
+from .fields import FIELDS
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "optimizer": (str,), "lr": (int, float), "batch_size": (int,), "epochs": (int,), "momentum": (int, float),
-    "nesterov": (bool,), "weight_decay": (int, float), "schedule": (str,), "warmup": (int,), "clip": (int, float),
-    "batch_norm": (str,), "size": (int,), "labels": (list,), "beta1": (int, float), "beta2": (int, float),
-    "eps": (int, float), "dampening": (int, float),
-}  # fmt: skip
-"""Fields of the file and the types of their values."""
-
-WORDS = {
-    "optimizer": ("sgd", "adam", "adamw"),
-    "schedule": ("constant", "linear", "cosine"),
-    "batch_norm": ("train", "eval"),
-}
-"""Words that a field may have."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "lr": (1e-12, 1e6), "batch_size": (1, 1e9), "epochs": (1, 1e6), "momentum": (0, 0.999999), "weight_decay": (0, 1e6),
-    "warmup": (0, 1e6), "clip": (0, 1e12), "size": (1, 1e6), "beta1": (0, 0.999999), "beta2": (0, 0.9999999),
-    "eps": (0, 1), "dampening": (0, 1),
-}  # fmt: skip
+FILED = tuple(name for name, field in FIELDS.items() if field.simulated)
+"""The fields of the file."""
 
 COMMENT = 80
 """Characters of the evidence that a comment holds; the report has all of it."""
@@ -55,21 +38,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _check(path: Path, name: str, value: Any) -> None:
-    if name not in KINDS:
+    if name not in FILED:
         raise RecipeFileError(
-            f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(KINDS)}."
+            f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(FILED)}."
         )
-    shown = _shown(value)
-    kinds = KINDS[name]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise RecipeFileError(f"The recipe {path} has {name} = {shown}, of the wrong type.", "Correct it.")
-    if name in WORDS and value not in WORDS[name]:
-        raise RecipeFileError(f"The recipe {path} has {name} = {shown}.", f"Use {', '.join(WORDS[name])}.")
-    low, high = RANGES.get(name, (-math.inf, math.inf))
-    if isinstance(value, int | float) and not low <= value <= high:
-        raise RecipeFileError(f"The recipe {path} has {name} = {shown}, out of range.", "Correct it.")
-    if isinstance(value, list) and not all(type(count) is int and 0 <= count <= 10**6 for count in value):
-        raise RecipeFileError(f"The recipe {path} has labels that are no counts.", "Write one number a class.")
+    if wrong := FIELDS[name].complaint(value):
+        raise RecipeFileError(f"The recipe {path} has {name} = {_shown(value)}, which {wrong[0]}.", wrong[1])
 
 
 def _shown(value: Any) -> str:
@@ -86,7 +60,7 @@ def dump(facts: Mapping[str, Fact]) -> str:
     without the file. A field that is not commented out counts as given.
     """
     lines = ["# memaudit infer: how the model was trained, as far as its two checkpoints tell.", "[recipe]"]
-    for name in KINDS:
+    for name in FILED:
         fact = facts.get(name)
         if fact is None or fact.value is None:
             continue

@@ -5,7 +5,8 @@ import math
 from ...attacks.images.normalisation import Normalisation
 from ..families.base import Architecture
 from ..report.facts import Fact
-from .known import RecipeError
+from .fields import RecipeError
+from .sources import assumed, given
 
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -26,17 +27,17 @@ def normalisation(text: str | None, architecture: Architecture) -> tuple[Normali
     if text is None:
         name = "half" if channels != 3 else "cifar10" if height == 32 else "imagenet"
         why = f"the usual one for {channels} x {height} x {height} images"
-        return Normalisation(*PRESETS[name]), Fact(value=name, source="assumed", option="--normalise", evidence=why)
+        return Normalisation(*PRESETS[name]), assumed("normalise", name, why)
     mean, std = PRESETS[text] if text in PRESETS else _numbers(text)
     for part in (mean, std):
         if len(part) not in (1, channels):
             raise RecipeError(
                 f"--normalise {text} has {len(part)} channels; the network takes {channels}.",
-                "Give one number, or one a channel.",
+                "Give one number, or one per channel.",
             )
     if not (all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)):
         raise RecipeError(f"--normalise {text} needs finite means and positive deviations.", "Check the numbers.")
-    return Normalisation(mean, std), Fact(value=text, source="given", option="--normalise")
+    return Normalisation(mean, std), given("normalise", text)
 
 
 def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

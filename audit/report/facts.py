@@ -71,28 +71,12 @@ class Architecture(Model):
     assumed: list[str] = Field([], description="What the tensors do not tell and was guessed; --model replaces it.")
 
 
-class Recipe(Model):
-    """How the model was trained."""
+def _known(value: Any) -> Any:
+    """Return a recipe without the nulls that reports up to 1.3 have for fields that nobody knew."""
+    return {name: fact for name, fact in value.items() if fact is not None} if isinstance(value, dict) else value
 
-    optimizer: Fact
-    size: Fact
-    lr: Fact
-    batch_size: Fact
-    epochs: Fact
-    momentum: Fact
-    nesterov: Fact
-    weight_decay: Fact
-    schedule: Fact | None = None
-    warmup: Fact | None = None
-    clip: Fact | None = None
-    dampening: Fact | None = None
-    beta1: Fact | None = None
-    beta2: Fact | None = None
-    eps: Fact | None = None
-    batch_norm: Fact
-    labels: Fact | None = Field(None, description="Number of samples of each class.")
-    image_size: Fact
-    normalise: Fact
+
+Facts = Annotated[dict[str, Fact], BeforeValidator(_known)]
 
 
 class TensorReading(Model):

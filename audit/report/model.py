@@ -7,23 +7,20 @@ Non-finite numbers are stored as null.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from ... import MemauditError
 from .card import AttackCard
-from .facts import Architecture, Delta, Fact, Inputs, Model, Recipe, SearchPoint
+from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
 from .results import AttackResult, BestMatch, LeaderboardRow, Match, PlanStep
+from .terms import Evidence
 from .verdict import Advice, DefencePoint, Finding, Verdict
 
 SCHEMA_VERSION = "1.3"
 
 SCHEMA_ID = "urn:memaudit:schema:report:1.3"
-
-
-Evidence = Literal["full", "blurred", "none"]
-"""Pictures that outputs may show: all, blurred until clicked, or none."""
 
 
 class ReportError(MemauditError):
@@ -57,7 +54,7 @@ class AuditReport(Model):
     verdict: Verdict
     inputs: Inputs
     architecture: Architecture
-    recipe: Recipe
+    recipe: Facts = Field(description="How the model was trained: fields by name; those that nobody knows are absent.")
     delta: Delta = Delta()
     search: list[SearchPoint] = []
     plan: list[PlanStep] = Field([], description="What was run and what was left out, with reasons.")
@@ -77,8 +74,7 @@ class AuditReport(Model):
 
     def assumptions(self) -> dict[str, Fact]:
         """Return the recipe's fields that were neither given nor inferred, by name."""
-        facts = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
-        return {name: fact for name, fact in facts.items() if fact is not None and fact.source == "assumed"}
+        return {name: fact for name, fact in self.recipe.items() if fact.source == "assumed"}
 
     def pictures(self) -> set[str]:
         """Return the paths of all pictures, relative to the run folder."""

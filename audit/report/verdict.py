@@ -5,12 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from .facts import Model, Number
+from .terms import Severity
 
 Decision = Literal["pass", "fail", "inconclusive"]
-
-
-Severity = Literal["none", "low", "medium", "high", "critical"]
-"""How bad a finding is, in ascending order; :mod:`.rules` says which rule gives which."""
 
 
 class GateResult(Model):

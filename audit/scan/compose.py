@@ -11,7 +11,8 @@ import torch
 from ... import __version__
 from ..checkpoints.pair import Checkpoint
 from ..data.base import TrainingSet
-from ..report.facts import Architecture, Fact, Images, Inputs, Recipe, SearchPoint
+from ..recipe.fields import FIELDS
+from ..report.facts import Architecture, Fact, Images, Inputs, SearchPoint
 from ..report.facts import Checkpoint as CheckpointInfo
 from ..report.model import AuditReport, Environment
 from ..report.results import AttackResult, PlanStep
@@ -36,7 +37,8 @@ def report(
     plan: Sequence[PlanStep] = (),
 ) -> AuditReport:
     """Put the parts together, apply the rules to them, and judge what these found."""
-    recipe = Recipe(**_settled(learned.facts, attacks))
+    settled = _settled(learned.facts, attacks)
+    recipe = {name: settled[name] for name in FIELDS if name in settled}
     plain = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence=scene.request.evidence,

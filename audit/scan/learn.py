@@ -9,7 +9,11 @@ from ...attacks.contract.recipe import Optimizer, Recipe
 from ...attacks.simulation.plans import out_of_memory
 from ..events import Event, Listener
 from ..machine.executor import LOCAL, Executor
-from ..recipe.known import ASSUMED_LR, Known, decay_of, shapes, shrink
+from ..recipe.decay import decay_of, shrink
+from ..recipe.fields import FIELDS
+from ..recipe.known import Known
+from ..recipe.shapes import shapes
+from ..recipe.sources import assumed
 from ..report.facts import Fact
 from ..run.options import build
 from ..run.planner import Choice
@@ -82,9 +86,10 @@ def learn(
         if chosen is not None:
             return _learned(scene, chosen, tried)
         break
-    listener(Event("warning", f"No learning rate could be found ({why}); {ASSUMED_LR} is assumed (--lr)."))
-    lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
-    return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
+    usual = FIELDS["lr"].usual
+    listener(Event("warning", f"No learning rate could be found ({why}); {usual} is assumed (--lr)."))
+    facts = {**known.facts, "lr": assumed("lr", evidence=why)}
+    return Learned(dataclasses.replace(known.recipe, lr=usual), facts, tried)
 
 
 def _decayed(scene: Scene, known: Known) -> Learned:

@@ -1,10 +1,10 @@
 """What an audit cannot claim, in words."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..report.facts import Recipe
+from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
 from ..scoring import match as matching
@@ -24,13 +24,15 @@ ASSUMED = {
 """What :attr:`.base.Architecture.assumed` stands for, in words."""
 
 
-def limitations(scene: "Scene", recipe: Recipe, learned: "Learned", attacks: Sequence[AttackResult]) -> list[str]:
+def limitations(
+    scene: "Scene", recipe: Mapping[str, Fact], learned: "Learned", attacks: Sequence[AttackResult]
+) -> list[str]:
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
     said += _compared(scene, attacks)
     if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
         said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
-    if recipe.lr.source == "assumed":
+    if recipe["lr"].source == "assumed":
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
     if count := len(scene.victim.masked):
         said.append(

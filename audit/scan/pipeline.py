@@ -19,11 +19,10 @@ from ..machine.choose import check_executor, open_executor
 from ..machine.memory import ceiling
 from ..machine.numerics import exact_numerics
 from ..outputs import Look, check_outputs, read_context, write_outputs
-from ..recipe.known import check
 from ..report.model import AuditReport
 from ..report.pictures import prune
 from ..report.results import PlanStep
-from ..request import ScanRequest
+from ..request import ScanRequest, check
 from ..run import planner
 from ..run.campaign import Campaign
 from ..run.cards import GROUP as ATTACKS

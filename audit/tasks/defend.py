@@ -37,11 +37,11 @@ from ..files import write_text
 from ..machine.numerics import exact_numerics
 from ..outputs import Look, check_outputs, read_context, write_outputs
 from ..recipe import file as recipe_file
-from ..recipe.known import GIVEN, check
+from ..recipe.fields import SAID
 from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
-from ..request import ScanRequest
+from ..request import ScanRequest, check
 from ..run.store import Store, StoreError, key
 from ..scan import pipeline
 from ..scan.place import run_folder
@@ -326,13 +326,12 @@ def _informed(request: ScanRequest, report: AuditReport, path: Path) -> ScanRequ
 
     Label counts that the scan made up are not part of it, as its own attacks did not use them either.
     """
-    found = {name: getattr(report.recipe, name) for name in type(report.recipe).model_fields}
     facts = {
         name: Fact(value=fact.value, source="given", evidence=f"{fact.source} by the scan of the pair as it is")
-        for name, fact in found.items()
-        if fact is not None and (name != "labels" or fact.source == "given")
+        for name, fact in report.recipe.items()
+        if name != "labels" or fact.source == "given"
     }
-    unsaid: dict[str, Any] = dict.fromkeys(GIVEN)
+    unsaid: dict[str, Any] = dict.fromkeys(name for name in SAID if name in recipe_file.FILED)
     recipe = write_text(path, recipe_file.dump(facts))
     return dataclasses.replace(request, **unsaid, recipe=recipe, name=report.model)
 

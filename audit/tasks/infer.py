@@ -12,9 +12,8 @@ from ..files import write_text
 from ..machine.memory import ceiling
 from ..machine.numerics import exact_numerics
 from ..recipe import file as recipe_file
-from ..recipe.known import check
 from ..report.facts import Delta, Fact, SearchPoint
-from ..request import ScanRequest
+from ..request import ScanRequest, check
 from ..run.options import build
 from ..run.store import Store
 from ..scan.compose import search_points
@@ -31,7 +30,7 @@ class Inference:
     """What the two checkpoints tell.
 
     Attributes:
-        recipe: Facts by the names of :class:`.facts.Recipe`.
+        recipe: Facts by the names of :data:`.recipe.fields.FIELDS`.
         delta: What the change of the parameters told before anything was simulated.
         search: Every candidate of the search; empty where nothing had to be searched for.
         seconds: How long it took.

@@ -19,9 +19,6 @@ from ..run.cards import GROUP as ATTACKS
 
 GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
 
-SHOWN = 12
-"""So many entries of a list are printed."""
-
 
 def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
     """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""

@@ -30,9 +30,9 @@ from ..families.detect import detect
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
 from ..machine.numerics import exact_numerics
-from ..recipe.known import RecipeError, check
+from ..recipe.fields import FIELDS, RecipeError, check
 from ..recipe.normalise import normalisation
-from ..request import ScanRequest
+from ..request import check_ranges
 from ..scan.limitations import ASSUMED
 
 LINEAR, CURVED = 0.9, 0.75
@@ -54,7 +54,7 @@ class LinearityRequest:
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
         size: How many of the images, the first ones; all by default.
         lr: Learning rate.
-        batch_size: Samples a step; full batch by default.
+        batch_size: Samples per step; full batch by default.
         epochs: Passes over the images, at least 2.
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         momentum: Momentum factor of SGD.
@@ -160,16 +160,10 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
 
 
 def _check(request: LinearityRequest) -> None:
-    names = ("image_size", "size", "lr", "batch_size", "epochs", "momentum", "weight_decay", "seed")
-    check(ScanRequest(request.checkpoint, request.checkpoint, **{name: getattr(request, name) for name in names}))
+    check({name: value for name, value in vars(request).items() if name in FIELDS})
+    check_ranges({"seed": request.seed})
     if request.epochs < 2:
         raise RecipeError(f"--epochs {request.epochs} leaves nothing to compare.", "Give at least 2.")
-    if request.optimizer not in ("sgd", "adam", "adamw"):
-        raise RecipeError(f"--optimizer {request.optimizer} is not known.", "Use sgd, adam or adamw.")
-    if request.batch_norm not in ("train", "eval"):
-        raise RecipeError(f"--batch-norm {request.batch_norm} is not known.", "Use train or eval.")
-    if request.momentum and request.optimizer != "sgd":
-        raise RecipeError(f"--momentum is SGD's, and the optimizer is {request.optimizer}.", "Leave one of them out.")
 
 
 def _victim(

@@ -34,13 +34,14 @@ from ..events import Event, Listener, silence
 from ..files import read_toml, write_text
 from ..machine.choose import check_executor, open_executor
 from ..machine.executor import Together
+from ..option import ConfigError, Option
 from ..plugins import nearest, one_line
 from ..report.model import AuditReport
-from ..request import ScanRequest, parse_memory, parse_size
+from ..request import ScanRequest, from_options
 from ..run.drive import Interrupted
 from ..run.store import Store
 from ..scan import pipeline
-from ..settings import ConfigError, Option, from_table
+from ..settings import from_table
 
 DEFAULTS, PAIRS = "defaults", "pairs"
 """The tables of the file."""
@@ -52,9 +53,6 @@ ELSEWHERE = frozenset(
     {"allow-inconclusive", "executor", "exit-zero", "json", "out", "output", "profile", "quiet", "verbose"}
 )
 """Options of ``memaudit scan`` that are none of a pair: the command line of ``scan-many`` has them, or nobody."""
-
-FIELDS = {"attack": "attacks", "set_": "options"}
-"""Fields of :class:`.request.ScanRequest` by those parameters of ``memaudit scan`` that are called otherwise."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a pair may be called: its run folder is, too."""
@@ -162,16 +160,8 @@ def read_pairs(file: Path, options: Mapping[str, Option], out: Path) -> dict[str
         values = {known[key].commands["scan"]: setting.value for key, setting in {**shared, **own}.items()}
         if missing := [key for key in FILES if key not in values]:
             raise ConfigError(f"{file}: {where} has no {missing[0]}.", "Name the checkpoint before and after training.")
-        found[name] = _request(values, name, out / name)
+        found[name] = from_options({"name": name, **values, "out": out / name})
     return found
-
-
-def _request(values: dict[str, Any], name: str, out: Path) -> ScanRequest:
-    fields: dict[str, Any] = {"name": name}
-    for key, value in values.items():
-        fields[FIELDS.get(key, key)] = tuple(value) if isinstance(value, list) else value
-    parsed = {"size": parse_size(fields.get("size")), "max_memory": parse_memory(fields.get("max_memory"))}
-    return ScanRequest(**fields | parsed | {"out": out})
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:

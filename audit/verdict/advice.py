@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from ..report.facts import TensorReading
 from ..report.model import AuditReport
 from ..report.verdict import Advice
+from .levels import BITS, NOISE
 from .rules import RULES
-
-NOISE, BITS = "0.1,1,10", "8,4,2"
-"""What ``memaudit defend`` measures where nothing is asked: noise of these multiples, rounding to so many bits."""
 
 STATISTICS = ("running_mean", "running_var")
 """Ends of the names of tensors that are no parameters."""
@@ -206,8 +204,8 @@ def _reconstructing(report: AuditReport) -> list[str]:
 
 
 def _number(report: AuditReport, name: str) -> float | None:
-    value = getattr(report.recipe, name).value
-    return float(value) if isinstance(value, int | float) else None
+    fact = report.recipe.get(name)
+    return float(fact.value) if fact and isinstance(fact.value, int | float) else None
 
 
 def _parameters(report: AuditReport) -> list[TensorReading]:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ... import MemauditError
 from ..files import read_toml
 from ..report.model import AuditReport
-from ..report.verdict import Decision, Finding, Severity
+from ..report.terms import Severity
+from ..report.verdict import Decision, Finding
 from .expression import SEVERITIES as ORDER
 from .expression import parse
 from .gate import judge

@@ -10,7 +10,7 @@ from typing import get_args
 from ... import MemauditError
 from ..plugins import nearest
 from ..report.results import Agreement
-from ..report.verdict import Severity
+from ..report.terms import Severity
 
 METRICS = {
     "ssim_mean": "mean SSIM",

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 from ..report.model import AuditReport
 from ..report.results import AttackResult, Metrics
-from ..report.verdict import Finding, Severity
+from ..report.terms import Severity
+from ..report.verdict import Finding
 from .rules import RULES
 
 SURE = 0.001

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..report.results import AttackResult, PlanStep, titles
-from ..report.verdict import Decision, Finding, GateResult, Severity, Verdict
+from ..report.terms import Severity
+from ..report.verdict import Decision, Finding, GateResult, Verdict
 from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, parse
 
 CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}

@@ -5,7 +5,7 @@ A finding that ``blocks`` says what evidence is missing: an audit with one canno
 
 from dataclasses import dataclass
 
-from ..report.verdict import Severity
+from ..report.terms import Severity
 
 
 @dataclass(frozen=True)

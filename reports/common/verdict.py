@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from ...audit.report.model import AuditReport
 from ...audit.report.results import Agreement, AttackResult, Key, Metrics, titles
-from ...audit.report.verdict import Finding, Severity
+from ...audit.report.terms import Severity
+from ...audit.report.verdict import Finding
 from ...audit.verdict.rules import RULES
+from ...audit.words import NOTHING, fixed, number
 from .extracts import standing
-from .words import NOTHING, fixed, number
 
 
 class Tile(NamedTuple):

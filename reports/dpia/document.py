@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from ...audit import words
 from ...audit.files import FormatError, write_text
 from ...audit.outputs import Format, Look
 from ...audit.report.facts import SearchPoint
@@ -19,7 +20,7 @@ from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch, titles
 from ...audit.report.verdict import Finding
 from ...audit.verdict.rules import RULES
-from ..common import extracts, words
+from ..common import extracts
 from ..common.verdict import headline
 from ..page import facts
 from .context import answers, questions
@@ -112,7 +113,7 @@ def markdown(report: AuditReport, look: Look = Look()) -> str:  # noqa: B008 - f
             law=compliance(),
             results=extracts.standing(report),
             name_of=lambda result: names[result.key],
-            recipe=facts.rows({name: fact for name, fact in report.recipe if fact is not None}),
+            recipe=facts.rows(report.recipe),
             readings=facts.rows(report.delta.facts),
             options=_options,
             quantiles=_quantiles,

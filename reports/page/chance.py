@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, Metrics, titles
+from ...audit.words import count, fixed, percent, probability
 from ..common.extracts import standing
-from ..common.words import count, fixed, percent, probability
 from .histogram import Group, Mark, histogram, quantile, swatches
 
 _LEVELS = (0.5, 0.95, 0.99, 1.0)

@@ -3,22 +3,12 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+from ...audit.recipe.fields import FIELDS
 from ...audit.report.facts import Fact, TensorReading
-from ..common.words import LISTED, NOTHING, count, number, plain
+from ...audit.words import LISTED, NOTHING, count, number, plain
 
 _NAMES = {
-    "size": "Training images",
-    "lr": "Learning rate",
-    "batch_size": "Batch size",
-    "nesterov": "Nesterov momentum",
-    "optimizer": "Optimiser",
-    "schedule": "Learning-rate schedule",
-    "warmup": "Warm-up",
-    "clip": "Gradient clipping",
-    "batch_norm": "Batch norm",
-    "labels": "Images of each class",
-    "image_size": "Image size",
-    "normalise": "Normalisation",
+    **{name: field.title for name, field in FIELDS.items()},
     "signal": "Change over rounding",
     "frozen": "Frozen tensors",
     "travel": "Sum of the learning rates",
@@ -27,7 +17,7 @@ _NAMES = {
     "feasibility": "Parameters per unknown pixel",
     "linearity": "Linearity of the training",
 }
-"""Names of facts where the field's own name, spaced, would not do."""
+"""Names of facts; others are their own name, spaced."""
 
 
 class Row(NamedTuple):

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ...audit.report.results import AttackResult
 from ...audit.report.verdict import DefencePoint
-from ..common.words import fixed, number
+from ...audit.words import fixed, number
 from .charts import Axis, Series, legend, line_chart, spans_decades
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ...audit.report.facts import SearchPoint
-from ..common.words import number, plain
+from ...audit.words import number, plain
 from .charts import Axis, Series, legend, line_chart, spans_decades
 
 

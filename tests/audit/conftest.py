@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
-from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Images, Inputs, Recipe
+from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Images, Inputs
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult
 from memaudit.audit.report.verdict import Verdict
@@ -94,6 +94,6 @@ def report() -> AuditReport:
         architecture=Architecture(
             family="mlp", name="MLP", score=1.0, classes=2, shape=(3, 8, 8), parameters=1, tensors=1, moved=[]
         ),
-        recipe=Recipe(**dict.fromkeys(names, fact)), attacks=[attack],
+        recipe=dict.fromkeys(names, fact), attacks=[attack],
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),
     )  # fmt: skip

@@ -19,7 +19,8 @@ from memaudit.audit.cli.show import print_inspection
 from memaudit.audit.data.base import DataError, TrainingSet
 from memaudit.audit.families.base import Architecture, UnknownArchitecture
 from memaudit.audit.families.detect import detect
-from memaudit.audit.recipe.known import RecipeError, known
+from memaudit.audit.recipe.fields import RecipeError
+from memaudit.audit.recipe.known import known
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.scan.scene import load
@@ -74,8 +75,8 @@ def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
     found = {attack.name: attack for attack in report.attacks}
     assert report.architecture.classes == 1
     assert report.verdict.status == "fail"
-    assert (report.recipe.labels.value, report.recipe.labels.source) == ([1, 3], "given")
-    assert 0.5 * LR < report.recipe.lr.value < 2 * LR
+    assert (report.recipe["labels"].value, report.recipe["labels"].source) == ([1, 3], "given")
+    assert 0.5 * LR < report.recipe["lr"].value < 2 * LR
     for name in ("simudy", "onestep"):
         assert found[name].metrics.ssim_mean > 0.5, name
         assert found[name].metrics.recovered >= {"simudy": 3, "onestep": 2}[name], name

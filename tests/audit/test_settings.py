@@ -12,14 +12,17 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from memaudit.audit import settings as config
+from memaudit.audit.cli.catalogue import collected
+from memaudit.audit.cli.group import CONFIGURED
 from memaudit.audit.cli.main import app
+from memaudit.audit.option import ConfigError
 from memaudit.audit.profiles import PROFILES
-from memaudit.audit.settings import ConfigError, catalogue, read
+from memaudit.audit.settings import read
 
 from ..conftest import SCRIPT
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = catalogue({name: found.callback for name, found in get_command(app).commands.items()})
+OPTIONS = collected({name: get_command(app).commands[name].callback for name in CONFIGURED})
 
 
 def memaudit(folder, *words, **variables):
@@ -257,7 +260,7 @@ def test_the_file_that_is_used_is_named_and_cannot_hide(tmp_path):
     assert "Configuration" not in memaudit(tmp_path, "schema").stderr
 
 
-@pytest.mark.parametrize("command", config.COMMANDS)
+@pytest.mark.parametrize("command", CONFIGURED)
 def test_help_works_with_a_broken_configuration(tmp_path, command):
     (tmp_path / "memaudit.toml").write_text("[[[")
     done = memaudit(tmp_path, command, "--help")
@@ -336,10 +339,10 @@ def test_no_torch(tmp_path, words):
 def test_exit_codes_of_a_scan(monkeypatch, tmp_path, status, words, code):
     from types import SimpleNamespace
 
-    from memaudit.audit.cli.main import console
+    from memaudit.audit.cli import verdicts
     from memaudit.audit.scan import pipeline
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "scan", lambda *_: SimpleNamespace(verdict=SimpleNamespace(status=status)))
-    monkeypatch.setattr(console, "print_summary", lambda *_: None)
+    monkeypatch.setattr(verdicts, "print_summary", lambda *_: None)
     assert CliRunner().invoke(app, ["scan", "a", "b", *words]).exit_code == code

@@ -218,13 +218,11 @@ def test_every_input_is_used_and_every_variable_is_an_option():
     assert used == ACTION["inputs"].keys()
     from typer.main import get_command
 
+    from memaudit.audit.cli.catalogue import collected
     from memaudit.audit.cli.main import app
-    from memaudit.audit.settings import catalogue
 
-    options = catalogue({name: found.callback for name, found in get_command(app).commands.items()})
-    names = {
-        f"MEMAUDIT_{key.upper().replace('-', '_')}" for key, option in options.items() if "scan" in option.commands
-    }
+    options = collected({"scan": get_command(app).commands["scan"].callback})
+    names = {f"MEMAUDIT_{key.upper().replace('-', '_')}" for key in options}
     assert {name for name in STEPS["Audit"]["env"] if name.startswith("MEMAUDIT_")} <= names
 
 

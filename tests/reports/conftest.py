@@ -18,7 +18,6 @@ from memaudit.audit.report.facts import (
     Fact,
     Images,
     Inputs,
-    Recipe,
     SearchPoint,
     TensorReading,
 )
@@ -354,7 +353,7 @@ def old_content(report: AuditReport) -> dict[str, Any]:
     del content["delta"]
     content["search"] = content["search"][:7]
     for name in ("schedule", "warmup", "clip", "labels", "dampening", "beta1", "beta2", "eps"):
-        del content["recipe"][name]
+        content["recipe"].pop(name, None)
     later = {"confidence", "interval", "optimizer", "batch_size", "epochs", "rung"}
     _drop(later, list(content["recipe"].values()), content["search"])
     _drop({"insignificant"}, *(attack["reconstructions"] for attack in content["attacks"]))
@@ -590,7 +589,7 @@ def _delta() -> Delta:
     )
 
 
-def _recipe() -> Recipe:
+def _recipe() -> dict[str, Fact]:
     facts = {
         "optimizer": ("sgd", "assumed", "The only one supported."),
         "size": (10, "inferred", "--data holds 10 images."),
@@ -609,12 +608,10 @@ def _recipe() -> Recipe:
         ),
     }  # fmt: skip
     keys = ("value", "source", "evidence", "confidence", "interval")
-    return Recipe.model_validate(
-        {
-            name: dict(zip(keys, fact, strict=False)) | {"option": "--" + name.replace("_", "-")}
-            for name, fact in facts.items()
-        }
-    )
+    return {
+        name: Fact(option="--" + name.replace("_", "-"), **dict(zip(keys, fact, strict=False)))
+        for name, fact in facts.items()
+    }
 
 
 def _report(

@@ -147,6 +147,14 @@ def test_inspect_of_a_pair_and_of_one_file(leak):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_can_show_the_tables(leak, encoding):
+    words = [SCRIPT, "inspect", leak.before, leak.after]
+    done = subprocess.run(words, capture_output=True, check=False, env={**ENVIRONMENT, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert "read off the change" in done.stdout.decode(encoding)
+
+
 def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
     import torch
     from safetensors.torch import save_file
@@ -256,6 +264,8 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_p
 
 def test_version_and_no_arguments():
     assert memaudit("--version").stdout.startswith("memaudit 0.")
+    module = subprocess.run([sys.executable, "-m", "memaudit", "--version"], capture_output=True, text=True, check=True)
+    assert module.stdout == memaudit("--version").stdout
     bare = memaudit()
     assert bare.returncode == 2
     assert len(bare.stdout.splitlines()) > 10

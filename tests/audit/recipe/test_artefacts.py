@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from torch import nn, optim
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, OneCycleLR
 
-from memaudit.audit.recipe import artefacts
+from memaudit.audit.recipe import artefacts, text_files
 from memaudit.audit.recipe.artefacts import read_artefacts
+from memaudit.audit.recipe.fields import FIELDS
 
 
 @pytest.fixture
@@ -351,7 +352,7 @@ BAD = [
 
 @pytest.mark.parametrize("value", BAD, ids=lambda value: repr(value)[:20])
 def test_values_of_a_wrong_type_or_range(before, after, value):
-    names = {key for keys in artefacts._ALIASES.values() for key in keys}
+    names = {key for field in FIELDS.values() for key in field.aliases}
     settings = dict.fromkeys(names, value) | {"global_step": value, "epoch": value}
     torch.save({"args": settings, **settings}, after)
     after.with_name("args.json").write_text(json.dumps(settings))
@@ -409,7 +410,7 @@ def test_deep_nesting_spoils_only_its_own_file(before, after):
 def test_a_text_that_is_too_large(before, after, monkeypatch):
     after.with_name("args.json").write_text('{"lr": 0.1}')
     assert told(before, after) == {"lr": 0.1}
-    monkeypatch.setattr(artefacts, "MAX_TEXT", 10)
+    monkeypatch.setattr(text_files, "MAX_TEXT", 10)
     assert told(before, after) == {}
 
 

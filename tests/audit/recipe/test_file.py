@@ -27,7 +27,7 @@ def path(tmp_path):
 
 
 def test_every_field_comes_back(path):
-    assert WHOLE.keys() == recipe_file.KINDS.keys()
+    assert WHOLE.keys() == set(recipe_file.FILED)
     path.write_text(dump(given(**WHOLE)))
     found = load(path)
     assert found == WHOLE

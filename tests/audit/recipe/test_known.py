@@ -10,11 +10,14 @@ from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.families.base import Architecture
 from memaudit.audit.machine.device import DeviceError, pick_device
 from memaudit.audit.recipe.artefacts import read_artefacts
+from memaudit.audit.recipe.decay import decay_of, shrink
+from memaudit.audit.recipe.fields import RecipeError
 from memaudit.audit.recipe.file import RecipeFileError
-from memaudit.audit.recipe.known import RecipeError, check, decay_of, known, shapes, shrink
+from memaudit.audit.recipe.known import known
 from memaudit.audit.recipe.normalise import normalisation
+from memaudit.audit.recipe.shapes import shapes
 from memaudit.audit.report.facts import Delta, Fact
-from memaudit.audit.request import ScanRequest, parse_size
+from memaudit.audit.request import ScanRequest, check, parse_size
 
 
 def network(shape=(3, 32, 32), classes=10, assumed=()):
@@ -87,7 +90,7 @@ def test_size_from_the_count_of_the_data_the_rank_or_the_classes(filed):
 
 
 def test_size_on_the_command_line():
-    assert (parse_size(None), parse_size("auto"), parse_size("12")) == (None, "auto", 12)
+    assert (parse_size("auto"), parse_size("12")) == ("auto", 12)
     for text in ("many", "1.5", "", "Auto", "1e2"):
         with pytest.raises(MemauditError, match="--size"):
             parse_size(text)

@@ -77,3 +77,16 @@ def test_names_give_way_to_numbers_where_pictures_are_left_out(report):
     assert "3.png" not in text
     assert "image 3" in text
     assert "3.png" in report.to_json()
+
+
+def test_what_nobody_knew_of_the_recipe_is_absent_and_the_nulls_of_older_reports_are_dropped(report, tmp_path):
+    content = json.loads(report.to_json())
+    assert content["recipe"].keys() == report.recipe.keys()
+    assert None not in content["recipe"].values()
+    content["recipe"] |= {"labels": None, "beta1": None}
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert load(tmp_path).recipe == report.recipe
+    content["recipe"]["lr"] = 0.1
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(ReportError, match=r"recipe\.lr"):
+        load(tmp_path)

@@ -16,11 +16,10 @@ from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.attacks.simulation.losses import training_loss
 from memaudit.audit import plugins
 from memaudit.audit.data.base import DataError
-from memaudit.audit.recipe.known import RecipeError
 from memaudit.audit.report.facts import Delta
 from memaudit.audit.report.file import load
 from memaudit.audit.report.model import content_digest
-from memaudit.audit.request import ScanRequest
+from memaudit.audit.request import RequestError, ScanRequest
 from memaudit.audit.run.campaign import Campaign
 from memaudit.audit.scan import results as assemble
 from memaudit.audit.scan.pipeline import scan
@@ -69,10 +68,10 @@ def test_search_trace_holds_every_candidate(audited):
     assert len(report.search) >= 3
     assert sum(point.chosen for point in report.search) == 1
     chosen = next(point for point in report.search if point.chosen)
-    assert chosen.lr == report.recipe.lr.value
+    assert chosen.lr == report.recipe["lr"].value
     assert chosen.loss == min(point.loss for point in report.search)
     assert 0.005 < chosen.lr < 0.06
-    assert report.recipe.lr.source == "inferred"
+    assert report.recipe["lr"].source == "inferred"
 
 
 def test_every_assumption_is_marked_and_warned_of_once(audited):
@@ -81,8 +80,8 @@ def test_every_assumption_is_marked_and_warned_of_once(audited):
     assert len(warnings) == 1
     for name, fact in report.assumptions().items():
         assert f"{name} = {fact.value} ({fact.option or fact.evidence})" in warnings[0]
-    assert report.recipe.epochs.source == "given"
-    assert report.recipe.batch_size.source == "assumed"
+    assert report.recipe["epochs"].source == "given"
+    assert report.recipe["batch_size"].source == "assumed"
 
 
 def test_run_folder_holds_reports_evidence_and_nothing_half_written(audited):
@@ -145,7 +144,7 @@ def test_a_time_budget_that_is_too_short_claims_nothing(leak, options, tmp_path)
     assert report.attacks[0].status == "budget_spent"
     assert report.attacks[0].metrics is None
     assert report.verdict.status == "inconclusive"
-    assert report.recipe.lr.source == "assumed"
+    assert report.recipe["lr"].source == "assumed"
     assert not any(point.chosen for point in report.search)
     assert any("--lr" in event.message for event in events if event.stage == "warning")
     assert any("learning rate" in text for text in report.limitations)
@@ -302,8 +301,8 @@ def test_the_bare_command_runs_to_a_report(name, tmp_path):
     )  # fmt: skip
     report = scan(request)
     assert bool(report.search) == (request.lr is None)
-    assert report.recipe.size.value == 4
-    assert report.recipe.size.source == "assumed"
+    assert report.recipe["size"].value == 4
+    assert report.recipe["size"].source == "assumed"
     assert report.architecture.shape == {"mlp": (1, 28, 28), "tabular": (1, 1, 10)}.get(
         name, (3, 32, 32) if name == "resnet18" else (3, 64, 64)
     )
@@ -358,7 +357,7 @@ def small():
 def test_labels_that_are_given_are_used_and_stay(leak, options, tmp_path):
     request = ScanRequest(leak.before, leak.after, data=leak.data, lr=0.02, labels="data", out=tmp_path, **options)
     report = scan(request)
-    assert (report.recipe.labels.value, report.recipe.labels.source) == ([1, 1, 1, 1], "given")
+    assert (report.recipe["labels"].value, report.recipe["labels"].source) == ([1, 1, 1, 1], "given")
     assert sorted(dummy.label for dummy in report.attacks[0].reconstructions) == [0, 1, 2, 3]
     wrong = scan(dataclasses.replace(request, labels="0:3,2:1"))
     assert sorted(dummy.label for dummy in wrong.attacks[0].reconstructions) == [0, 0, 0, 2]
@@ -415,7 +414,7 @@ def test_fewer_dummies_than_the_change_shows_images_are_too_few(leak, options, t
     assert "2 images" in said[0]
     assert "--size 4" in said[0]
     report = scan(ScanRequest(leak.before, leak.after, lr=0.02, size="auto", out=tmp_path / "auto", **options))
-    assert (report.recipe.size.value, report.recipe.size.source) == (4, "inferred")
+    assert (report.recipe["size"].value, report.recipe["size"].source) == (4, "inferred")
     assert not any("too small" in text for text in report.limitations)
 
 
@@ -435,13 +434,13 @@ def test_batch_norm_that_was_in_train_mode_is_scanned_so(tmp_path):
     assert (scene.known.recipe.batch_norm, scene.known.recipe.epochs) == ("train", 10)
     assert len(scene.victim.running) == 2
     report = scan(request)
-    fact = report.recipe.batch_norm
+    fact = report.recipe["batch_norm"]
     assert (fact.value, fact.source) == ("train", "inferred")
     assert "running statistics" in fact.evidence
-    assert report.recipe.epochs.source == "inferred"
+    assert report.recipe["epochs"].source == "inferred"
     assert report.attacks[0].loss < 0.05
     other = scan(dataclasses.replace(request, batch_norm="eval", out=tmp_path / "eval"))
-    assert (other.recipe.batch_norm.value, other.recipe.batch_norm.source) == ("eval", "given")
+    assert (other.recipe["batch_norm"].value, other.recipe["batch_norm"].source) == ("eval", "given")
     assert other.attacks[0].loss > report.attacks[0].loss
 
 
@@ -466,17 +465,17 @@ def test_an_adamw_pair_is_recognised_and_simulated_as_adam(tmp_path):
     words = trained(tmp_path, small(), lambda p: torch.optim.AdamW(p, 2e-3, weight_decay=0.01))
     report = scan(ScanRequest(**words, epochs=10))
     recipe = report.recipe
-    assert recipe.optimizer.value in ("adam", "adamw")
-    assert recipe.optimizer.source == "inferred"
-    assert recipe.momentum.evidence == "Adam has none"
-    low, high = recipe.lr.interval
+    assert recipe["optimizer"].value in ("adam", "adamw")
+    assert recipe["optimizer"].source == "inferred"
+    assert recipe["momentum"].evidence == "Adam has none"
+    low, high = recipe["lr"].interval
     assert low < 2e-3 < high
-    assert recipe.lr.value == pytest.approx(2e-3, rel=0.3)
+    assert recipe["lr"].value == pytest.approx(2e-3, rel=0.3)
     assert {point.optimizer for point in report.search} <= {"adam", "adamw"}
     assert sum(point.chosen for point in report.search) == 1
     assert report.attacks[0].metrics.ssim_mean > 0.4
     given = scan(ScanRequest(**{**words, "out": tmp_path / "sgd"}, epochs=10, optimizer="sgd", lr=0.02))
-    assert given.recipe.optimizer.source == "given"
+    assert given.recipe["optimizer"].source == "given"
     assert given.attacks[0].loss > report.attacks[0].loss
 
 
@@ -514,7 +513,7 @@ def test_the_planner_runs_what_is_exact_and_leaves_out_the_rest_with_a_reason(le
 def test_the_planner_searches_for_the_learning_rate_by_simulation(leak, tmp_path):
     report = scan(ScanRequest(leak.before, leak.after, data=leak.data, max_iterations=60, out=tmp_path, **CHOSEN))
     assert len(report.search) >= 3
-    assert report.recipe.lr.source == "inferred"
+    assert report.recipe["lr"].source == "inferred"
     assert report.attacks[0].name in ("spear", "span")
     assert report.command.split()[:2] == ["memaudit", "scan"]
     assert "--attack" not in report.command
@@ -563,15 +562,15 @@ def test_a_change_that_is_all_rounding_runs_nothing_and_says_so(tmp_path):
     assert (report.attacks, report.search) == ([], [])
     assert report.verdict.status == "inconclusive"
     assert all(not step.runs and "rounding" in step.reason for step in report.plan)
-    assert "rounding" in report.recipe.lr.evidence
+    assert "rounding" in report.recipe["lr"].evidence
     asked = scan(dataclasses.replace(request, attacks=("simudy",), lr=0.01, max_iterations=2))
     assert asked.attacks[0].name == "simudy"
 
 
 def test_out_of_range_restarts_are_refused():
-    with pytest.raises(RecipeError, match="--restarts 0"):
+    with pytest.raises(RequestError, match="--restarts 0"):
         scan(ScanRequest("a", "b", restarts=0))
-    with pytest.raises(RecipeError, match="--restarts 100"):
+    with pytest.raises(RequestError, match="--restarts 100"):
         scan(ScanRequest("a", "b", restarts=100))
 
 
@@ -643,6 +642,6 @@ def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, 
         ),
         events.append,
     )  # fmt: skip
-    assert "ran out of memory" in found.recipe.lr.evidence
+    assert "ran out of memory" in found.recipe["lr"].evidence
     assert any("ran out of memory" in event.message for event in events if event.stage == "warning")
     assert found.attacks[0].iterations == 3

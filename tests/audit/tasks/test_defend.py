@@ -202,8 +202,8 @@ def test_the_run_folder_holds_every_pair_scan_and_the_report(defended):
         found = load(out / "defences" / name)
         assert found.inputs.after.path == str(out / "defences" / name / "after.safetensors")
         assert found.search == []
-        assert found.recipe.lr.value == pytest.approx(report.recipe.lr.value, rel=1e-5)
-        assert found.recipe.lr.source == "given"
+        assert found.recipe["lr"].value == pytest.approx(report.recipe["lr"].value, rel=1e-5)
+        assert found.recipe["lr"].source == "given"
     assert load_recipe(out / "defences" / "recipe.toml")["epochs"] == 10
     assert report.search
 

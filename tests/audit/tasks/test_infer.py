@@ -13,7 +13,7 @@ from rich.console import Console
 
 from memaudit import MemauditError
 from memaudit.audit.cli.main import main
-from memaudit.audit.cli.show import print_inference, shown, sureness
+from memaudit.audit.cli.show import print_inference
 from memaudit.audit.recipe.file import load
 from memaudit.audit.report.facts import Fact
 from memaudit.audit.request import ScanRequest
@@ -123,10 +123,10 @@ def test_a_scan_takes_the_file_and_names_it_as_the_evidence(leak, printed, tmp_p
                     options=("simudy.iterations=60",), out=tmp_path / "run")
     )  # fmt: skip
     for name, value in load(path).items():
-        fact = getattr(report.recipe, name)
+        fact = report.recipe[name]
         assert (fact.value, fact.source, fact.evidence) == (value, "given", f"{path}: {name}")
     assert report.search == []
-    assert report.recipe.labels is None
+    assert "labels" not in report.recipe
     assert f"--recipe {path}" in report.command
     assert report.attacks[0].metrics.ssim_mean > 0.8
 
@@ -136,10 +136,10 @@ def test_an_option_beside_the_file_wins(leak, printed, tmp_path):
         ScanRequest(leak.before, leak.after, data=leak.data, normalise="0.5;0.25", recipe=printed[1], lr=0.02,
                     epochs=10, labels="data", max_iterations=2, out=tmp_path / "run")
     )  # fmt: skip
-    assert (report.recipe.lr.value, report.recipe.epochs.value) == (0.02, 10)
-    assert report.recipe.lr.evidence == ""
-    assert report.recipe.optimizer.evidence
-    assert report.recipe.labels.value == [1, 1, 1, 1]
+    assert (report.recipe["lr"].value, report.recipe["epochs"].value) == (0.02, 10)
+    assert report.recipe["lr"].evidence == ""
+    assert report.recipe["optimizer"].evidence
+    assert report.recipe["labels"].value == [1, 1, 1, 1]
 
 
 def test_what_is_known_is_not_searched_for(leak, tmp_path):
@@ -196,8 +196,23 @@ def test_the_table_shows_values_sureness_and_brackets_as_they_are(found):
     text = console.export_text()
     assert all(name in text for name in FIELDS)
     assert "[bold]no markup[/bold]" in text
-    assert "1 1 1 1" in text
-    assert shown(Fact(value=0.000123456, source="given")) == "0.0001235"
-    assert sureness(Fact(value=1, source="inferred", confidence=0.5)) == "50%"
-    assert sureness(Fact(value=1.0, source="inferred", confidence=0.5, interval=(0.9, 1.1))) == "50% (0.9 to 1.1)"
-    assert sureness(Fact(value=1, source="given")) == ""
+    assert "1, 1, 1, 1" in text
+
+
+@pytest.mark.parametrize(
+    ("fact", "cells"),
+    [
+        (Fact(value=0.000123456, source="given"), ["0.0001235", "given", "", ""]),
+        (Fact(value=1, source="inferred", confidence=0.5, evidence="why"), ["1", "inferred", "50 %", "why"]),
+        (
+            Fact(value=1.0, source="inferred", confidence=0.5, interval=(0.9, 1.1)),
+            ["1", "inferred", "50 % (0.9 to 1.1)", ""],
+        ),
+        (Fact(value=False, source="assumed"), ["no", "assumed", "", ""]),
+    ],
+)
+def test_a_row_of_the_table(found, fact, cells):
+    console = Console(width=300, record=True, file=open(os.devnull, "w"), no_color=True)  # noqa: SIM115
+    print_inference(console, dataclasses.replace(found[0], recipe={"clip": fact}))
+    (row,) = [line.split("│")[1:-1] for line in console.export_text().splitlines() if "clip" in line]
+    assert [cell.strip() for cell in row] == ["clip", *cells]

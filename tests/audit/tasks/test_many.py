@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from memaudit import MemauditError
-from memaudit.audit.cli.main import main as cli
-from memaudit.audit.settings import ConfigError, catalogue
+from memaudit.audit.cli.catalogue import collected
+from memaudit.audit.cli.main import main
+from memaudit.audit.cli.scan import scan
+from memaudit.audit.option import ConfigError
 from memaudit.audit.tasks.many import Result, Summary, read_pairs, scan_many
 
 DEFAULTS = """
@@ -32,7 +34,7 @@ def folder(leak, tmp_path):
 
 def read(folder, text):
     (folder / "pairs.toml").write_text(text)
-    return read_pairs(folder / "pairs.toml", catalogue({"scan": cli.scan}), folder / "out")
+    return read_pairs(folder / "pairs.toml", collected({"scan": scan}), folder / "out")
 
 
 def test_a_pair_says_what_the_defaults_do_not(folder):
@@ -70,7 +72,7 @@ def test_paths_count_from_the_file(folder, monkeypatch):
         (PAIR.format('"../a"'), "cannot be the name of a folder"),
         (PAIR.format('"summary.json"'), "cannot be the name of a folder"),
         (PAIR.format("a") + PAIR.format("A"), "cannot be the name of a folder"),
-        (PAIR.format("a") + 'max-memory = "much"', "is no size"),
+        (PAIR.format("a") + 'max-memory = "much"', "is not a size"),
         ("[defaults]\nfoo = 1\n" + PAIR.format("a"), "defaults.foo: there is no such option"),
         ("[", "is not TOML"),
     ],
@@ -133,7 +135,7 @@ def test_the_exit_code_is_that_of_the_worst(folder, monkeypatch, capsys, statuse
     read(folder, PAIR.format("a"))
     monkeypatch.setattr("sys.argv", ["memaudit", "scan-many", str(folder / "pairs.toml"), "--json", "-q", *flags])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     assert stop.value.code == code
     assert json.loads(capsys.readouterr().out)["status"] == ordered[0].status
 

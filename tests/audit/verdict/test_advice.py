@@ -12,7 +12,6 @@ from memaudit.audit.report.facts import (
     Fact,
     Images,
     Inputs,
-    Recipe,
     TensorReading,
 )
 from memaudit.audit.report.model import AuditReport, Environment
@@ -65,7 +64,7 @@ def report(findings=("MA001",), attack="simudy", tensors=None, command=COMMAND, 
         architecture=Architecture(
             family="mlp", name="MLP", score=1, classes=10, shape=(3, 32, 32), parameters=1, tensors=2, moved=[]
         ),
-        recipe=Recipe(**facts, size=given(size), batch_size=given(size), epochs=given(epochs)),
+        recipe={**facts, "size": given(size), "batch_size": given(size), "epochs": given(epochs)},
         delta=Delta(tensors=tensors), cards=reported(), attacks=[result(attack, 3 * leaks)],
         findings=[finding(rule, attack) for rule in findings],
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),

@@ -105,7 +105,7 @@ def test_missing_evidence_is_named(report):
     blind = report.inputs.model_copy(update={"data": None, "control": None})
     assert set(found(report, inputs=blind)) == {("MA104", "")}
     assert set(found(report, inputs=report.inputs.model_copy(update={"control": None}))) == {("MA105", "")}
-    guessed = report.recipe.model_copy(update={"lr": Fact(value=0.1, source="assumed")})
+    guessed = report.recipe | {"lr": Fact(value=0.1, source="assumed")}
     assert "lr" in found(report, recipe=guessed)["MA106", ""].message
 
 

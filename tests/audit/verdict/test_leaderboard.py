@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from memaudit.audit.cli.console import MOST_ROWS, print_summary
+from memaudit.audit.cli.verdicts import MOST_ROWS, print_summary
 from memaudit.audit.report.facts import Fact
 from memaudit.audit.report.results import Agreement, AttackResult, Match, Metrics, Scores, titles
 from memaudit.audit.report.verdict import Verdict
@@ -117,7 +117,7 @@ def printed(*attacks, width=160):
         attacks=attacks, leaderboard=board.leaderboard(attacks), ranking=board.ranking(attacks),
         recovered_by_any=board.recovered_by_any(attacks), verdict=Verdict(status="pass", summary="All is well."),
         inputs=SimpleNamespace(data=data), architecture=SimpleNamespace(name="MLP"),
-        recipe=SimpleNamespace(lr=Fact(value=0.1, source="given")),
+        recipe={"lr": Fact(value=0.1, source="given")},
     )  # fmt: skip
     text = io.StringIO()
     print_summary(Console(file=text, width=width, soft_wrap=True, highlight=False), report)
@@ -128,9 +128,9 @@ def test_the_screen_shows_results_with_data():
     seeds = [result("simudy", ssim=[0.9, 0.2], seed=seed) for seed in range(2)]
     said = printed(*seeds, result("haim", "unsupported", loss=None))
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
-    first = ["simudy (seed 0)", "converged", "0.550", "0.900", "20.0", "1 of 4 (0-50 %)", "0.100", "1 s", "0 MB"]
+    first = ["simudy (seed 0)", "converged", "0.550", "0.900", "20.0", "1 of 4 (0 to 50 %)", "0.1", "1.0 s", "0 MiB"]
     assert rows[0] == first
-    assert rows[2] == ["haim", "unsupported", "-", "-", "-", "-", "-", "1 s", "0 MB"]
+    assert rows[2] == ["haim", "unsupported", "-", "-", "-", "-", "-", "1.0 s", "0 MiB"]
     assert "Order: by mean SSIM over all training images, highest first;" in said
     assert "All together recovered 1 of 4 images." in said
     assert "confidence" not in said

@@ -1,4 +1,4 @@
-"""Numbers, times and values as people write them."""
+"""Numbers, times and values as people write them, on terminal and page alike."""
 
 import math
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ NOTHING = "–"
 """What stands where there is no value."""
 
 LISTED, LISTED_WORDS = 20, 5
-"""Of a list so many numbers or words are written out."""
+"""Of a list, this many numbers or words are written out."""
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -44,17 +44,19 @@ def probability(value: float | None) -> str:
     return f"{factor.removesuffix('.0')}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
-def duration(seconds: float) -> str:
-    """Return ``8.3 s``, ``4 min 10 s`` or ``2 h 5 min``."""
-    if not math.isfinite(seconds) or seconds < 60:
-        return f"{fixed(seconds, 1)} s"
+def duration(seconds: float | None) -> str:
+    """Return ``8.3 s``, ``4 min 10 s`` or ``2 h 5 min``, or a dash."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 60:
+        return "< 0.1 s" if 0 < seconds < 0.05 else f"{fixed(seconds, 1)} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def memory(size: int) -> str:
+def memory(size: int | None) -> str:
     """Return bytes as ``512 MiB`` or ``3.1 GiB``; a dash where none was measured."""
-    if size <= 0:
+    if size is None or size <= 0:
         return NOTHING
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 

@@ -1,0 +1,20 @@
+"""``memaudit rules``: by which rules evidence becomes findings."""
+
+import typer
+
+from .options import AsJson
+
+
+def rules(as_json: AsJson = False) -> None:
+    """Print the rules by which evidence becomes findings: stable ids, severities, conditions, what to do."""
+    import dataclasses
+    import json
+
+    from ..verdict.rules import RULES
+    from .console import make_console
+    from .verdicts import print_rules
+
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in RULES.values()], indent=2))
+    else:
+        print_rules(make_console(answer=True), list(RULES.values()))

@@ -1,0 +1,12 @@
+"""Words with a fixed meaning, for whoever must not load the report's model. No torch and no pydantic here."""
+
+from typing import Literal
+
+Evidence = Literal["full", "blurred", "none"]
+"""Pictures that outputs may show: all, blurred until clicked, or none."""
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+"""What a command returns for a verdict."""
+
+Severity = Literal["none", "low", "medium", "high", "critical"]
+"""How bad a finding is, in ascending order; :mod:`.rules` says which rule gives which."""
