@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ from ..events import Event
 from ..report.results import titles
 
 if TYPE_CHECKING:
+    from ..report.kind import Detail, RecordKind
     from ..report.model import AuditReport
     from ..report.results import LeaderboardRow
     from ..tasks.many import Summary
@@ -210,9 +212,8 @@ def print_summary(console: Console, report: "AuditReport") -> None:
     """Print the leaderboard, its rule and the verdict."""
     title = f"{escape(report.architecture.name)}, learning rate {_fact(report)}"
     table = Table(title=title, title_justify="left")
-    shown = [
-        column for column in COLUMNS if console.width >= column.width and any(map(column.text, report.leaderboard))
-    ]
+    fitting = [column for column in columns(report.kind) if console.width >= column.width]
+    shown = [column for column in fitting if any(map(column.text, report.leaderboard))]
     table.add_column("attack")
     table.add_column("ended", no_wrap=True)
     for column in shown:
@@ -228,7 +229,8 @@ def print_summary(console: Console, report: "AuditReport") -> None:
         rule = report.ranking.partition(". ")[0].removesuffix(".")
         console.print(f"[dim]Order: {escape(rule[:1].lower() + rule[1:])}.[/]")
         if report.recovered_by_any is not None and report.inputs.data:
-            console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
+            of = report.kind.words.count(report.inputs.data.count)
+            console.print(f"All together recovered {report.recovered_by_any} of {of}.")
     verdict = report.verdict
     severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
     console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {escape(verdict.summary)}")
@@ -273,7 +275,7 @@ def _recovered(row: "LeaderboardRow") -> str:
         return ""
     share = row.recovered_interval
     interval = f" ({share[0] * 100:.0f}-{share[1] * 100:.0f} %)" if share else ""
-    return f"{row.recovered} of {row.images}{interval}" if row.images else str(row.recovered)
+    return f"{row.recovered} of {row.records}{interval}" if row.records else str(row.recovered)
 
 
 def _fact(report: "AuditReport") -> str:
@@ -295,16 +297,23 @@ class Column(NamedTuple):
     width: int = 0
 
 
-COLUMNS = (
-    Column("SSIM", lambda row: _number(row.ssim_mean)),
-    Column("best", lambda row: _number(row.ssim_max)),
-    Column("PSNR", lambda row: "" if row.psnr_mean is None else f"{row.psnr_mean:.1f}", 120),
-    Column("recovered", _recovered),
-    Column("confidence", lambda row: _number(row.confidence_mean)),
-    Column("loss", lambda row: _number(row.loss)),
-    Column("time", lambda row: duration(row.seconds)),
-    Column("memory", lambda row: size(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
-)
+def columns(kind: "RecordKind") -> list[Column]:
+    """Return the columns of a leaderboard of this kind of record."""
+    return [
+        Column(kind.statistic, lambda row: _number(row.similarity_mean)),
+        Column("best", lambda row: _number(row.similarity_max)),
+        *(Column(detail.title, partial(_detail, detail), 120) for detail in kind.details if detail.brief),
+        Column("recovered", _recovered),
+        Column("confidence", lambda row: _number(row.confidence_mean)),
+        Column("loss", lambda row: _number(row.loss)),
+        Column("time", lambda row: duration(row.seconds)),
+        Column("memory", lambda row: size(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
+    ]
+
+
+def _detail(detail: "Detail", row: "LeaderboardRow") -> str:
+    value = row.details_mean.get(detail.name)
+    return "" if value is None else f"{value:.{detail.digits}f}"
 
 
 def relative(path: Path) -> str:

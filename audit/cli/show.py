@@ -145,7 +145,7 @@ def print_defences(console: Console, report: AuditReport) -> None:
     points = report.defences
     table = Table(title="What each defence leaves", title_justify="left")
     table.add_column("published")
-    names = ["distortion", "SSIM", "best", "recovered", *_accuracy_column(points), "verdict"]
+    names = ["distortion", report.kind.statistic, "best", "recovered", *_accuracy_column(points), "verdict"]
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for point in points:
@@ -161,8 +161,8 @@ def _accuracy_column(points: Sequence[DefencePoint]) -> Iterator[str]:
 
 def _cells(point: DefencePoint) -> list[str]:
     what = "as it is" if point.kind == "none" else str(Defence(point.kind, point.value or 0.0))
-    scores = ["-" if score is None else f"{score:.3f}" for score in (point.ssim_mean, point.ssim_max)]
-    found = "-" if point.recovered is None else f"{point.recovered} of {point.images}"
+    scores = ["-" if score is None else f"{score:.3f}" for score in (point.similarity_mean, point.similarity_max)]
+    found = "-" if point.recovered is None else f"{point.recovered} of {point.records}"
     accuracy = [] if point.accuracy is None else [f"{point.accuracy:.1%}"]
     return [what, f"{point.distortion:.3g}", *scores, found, *accuracy, point.verdict]
 
@@ -175,8 +175,8 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
         return
     metrics = attack.metrics
     console.print(
-        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.images} private "
-        f"photographs (mean SSIM {metrics.ssim_mean:.2f}). Against {metrics.null_size} pictures that were not used, "
-        f"the same reconstructions reach {metrics.control_ssim_mean:.2f}."
+        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.records} private "
+        f"photographs (mean {report.kind.statistic} {metrics.similarity_mean:.2f}). Against {metrics.null_size} "
+        f"pictures that were not used, the same reconstructions reach {metrics.control_similarity_mean:.2f}."
     )
     console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")

@@ -26,7 +26,8 @@ def gate(
     found = opened(report, console)
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
-    verdict = judge(found.attacks, [parse(text, attacks) for text in asked], found.plan, found.findings)
+    gates = [parse(text, attacks, [found.kind]) for text in asked]
+    verdict = judge(found.attacks, gates, found.kind, found.plan, found.findings)
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)
@@ -40,13 +41,15 @@ def rules(as_json: AsJson = False) -> None:
     import dataclasses
     import json
 
-    from ..verdict.rules import RULES
+    from ..report.kind import IMAGE
+    from ..verdict.rules import rules as told
     from .console import make_console, print_rules
 
+    found = list(told(IMAGE).values())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in RULES.values()], indent=2))
+        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in found], indent=2))
     else:
-        print_rules(make_console(answer=True), list(RULES.values()))
+        print_rules(make_console(answer=True), found)
 
 
 def verify(

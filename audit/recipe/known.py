@@ -14,7 +14,7 @@ from ... import MemauditError
 from ...attacks.contract.recipe import Recipe
 from ..data.base import TrainingSet
 from ..families.base import Architecture
-from ..report.facts import Delta, Fact
+from ..report.facts import ChangeFacts, Delta, Fact
 from ..report.facts import Recipe as Reported
 from ..request import ScanRequest
 from . import file as recipe_file
@@ -90,9 +90,9 @@ def known(
     """
     said = _said(request)
     told = {**artefacts, **_filed(request), **said}
-    read = delta.facts if delta else {}
+    read = delta.facts if delta else ChangeFacts()
     size = _size(request, told, architecture, data, read)
-    count = int(size.value)  # type: ignore[arg-type]
+    count = int(size.number)
     optimizer = told.get("optimizer") or _optimizer(read, told)
     facts = {"optimizer": optimizer, "size": size, **_shape(told, count, read)}
     usual = dict(USUAL)
@@ -176,7 +176,7 @@ def check_range(where: str, name: str, value: Any, low: float, high: float | Non
         raise RecipeError(f"{where} {str(value)[:40]} is out of range.", f"Give a number of {bound}.")
 
 
-def _optimizer(read: Mapping[str, Fact], told: Mapping[str, Fact]) -> Fact:
+def _optimizer(read: ChangeFacts, told: Mapping[str, Fact]) -> Fact:
     if "momentum" in told and told["momentum"].value:
         return Fact(value="sgd", source="given", option="--optimizer", evidence="a momentum was given")
     if "optimizer" not in read:
@@ -188,16 +188,16 @@ def _optimizer(read: Mapping[str, Fact], told: Mapping[str, Fact]) -> Fact:
     return fact
 
 
-def _shrunk(read: Mapping[str, Fact]) -> float | None:
+def _shrunk(read: ChangeFacts) -> float | None:
     """Return the factor by which decay shrank the weights, where the change shows that there was any."""
     factor = read.get("weight_decay_factor")
     high = factor.interval[1] if factor and factor.interval else None
-    if factor is None or high is None or high >= 1 or not 0 < float(factor.value) < 1:  # type: ignore[arg-type]
+    if factor is None or high is None or high >= 1 or not 0 < factor.value < 1:
         return None
-    return float(factor.value)  # type: ignore[arg-type]
+    return factor.value
 
 
-def _decay(read: Mapping[str, Fact]) -> Fact | None:
+def _decay(read: ChangeFacts) -> Fact | None:
     """Return that there was none, where the change shows it; how much there was follows from the learning rate."""
     factor = read.get("weight_decay_factor")
     if factor is None or factor.interval is None or factor.interval[1] is None or factor.interval[1] < 1:
@@ -212,7 +212,7 @@ def shrink(delta: Delta, facts: Mapping[str, Fact]) -> float:
     return (_shrunk(delta.facts) or 1.0) if facts["weight_decay"].source == "assumed" else 1.0
 
 
-def decay_of(factor: float, travel: float) -> Fact:
+def decay_of(factor: float, travel: float) -> Fact[float]:
     """Return the weight decay that shrinks the weights by ``factor`` over a training of this travel."""
     why = f"the weights shrank by the factor {factor:.8g} over training"
     return Fact(
@@ -225,7 +225,7 @@ def _size(
     told: Mapping[str, Fact],
     architecture: Architecture,
     data: TrainingSet | None,
-    read: Mapping[str, Fact],
+    read: ChangeFacts,
 ) -> Fact:
     if isinstance(request.size, int):
         return Fact(value=request.size, source="given", option="--size")
@@ -240,7 +240,7 @@ def _size(
     return Fact(value=size, source="assumed", option="--size", evidence=why)
 
 
-def _shape(told: Mapping[str, Fact], size: int, read: Mapping[str, Fact]) -> dict[str, Fact]:
+def _shape(told: Mapping[str, Fact], size: int, read: ChangeFacts) -> dict[str, Fact]:
     """Return batch size and epochs; the number of steps, where it is known, ties them together."""
     batch = told.get("batch_size") or Fact(
         value=min(size, ASSUMED_FULL_BATCH), source="assumed", option="--batch-size",
@@ -249,12 +249,12 @@ def _shape(told: Mapping[str, Fact], size: int, read: Mapping[str, Fact]) -> dic
     epochs = told.get("epochs")
     steps = told.get("steps") or read.get("steps")
     if steps is not None and not (epochs and "batch_size" in told):
-        count = int(steps.value)  # type: ignore[arg-type]
+        count = int(steps.number)
         if epochs:
-            batches = max(1, round(count / int(epochs.value)))  # type: ignore[arg-type]
+            batches = max(1, round(count / int(epochs.number)))
             batch = _tied("batch_size", max(1, -(-size // batches)), steps)
         else:
-            epochs = _tied("epochs", max(1, round(count / -(-size // int(batch.value)))), steps)  # type: ignore[arg-type]
+            epochs = _tied("epochs", max(1, round(count / -(-size // int(batch.number)))), steps)
     epochs = epochs or Fact(
         value=ASSUMED_EPOCHS, source="assumed", option="--epochs", evidence="as in the SimuDy paper"
     )
@@ -299,7 +299,7 @@ def _labels(
         if "labels" not in told:
             return None
         fact = told["labels"]
-        counts = list(fact.value)  # type: ignore[arg-type]
+        counts = [int(count) for count in fact.value] if isinstance(fact.value, list) else []
     elif request.labels == "data":
         if data is None or bool((data.labels < 0).any()):
             raise RecipeError("--labels data needs a --data with labels.", "Give counts as CLASS:COUNT,... instead.")
@@ -344,7 +344,7 @@ def _image_size(request: ScanRequest, architecture: Architecture) -> Fact:
     return Fact(value=value, source="inferred", option="--image-size", confidence=1.0, evidence=why)
 
 
-def _batch_norm(read: Mapping[str, Fact]) -> Fact:
+def _batch_norm(read: ChangeFacts) -> Fact:
     if "batch_norm" in read:
         return read["batch_norm"].model_copy(update={"option": "--batch-norm"})
     why = "there are no running statistics"

@@ -36,7 +36,7 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         "architecture": _architecture(architecture, problem),
         "moved": len(pair.moved),
         "tensors": [row.model_dump(mode="json") for row in delta.tensors],
-        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.facts.items()},
+        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.readings.items()},
     }
 
 

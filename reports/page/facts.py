@@ -1,13 +1,15 @@
 """What is known of the training, row by row."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...audit.report.facts import Fact, TensorReading
+from ...audit.report.kind import Words
 from ..common.words import LISTED, NOTHING, count, number, plain
 
 _NAMES = {
-    "size": "Training images",
+    "size": "Training {many}",
     "lr": "Learning rate",
     "batch_size": "Batch size",
     "nesterov": "Nesterov momentum",
@@ -16,7 +18,7 @@ _NAMES = {
     "warmup": "Warm-up",
     "clip": "Gradient clipping",
     "batch_norm": "Batch norm",
-    "labels": "Images of each class",
+    "labels": "{Many} of each class",
     "image_size": "Image size",
     "normalise": "Normalisation",
     "signal": "Change over rounding",
@@ -24,10 +26,10 @@ _NAMES = {
     "travel": "Sum of the learning rates",
     "weight_decay_factor": "Shrinkage by weight decay",
     "steps": "Training steps",
-    "feasibility": "Parameters per unknown pixel",
+    "feasibility": "Parameters per unknown number",
     "linearity": "Linearity of the training",
 }
-"""Names of facts where the field's own name, spaced, would not do."""
+"""Names of facts where the field's own name, spaced, would not do; their gaps are for the words of the records."""
 
 
 class Row(NamedTuple):
@@ -39,9 +41,9 @@ class Row(NamedTuple):
     fact: Fact
 
 
-def rows(facts: dict[str, Fact]) -> list[Row]:
+def rows(facts: Mapping[str, Fact], words: Words) -> list[Row]:
     """Return the facts as people write them, with as many digits as tell the ends of the interval apart."""
-    found = []
+    found, gaps = [], {"many": words.many, "Many": words.many.capitalize()}
     for name, fact in facts.items():
         low, high = fact.interval or (0.0, 0.0)
         both = low is not None and high is not None
@@ -49,7 +51,7 @@ def rows(facts: dict[str, Fact]) -> list[Row]:
         value = number(fact.value, digits) if isinstance(fact.value, float) else plain(fact.value)
         found.append(
             Row(
-                _NAMES.get(name, name.replace("_", " ").capitalize()),
+                _NAMES.get(name, name.replace("_", " ").capitalize()).format(**gaps),
                 counts(fact.value) if name == "labels" else value,
                 f"{_end(low, digits)} to {_end(high, digits)}" if low != high else "",
                 fact,
@@ -59,7 +61,7 @@ def rows(facts: dict[str, Fact]) -> list[Row]:
 
 
 def counts(value: Any) -> str:
-    """Return the number of images of each class, of many classes in summary."""
+    """Return the number of records of each class, of many classes in summary."""
     if not isinstance(value, list) or len(value) <= LISTED or not all(isinstance(item, int) for item in value):
         return plain(value)
     return f"{min(value)} to {max(value)} in each of {len(value)} classes, {sum(value)} in all"
