@@ -119,7 +119,7 @@ def main() -> None:
     second.add_argument("new", type=Path)
     asked = parser.parse_args()
     if asked.verb == "measure":
-        asked.file.write_text(json.dumps(measure(asked.script), indent=1) + "\n")
+        asked.file.write_text(json.dumps(measure(os.path.abspath(asked.script)), indent=1) + "\n")
         return
     found = list(differences(json.loads(asked.old.read_text()), json.loads(asked.new.read_text())))
     print("\n".join(found) or "no difference")

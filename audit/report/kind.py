@@ -3,26 +3,45 @@
 No torch here. :mod:`..scoring.kind` compares records; this is what a reader of the report must know of that.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .facts import Model
+
+_MARKS = " ,;()'%+-"
+_LONGEST = 300
+
+
+def _plain(text: str) -> str:
+    """Return text as it is; of a stranger's report it becomes part of every format, where it must not be markup."""
+    marks = (mark for place, mark in enumerate(text) if mark != "." or text[place + 1 : place + 2] not in ("", " "))
+    if len(text) > _LONGEST or not all(mark.isalnum() or mark in _MARKS for mark in marks):
+        raise ValueError("the words for a kind of record are letters, digits and plain punctuation")
+    return text
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+"""Words without any markup, link or address."""
+
+Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 class Words(Model):
     """How people call records of one kind, and what the statistic does to them."""
 
-    one: str = Field(description="A record, such as image.")
-    many: str = Field(description="Several of them, such as images.")
-    axes: str = Field(description="What the numbers of an input's shape count, in their order.")
-    similarity: str = Field(description="The statistic in full.")
-    compared: str = Field(description="What of two records the statistic compares, such as pixels.")
-    scored: str = Field(description="How a pair is scored, one sentence or more, continuing 'each pair is scored by'.")
-    mismatched: str = Field(description="What stands for chance beside other records, where none were held out.")
-    copied: str = Field(description="What a near copy went through.")
-    hints: str = Field(description="What a set of them can give away without any one of them.")
-    merged: str = Field(description="How several reconstructions of a record become one.")
+    one: Plain = Field(description="A record, such as image.")
+    many: Plain = Field(description="Several of them, such as images.")
+    axes: Plain = Field(description="What the numbers of an input's shape count, in their order.")
+    similarity: Plain = Field(description="The statistic in full.")
+    compared: Plain = Field(description="What of two records the statistic compares, such as pixels.")
+    scored: Plain = Field(
+        description="How a pair is scored, one sentence or more, continuing 'each pair is scored by'."
+    )
+    mismatched: Plain = Field(description="What stands for chance beside other records, where none were held out.")
+    copied: Plain = Field(description="What a near copy went through.")
+    hints: Plain = Field(description="What a set of them can give away without any one of them.")
+    merged: Plain = Field(description="How several reconstructions of a record become one.")
 
     def count(self, n: int, before: str = "") -> str:
         """Return ``1 image`` or ``3 training images``."""
@@ -32,12 +51,12 @@ class Words(Model):
 class Detail(Model):
     """A number on a pair of records beside their similarity."""
 
-    name: str = Field(description="Its key in the scores; gates name its mean NAME_mean.")
-    title: str
-    said: str = Field(description="What it is, continuing 'mean'.")
-    note: str = Field("", description="A word on how it is measured.")
-    unit: str = ""
-    digits: int = Field(3, description="Decimals that are shown.")
+    name: Name = Field(description="Its key in the scores; gates name its mean NAME_mean.")
+    title: Plain
+    said: Plain = Field(description="What it is, continuing 'mean'.")
+    note: Plain = Field("", description="A word on how it is measured.")
+    unit: Plain = ""
+    digits: int = Field(3, ge=0, le=9, description="Decimals that are shown.")
     brief: bool = Field(False, description="Whether it is shown where there is room for little.")
     best: bool = Field(False, description="Whether its highest value is told beside its mean.")
 
@@ -53,10 +72,10 @@ class Metric(NamedTuple):
 class RecordKind(Model):
     """One kind of record."""
 
-    name: str
-    statistic: str = Field(description="The similarity by which records are paired, in [-1, 1]; 1 is identical.")
-    threshold: float = Field(description="Similarity from which a record may count as reconstructed.")
-    stem: str = Field(description="Gates name the similarity STEM_mean and STEM_max.")
+    name: Name
+    statistic: Plain = Field(description="The similarity by which records are paired, in [-1, 1]; 1 is identical.")
+    threshold: float = Field(ge=-1, le=1, description="Similarity from which a record may count as reconstructed.")
+    stem: Name = Field(description="Gates name the similarity STEM_mean and STEM_max.")
     words: Words
     details: tuple[Detail, ...] = Field((), description="Further numbers that are shown; the scores may hold more.")
 
@@ -80,8 +99,8 @@ IMAGE = RecordKind(
         axes="channels, height, width",
         similarity="structural similarity",
         compared="pixels",
-        scored="SSIM on pixels in [0, 1]. The paper's SSIM is scored as the SimuDy authors do: in normalised space, "
-        "with a uniform window",
+        scored="SSIM on pixels from 0 to 1. The paper's SSIM is scored as the SimuDy authors do, in normalised space "
+        "and with a uniform window",
         mismatched="turned and mirrored ones",
         copied="scaled or compressed",
         hints="colours or coarse shapes",

@@ -83,6 +83,10 @@ class AuditReport(Model):
 
     __str__ = __repr__
 
+    def __eq__(self, other: object) -> bool:
+        """Reports are equal where their content is, wherever they lie."""
+        return self.__dict__ == other.__dict__ if isinstance(other, AuditReport) else NotImplemented
+
     def _repr_html_(self) -> str:
         return table(self.model, self.verdict, self.leaderboard_rows(), self.kind)
 

@@ -82,12 +82,19 @@ class _Bench:
         """Return a metric of one result; ``None`` where it was not measured."""
         if metric == "severity":
             return self.severity(attack)
-        part = attack.agreement if metric in DATALESS else attack.metrics
-        own = None if metric in METRICS else self.kind.metrics().get(metric)
-        found = None if part is None else getattr(part, own.field if own else metric)
-        if own and own.detail:
-            found = (found or {}).get(own.detail)
+        if metric in METRICS:
+            found = getattr(attack.agreement if metric in DATALESS else attack.metrics, metric, None)
+        else:
+            found = self.own(metric, attack)
         return None if found is None else float(found)
+
+    def own(self, metric: str, attack: AttackResult) -> float | None:
+        """Return a number that the kind of the records names; ``None`` where it was not measured."""
+        named = self.kind.metrics().get(metric)
+        if named is None or attack.metrics is None:
+            return None
+        found: float | dict[str, float] = getattr(attack.metrics, named.field)
+        return found.get(named.detail) if isinstance(found, dict) else found
 
     def severity(self, attack: AttackResult) -> float | None:
         """Return the place of the worst finding of an attack, or of all; ``None`` where nothing was measured."""

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
-from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Images, Inputs, Recipe
+from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Inputs, Recipe, Records
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult
 from memaudit.audit.report.verdict import Verdict
@@ -83,16 +84,16 @@ def report() -> AuditReport:
         name="simudy", seed=0, status="converged", loss=0.01, iterations=1, seconds=1.0, peak_memory_bytes=1
     )
     fact = Fact(value=1, source="given")
-    images = Images(path="d", sha256="0", count=10)
+    images = Records(path="d", sha256="0", count=10)
     checkpoint = Checkpoint(path="a.pt", format="torch", sha256="0")
     names = ("optimizer", "size", "lr", "batch_size", "epochs", "momentum", "nesterov", "weight_decay", "batch_norm",
              "image_size", "normalise")  # fmt: skip
     return AuditReport(
-        created="2026-01-01T00:00:00+00:00", model="a.pt", command="", seed=0,
+        created="2026-01-01T00:00:00+00:00", kind=IMAGE, model="a.pt", command="", seed=0,
         verdict=Verdict(status="pass", summary=""),
         inputs=Inputs(before=checkpoint, after=checkpoint, data=images, control=images),
         architecture=Architecture(
-            family="mlp", name="MLP", score=1.0, classes=2, shape=(3, 8, 8), parameters=1, tensors=1, moved=[]
+            family="mlp", name="MLP", score=1.0, classes=2, shape=[3, 8, 8], parameters=1, tensors=1, moved=[]
         ),
         recipe=Recipe(**dict.fromkeys(names, fact)), attacks=[attack],
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),

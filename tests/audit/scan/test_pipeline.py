@@ -53,9 +53,9 @@ def test_finds_the_leak_with_the_learning_rate_unknown(audited):
     attack = report.attacks[0]
     assert report.verdict.status == "fail"
     assert attack.status == "converged"
-    assert attack.metrics.ssim_mean > 0.8
+    assert attack.metrics.similarity_mean > 0.8
     assert attack.metrics.recovered == 4
-    assert all(match.scores.ssim > attack.metrics.control_ssim_max for match in attack.matches)
+    assert all(match.scores.similarity > attack.metrics.control_similarity_max for match in attack.matches)
     assert [match.sample for match in attack.matches] == [0, 1, 2, 3]
     assert [match.label for match in attack.matches] == ["astronaut", "chelsea", "coffee", "rocket"]
     assert all(match.p_value <= match.q_value <= 0.01 and match.rank == 1 for match in attack.matches)
@@ -90,7 +90,8 @@ def test_run_folder_holds_reports_evidence_and_nothing_half_written(audited):
     report, _, out, _ = audited
     found = files(out)
     assert {"report.json", "report.html", "events.jsonl"} <= found
-    pictures = {m.original for m in report.attacks[0].matches} | {d.picture for d in report.attacks[0].reconstructions}
+    pictures = {m.truth.path for m in report.attacks[0].matches}
+    pictures |= {d.exhibit.path for d in report.attacks[0].reconstructions}
     assert len(pictures) == 8
     assert pictures <= found
     assert not any(name.endswith(".tmp") for name in found)
@@ -125,7 +126,7 @@ def test_without_data_there_is_no_claim(leak, options, tmp_path):
     assert attack.loss < 0.1
     assert all(dummy.influence > 0 for dummy in attack.reconstructions)
     assert "--data" in report.verdict.summary
-    assert report.leaderboard[0].ssim_mean is None
+    assert report.leaderboard[0].similarity_mean is None
     assert report.search == []
 
 
@@ -380,7 +381,7 @@ def test_idle_dummies_of_too_large_a_set_are_set_apart(leak, options, tmp_path):
     weight = {dummy.dummy: dummy.influence for dummy in attack.reconstructions}
     assert max(weight[i] for i in idle) < min(weight[i] for i in kept)
     for match in attack.matches:
-        assert match.reconstruction == attack.reconstructions[match.dummy].picture
+        assert match.reconstruction == attack.reconstructions[match.dummy].exhibit
 
 
 def test_as_many_dummies_as_the_change_shows_images_are_never_set_apart(leak, options, tmp_path):
@@ -475,7 +476,7 @@ def test_an_adamw_pair_is_recognised_and_simulated_as_adam(tmp_path):
     assert recipe.lr.value == pytest.approx(2e-3, rel=0.3)
     assert {point.optimizer for point in report.search} <= {"adam", "adamw"}
     assert sum(point.chosen for point in report.search) == 1
-    assert report.attacks[0].metrics.ssim_mean > 0.4
+    assert report.attacks[0].metrics.similarity_mean > 0.4
     given = scan(ScanRequest(**{**words, "out": tmp_path / "sgd"}, epochs=10, optimizer="sgd", lr=0.02))
     assert given.recipe.optimizer.source == "given"
     assert given.attacks[0].loss > report.attacks[0].loss
@@ -499,7 +500,7 @@ def test_the_planner_runs_what_is_exact_and_leaves_out_the_rest_with_a_reason(le
     assert [attack.name for attack in report.attacks] == [step.attack for step in ran]
     assert ran[-1].attack in EXACT
     assert report.attacks[-1].status == "converged"
-    assert report.attacks[-1].metrics.ssim_mean > 0.95
+    assert report.attacks[-1].metrics.similarity_mean > 0.95
     assert all(step.seconds > 0 and step.peak_memory_bytes > 0 and step.share is None for step in ran)
     simudy = next(step for step in report.plan if step.attack == "simudy")
     assert f"{ran[-1].attack} converged" in simudy.reason
