@@ -76,7 +76,6 @@ def _attacks(report: AuditReport) -> dict[str, Any]:
     return {
         "tried": list(dict.fromkeys(attack.name for attack in results)),
         "threat": threat,
-        "truth": table("threats")["truth"]["scoring"],
         "classes": classes(report),
         "outcomes": outcomes(report),
         "results": results,

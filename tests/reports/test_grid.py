@@ -131,11 +131,8 @@ def test_what_is_no_picture_of_the_run_becomes_a_grey_tile(
     (root / "text.png").write_text("no picture")
     (root / "cut.png").write_bytes(original[:200])
     (root / "good.png").write_bytes(original)
-    match = (
-        leak.attacks[0]
-        .matches[0]
-        .model_copy(update={"truth": Picture(path=path), "reconstruction": Picture(path="good.png")})
-    )
+    good = Picture(path="good.png")
+    match = leak.attacks[0].matches[0].model_copy(update={"truth": Picture(path=path), "reconstruction": good})
     sheet = pixels(grid.draw(with_matches(leak, [match]), root))
     ((top, left),) = found(sheet, source(root, good))
     assert (sheet[top - 60, left + 40] == MISSING).all()
