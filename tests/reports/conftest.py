@@ -14,6 +14,7 @@ from .samples import (
     leak_report,
     many_report,
     poisoned,
+    told,
     trust_report,
 )
 
@@ -48,6 +49,11 @@ def many(folder: Path) -> AuditReport:
 @pytest.fixture(scope="session")
 def trust(folder: Path) -> AuditReport:
     return trust_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def texts(leak: AuditReport) -> AuditReport:
+    return told(leak).sealed()
 
 
 @pytest.fixture(scope="session")

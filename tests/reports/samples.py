@@ -211,6 +211,19 @@ def agreed(runs: list[AttackResult]) -> AttackResult:
     return runs[1].model_copy(update=update)
 
 
+def told(report: AuditReport) -> AuditReport:
+    """Return the report with a text in the place of every picture."""
+
+    def spoken(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("form") == "picture":
+            return {"form": "text", "text": f"the record in {value['path']} " * 20}
+        if isinstance(value, dict):
+            return {name: spoken(item) for name, item in value.items()}
+        return [spoken(item) for item in value] if isinstance(value, list) else value
+
+    return AuditReport.model_validate(spoken(report.model_dump(by_alias=True)))
+
+
 def poisoned(report: AuditReport) -> AuditReport:
     kept = {"status", "source", "severity", "null_kind", "path", "form", "schema_version", "$schema", "kind",
             "evidence"}  # fmt: skip
