@@ -26,7 +26,7 @@ class Scores(Model):
     """How alike one reconstruction and one training record are."""
 
     similarity: float = Field(description="The statistic of the report's kind, in [-1, 1].")
-    details: dict[str, float] = Field({}, description="Further numbers; the report's kind describes them.")
+    details: dict[str, Number] = Field({}, description="Further numbers; the report's kind describes them.")
 
 
 class Match(Model):
@@ -82,8 +82,8 @@ class Metrics(Model):
     criterion: str = Field(description="What counts as recovered, in words.")
     similarity_mean: float = Field(description="Mean over the pairs.")
     similarity_max: float
-    details_mean: dict[str, float] = Field({}, description="Mean of each detail over the pairs.")
-    details_max: dict[str, float] = Field({}, description="Highest value of those details of which it is told.")
+    details_mean: dict[str, Number] = Field({}, description="Mean of each detail over the pairs.")
+    details_max: dict[str, Number] = Field({}, description="Highest value of those details of which it is told.")
     recovered: int
     recovered_fraction: float
     recovered_interval: tuple[float, float] | None = Field(
@@ -190,8 +190,8 @@ class LeaderboardRow(Model):
     pairs: int | None = None
     similarity_mean: Number = None
     similarity_max: Number = None
-    details_mean: dict[str, float] = {}
-    details_max: dict[str, float] = {}
+    details_mean: dict[str, Number] = {}
+    details_max: dict[str, Number] = {}
     recovered: int | None = None
     recovered_interval: tuple[float, float] | None = None
     control_pairs: int | None = None

@@ -93,7 +93,7 @@ class _Bench:
         named = self.kind.metrics().get(metric)
         if named is None or attack.metrics is None:
             return None
-        found: float | dict[str, float] = getattr(attack.metrics, named.field)
+        found: float | dict[str, float | None] = getattr(attack.metrics, named.field)
         return found.get(named.detail) if isinstance(found, dict) else found
 
     def severity(self, attack: AttackResult) -> float | None:

@@ -108,7 +108,7 @@ def count(n: int, one: str) -> str:
     return f"{n} {one}{'s' * (n != 1)}"
 
 
-def detailed(details: Mapping[str, float], detail: Detail) -> str:
+def detailed(details: Mapping[str, float | None], detail: Detail) -> str:
     """Return one of a record's further numbers with its unit, or a dash."""
     told = fixed(details.get(detail.name), detail.digits)
     return f"{told} {detail.unit}" if detail.unit and told != NOTHING else told

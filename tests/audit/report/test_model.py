@@ -9,10 +9,13 @@ from pydantic import ValidationError
 from memaudit.audit.report.exhibit import Text
 from memaudit.audit.report.facts import Delta, Fact, SearchPoint
 from memaudit.audit.report.file import load, schema
-from memaudit.audit.report.model import ReportError
+from memaudit.audit.report.kind import IMAGE
+from memaudit.audit.report.model import AuditReport, ReportError
 from memaudit.audit.report.results import BestMatch, Dummy
+from memaudit.audit.verdict.expression import parse
+from memaudit.audit.verdict.gate import judge
 
-from ..verdict.test_findings import match, result
+from ..verdict.test_findings import match, metrics, result
 
 
 def test_committed_schema_is_the_models():
@@ -24,6 +27,14 @@ def test_numbers_that_json_cannot_hold_become_null():
     point = SearchPoint(lr=0.1, loss=float("inf"), change_ratio=float("nan"), iterations=3, status="diverged")
     assert json.loads(point.model_dump_json())["loss"] is None
     assert json.loads(point.model_dump_json())["change_ratio"] is None
+
+
+def test_details_that_json_cannot_hold_become_null_and_clear_no_gate(report):
+    attack = result(metrics=metrics(details_mean={"psnr": float("nan")}))
+    content = json.loads(report.model_copy(update={"attacks": [attack]}).to_json())
+    assert content["attacks"][0]["metrics"]["details_mean"] == {"psnr": None}
+    again = AuditReport.model_validate(content)
+    assert judge(again.attacks, [parse("psnr_mean>100")], IMAGE).status == "inconclusive"
 
 
 def test_a_whole_number_stays_one():

@@ -32,6 +32,7 @@ from memaudit.audit.scoring.kind import kind_of, known_kinds, open_kind
 from memaudit.audit.scoring.match import match
 from memaudit.audit.verdict.expression import GateError, parse
 from memaudit.audit.verdict.gate import judge
+from memaudit.reports import html
 
 FORMATS = [name for name in plugins.available("memaudit.reports") if name != "json"]
 LENGTH = 40
@@ -193,6 +194,8 @@ def test_texts_are_hidden_where_evidence_is(report, tmp_path):
             continue
         assert secret not in written(report, tmp_path, name, "none").read_text(), name
     assert secret in written(report, tmp_path, "json").read_text()
+    assert secret in html.render(report, tmp_path, Look("blurred"))
+    assert secret not in html.render(report, tmp_path, Look("blurred"), veiled=True)
     assert load_report(tmp_path / "out.json") == report
     kept = json.loads(written(report, tmp_path, "json", "none").read_text())
     assert {dummy["exhibit"]["text"] for attack in kept["attacks"] for dummy in attack["reconstructions"]} == {""}
