@@ -30,7 +30,7 @@ _denoised: Callable[..., NDArray[np.float32]] = restoration.denoise_tv_chambolle
 
 @dataclass(frozen=True)
 class Image:
-    """The kind of a victim whose inputs are images.
+    """Images, compared by SSIM and shown as pictures.
 
     Attributes:
         normalisation: The victim's, for the score of the paper.

@@ -15,8 +15,11 @@ from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
 from ..families.detect import detect
 from ..run import options
+from ..scoring.kind import GROUP as KINDS
 
-GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
+GROUPS = {
+    "attacks": options.GROUP, "families": FAMILIES, "data": DATA, "kinds": KINDS, "reports": outputs.GROUP,
+}  # fmt: skip
 
 SHOWN = 12
 """So many entries of a list are printed."""
