@@ -48,7 +48,7 @@ from memaudit.audit.machine import interrupt
 from memaudit.audit.machine.numerics import exact_numerics
 from memaudit.audit.run.drive import Budget, Interrupted, drive
 from memaudit.audit.run.store import Store, key
-from memaudit.audit.scoring.kind import Kind, kind_of
+from memaudit.audit.scoring.image import Image
 from memaudit.audit.scoring.match import match
 
 from .networks import fresh_head
@@ -217,14 +217,15 @@ class Bench:
         found = outcome.reconstruction
         self._record({
             "n": n, "attack": attack.name, "seed": seed, "weights": self.subject.weights, "options": repr(attack),
-            **self._scores(n, found, kind_of(victim)), "status": outcome.status, "iterations": outcome.steps,
+            **self._scores(n, found, Image(victim.normalisation)), "status": outcome.status,
+            "iterations": outcome.steps,
             "loss": found.loss if found else outcome.state.loss, "seconds": round(outcome.seconds, 1),
             "finish_seconds": round(time.monotonic() - began, 1), "peak_memory_bytes": outcome.peak_bytes,
             **machine(self.device),
         })  # fmt: skip
         return True
 
-    def _scores(self, n: int, found: Reconstruction | None, kind: Kind) -> dict[str, float | int | None]:
+    def _scores(self, n: int, found: Reconstruction | None, kind: Image) -> dict[str, float | int | None]:
         """Score a reconstruction; ``ssim_strangers`` is against as many images that the victim never saw."""
         if found is None:
             return dict.fromkeys(("ssim_paper", "ssim", "ssim_strangers", "psnr", "recovered"))

@@ -79,7 +79,7 @@ class Architecture(Model):
     name: str
     score: float = Field(description="Share of tensors whose name and shape agree, in [0, 1].")
     classes: int
-    shape: list[int] = Field(description="Of one input; of an image channels, height, width.")
+    shape: tuple[int, ...] = Field(description="Of one input; of an image channels, height, width.")
     parameters: int
     tensors: int
     moved: list[str] = Field(description="Names of the tensors that training changed.")

@@ -1,64 +1,85 @@
 """What the records of a report are: the words for them, and the numbers that say how alike two of them are.
 
-No torch here. :mod:`..scoring.kind` compares records; this is what a reader of the report must know of that.
+Plain dataclasses, so that matching needs no library for them. :mod:`..scoring.kind` compares records; this is what a
+reader of the report must know of that. The words are a stranger's, too, and become part of every format: they are
+letters, digits and plain punctuation, so that they are nowhere markup, a link or an address.
 """
 
-from typing import Annotated, NamedTuple
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from pydantic import AfterValidator, Field
-
-from .facts import Model
-
+_NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 _MARKS = " ,;()'%+-"
-_LONGEST = 300
+_LONGEST, _MOST_DIGITS = 300, 9
 
 
-def _plain(text: str) -> str:
-    """Return text as it is; of a stranger's report it becomes part of every format, where it must not be markup."""
-    marks = (mark for place, mark in enumerate(text) if mark != "." or text[place + 1 : place + 2] not in ("", " "))
-    if len(text) > _LONGEST or not all(mark.isalnum() or mark in _MARKS for mark in marks):
-        raise ValueError("the words for a kind of record are letters, digits and plain punctuation")
-    return text
+@dataclass(frozen=True)
+class Words:
+    """How people call records of one kind, and what is done to them.
 
+    Attributes:
+        one: A record, such as image.
+        many: Several of them, such as images.
+        axes: What the numbers of an input's shape count, in their order.
+        similarity: The statistic in full.
+        compared: What of two records the statistic compares, such as pixels.
+        scored: How a pair is scored; continues "each pair is scored by".
+        mismatched: What stands for chance beside other records, where none were held out.
+        copied: What a near copy went through.
+        hints: What a set of them can give away without any one of them.
+        merged: How several reconstructions of a record become one.
+    """
 
-Plain = Annotated[str, AfterValidator(_plain)]
-"""Words without any markup, link or address."""
+    one: str
+    many: str
+    axes: str
+    similarity: str
+    compared: str
+    scored: str
+    mismatched: str
+    copied: str
+    hints: str
+    merged: str
 
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-
-
-class Words(Model):
-    """How people call records of one kind, and what the statistic does to them."""
-
-    one: Plain = Field(description="A record, such as image.")
-    many: Plain = Field(description="Several of them, such as images.")
-    axes: Plain = Field(description="What the numbers of an input's shape count, in their order.")
-    similarity: Plain = Field(description="The statistic in full.")
-    compared: Plain = Field(description="What of two records the statistic compares, such as pixels.")
-    scored: Plain = Field(
-        description="How a pair is scored, one sentence or more, continuing 'each pair is scored by'."
-    )
-    mismatched: Plain = Field(description="What stands for chance beside other records, where none were held out.")
-    copied: Plain = Field(description="What a near copy went through.")
-    hints: Plain = Field(description="What a set of them can give away without any one of them.")
-    merged: Plain = Field(description="How several reconstructions of a record become one.")
+    def __post_init__(self) -> None:
+        _check_words(vars(self).values())
 
     def count(self, n: int, before: str = "") -> str:
         """Return ``1 image`` or ``3 training images``."""
         return " ".join([str(n), *before.split(), self.one if n == 1 else self.many])
 
 
-class Detail(Model):
-    """A number on a pair of records beside their similarity."""
+@dataclass(frozen=True)
+class Detail:
+    """A number on a pair of records beside their similarity.
 
-    name: Name = Field(description="Its key in the scores; gates name its mean NAME_mean.")
-    title: Plain
-    said: Plain = Field(description="What it is, continuing 'mean'.")
-    note: Plain = Field("", description="A word on how it is measured.")
-    unit: Plain = ""
-    digits: int = Field(3, ge=0, le=9, description="Decimals that are shown.")
-    brief: bool = Field(False, description="Whether it is shown where there is room for little.")
-    best: bool = Field(False, description="Whether its highest value is told beside its mean.")
+    Attributes:
+        name: Its key in the scores; gates name its mean NAME_mean.
+        title: Its heading.
+        said: What it is; continues "mean".
+        note: A word on how it is measured.
+        unit: Behind the number.
+        digits: Decimals that are shown, up to nine.
+        brief: Whether it is shown where there is room for little.
+        best: Whether its highest value is told beside its mean.
+    """
+
+    name: str
+    title: str
+    said: str
+    note: str = ""
+    unit: str = ""
+    digits: int = 3
+    brief: bool = False
+    best: bool = False
+
+    def __post_init__(self) -> None:
+        _check_names(self.name)
+        _check_words((self.title, self.said, self.note, self.unit))
+        if not 0 <= self.digits <= _MOST_DIGITS:
+            raise ValueError(f"{self.digits} decimals")
 
 
 class Metric(NamedTuple):
@@ -69,15 +90,31 @@ class Metric(NamedTuple):
     said: str
 
 
-class RecordKind(Model):
-    """One kind of record."""
+@dataclass(frozen=True)
+class RecordKind:
+    """One kind of record.
 
-    name: Name
-    statistic: Plain = Field(description="The similarity by which records are paired, in [-1, 1]; 1 is identical.")
-    threshold: float = Field(ge=-1, le=1, description="Similarity from which a record may count as reconstructed.")
-    stem: Name = Field(description="Gates name the similarity STEM_mean and STEM_max.")
+    Attributes:
+        name: Of the kind, such as image.
+        statistic: The similarity by which records are paired, in [-1, 1]; 1 is identical.
+        threshold: Similarity from which a record may count as reconstructed.
+        stem: Gates name the similarity STEM_mean and STEM_max.
+        words: For people.
+        details: Further numbers that are shown; the scores may hold more.
+    """
+
+    name: str
+    statistic: str
+    threshold: float
+    stem: str
     words: Words
-    details: tuple[Detail, ...] = Field((), description="Further numbers that are shown; the scores may hold more.")
+    details: tuple[Detail, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_names(self.name, self.stem)
+        _check_words((self.statistic,))
+        if not -1 <= self.threshold <= 1:
+            raise ValueError(f"a threshold of {self.threshold}")
 
     def metrics(self) -> dict[str, Metric]:
         """Return the numbers of a result that have names of this kind, as gates use them."""
@@ -86,6 +123,18 @@ class RecordKind(Model):
             f"{self.stem}_max": Metric("similarity_max", "", f"best {self.statistic}"),
         }
         return found | {f"{d.name}_mean": Metric("details_mean", d.name, f"mean {d.said}") for d in self.details}
+
+
+def _check_words(texts: Iterable[str]) -> None:
+    for text in texts:
+        marks = (mark for place, mark in enumerate(text) if mark != "." or text[place + 1 : place + 2] not in ("", " "))
+        if len(text) > _LONGEST or not all(mark.isalnum() or mark in _MARKS for mark in marks):
+            raise ValueError("the words for a kind of record are letters, digits and plain punctuation")
+
+
+def _check_names(*names: str) -> None:
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError("the names of a kind of record are lower-case letters, digits and underscores")
 
 
 IMAGE = RecordKind(

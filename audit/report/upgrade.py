@@ -4,6 +4,7 @@ Version 1 knew images only. Its numbers are carried over as they are; what it di
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from .kind import IMAGE
@@ -23,7 +24,7 @@ def upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
         return content
     kept = {name: value for name, value in content.items() if name not in ("$schema", "schema_version", "per_image")}
     return kept | {
-        "kind": IMAGE.model_dump(),
+        "kind": asdict(IMAGE),
         "attacks": [_result(attack) for attack in content.get("attacks", [])],
         "leaderboard": [_numbers(row) for row in content.get("leaderboard", [])],
         "per_record": [{**best, "match": _match(best["match"])} for best in content.get("per_image", [])],

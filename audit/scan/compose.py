@@ -124,7 +124,7 @@ def _architecture(scene: Scene) -> Architecture:
         name=found.name,
         score=found.score,
         classes=found.classes,
-        shape=list(found.shape),
+        shape=found.shape,
         parameters=sum(value.numel() for value in tensors.values() if value.is_floating_point()),
         tensors=len(tensors),
         moved=sorted(scene.pair.moved),

@@ -1,31 +1,32 @@
-"""Images: similar by SSIM, shown as pictures. All tensors are (n, c, h, w) pixels in [0, 1]."""
+"""Images: similar by SSIM, shown as pictures. All tensors are (n, c, h, w) pixels in [0, 1].
+
+Scoring must work on a machine that has torch and little else: what only reports need is imported where it is used.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage import restoration
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from ...attacks.contract.victim import Normalisation
-from ..report.exhibit import Picture
 from ..report.kind import IMAGE, RecordKind
-from ..report.pictures import save_picture
 from .kind import Told, unheard
 from .similarity import mse_matrix, psnr, ssim_matrix, ssim_pairs
+
+if TYPE_CHECKING:
+    from ..report.exhibit import Picture
 
 _COPY, _PLAIN = 0.01, 0.05
 """Root mean square difference of pixels under which images are copies, unless they are nearly blank."""
 
 _WEIGHT = 0.3
 """Strength of the total-variation smoothing: noise becomes soft blotches, like a reconstruction that failed."""
-
-_denoised: Callable[..., NDArray[np.float32]] = restoration.denoise_tv_chambolle
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,11 @@ class Image:
         The mean is what one learns of a set without any of its images. The noise has the mean and spread of the set
         and is smoothed by total variation.
         """
+        from skimage.restoration import denoise_tv_chambolle
+
         noise = torch.randn(count, *truth.shape[1:], generator=rng) * truth.std() + truth.mean()
-        smooth = [torch.from_numpy(_denoised(image.numpy(), _WEIGHT, channel_axis=0)) for image in noise]
+        denoised: Callable[..., NDArray[np.float32]] = denoise_tv_chambolle
+        smooth = [torch.from_numpy(denoised(image.numpy(), _WEIGHT, channel_axis=0)) for image in noise]
         return {
             "mean of the training images": truth.mean(0, keepdim=True),
             "smoothed noise": torch.stack(smooth).to(truth).clamp(0, 1),
@@ -95,8 +99,11 @@ class Image:
         plain = small[0].std(1) < _PLAIN
         return int(((apart < _COPY) & ~plain).sum())
 
-    def show(self, record: Tensor, folder: Path, name: str, keep: bool = True) -> Picture:
+    def show(self, record: Tensor, folder: Path, name: str, keep: bool = True) -> "Picture":
         """Return a PNG, written unless nothing may be kept."""
+        from ..report.exhibit import Picture
+        from ..report.pictures import save_picture
+
         return Picture(path=save_picture(record, folder, name, keep))
 
 

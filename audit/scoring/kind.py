@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from ...attacks.contract.victim import Victim
 from .. import plugins
-from ..report.exhibit import Picture, Text
 from ..report.kind import RecordKind
+
+if TYPE_CHECKING:
+    from ..report.exhibit import Picture, Text
 
 GROUP = "memaudit.kinds"
 """The entry-point group of kinds: classes that are made with the victim's medium."""
@@ -74,7 +76,7 @@ class Kind(Protocol):
         """Return how many held-out records are training records but for processing."""
         ...
 
-    def show(self, record: Tensor, folder: Path, name: str, keep: bool = True) -> Picture | Text:
+    def show(self, record: Tensor, folder: Path, name: str, keep: bool = True) -> "Picture | Text":
         """Return how a report shows one record (...), in files of the run folder or by itself.
 
         Args:

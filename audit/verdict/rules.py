@@ -3,7 +3,7 @@
 A finding that ``blocks`` says what evidence is missing: an audit with one cannot pass (:mod:`.gate`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 from ..report.facts import FLOOR
@@ -129,7 +129,7 @@ RULES = {
 @cache
 def rules(kind: RecordKind) -> dict[str, Rule]:
     """Return every rule by its id in the words of one kind of record, with the numbers that decide."""
-    words = kind.words.model_dump() | {
+    words = asdict(kind.words) | {
         "statistic": kind.statistic, "threshold": kind.threshold, "level": f"{100 * LEVEL:g} %", "sure": SURE,
         "reachable": REACHABLE, "floor": FLOOR,
     }  # fmt: skip

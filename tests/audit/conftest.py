@@ -93,7 +93,7 @@ def report() -> AuditReport:
         verdict=Verdict(status="pass", summary=""),
         inputs=Inputs(before=checkpoint, after=checkpoint, data=images, control=images),
         architecture=Architecture(
-            family="mlp", name="MLP", score=1.0, classes=2, shape=[3, 8, 8], parameters=1, tensors=1, moved=[]
+            family="mlp", name="MLP", score=1.0, classes=2, shape=(3, 8, 8), parameters=1, tensors=1, moved=[]
         ),
         recipe=Recipe(**dict.fromkeys(names, fact)), attacks=[attack],
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),

@@ -269,7 +269,7 @@ def whole(
             name="ResNet-18 with a 3 × 3 stem",
             score=1.0,
             classes=10,
-            shape=[3, SIDE, SIDE],
+            shape=(3, SIDE, SIDE),
             parameters=11_173_962,
             tensors=122,
             moved=[f"layer{a}.{b}.conv{c}.weight" for a in range(1, 5) for b in range(2) for c in (1, 2)] + ["fc.bias"],

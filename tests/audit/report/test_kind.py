@@ -1,18 +1,22 @@
 """What a report says of its records."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from memaudit.audit.report.file import load
 from memaudit.audit.report.kind import IMAGE, RecordKind
 from memaudit.audit.report.model import ReportError
 
+ANY = TypeAdapter(RecordKind)
+
 
 def test_it_survives_the_round_trip():
-    assert RecordKind.model_validate_json(IMAGE.model_dump_json()) == IMAGE
-    assert hash(IMAGE) == hash(RecordKind.model_validate_json(IMAGE.model_dump_json()))
+    again = ANY.validate_json(ANY.dump_json(IMAGE))
+    assert again == IMAGE
+    assert hash(again) == hash(IMAGE)
 
 
 def test_counting():
@@ -26,8 +30,8 @@ def test_counting():
 )
 @pytest.mark.parametrize("field", ["many", "scored"])
 def test_words_of_a_strangers_report_are_never_markup(text, field, report, tmp_path):
-    with pytest.raises(ValidationError, match="letters, digits and plain punctuation"):
-        IMAGE.words.model_validate(IMAGE.words.model_dump() | {field: text})
+    with pytest.raises(ValueError, match="letters, digits and plain punctuation"):
+        replace(IMAGE.words, **{field: text})
     content = json.loads(report.to_json())
     content["kind"]["words"][field] = text
     (tmp_path / "report.json").write_text(json.dumps(content))
@@ -37,11 +41,10 @@ def test_words_of_a_strangers_report_are_never_markup(text, field, report, tmp_p
 
 @pytest.mark.parametrize("change", [{"stem": "a b"}, {"name": "x>0"}, {"threshold": 1.5}, {"statistic": "<i>"}])
 def test_names_and_thresholds_are_sane(change):
-    with pytest.raises(ValidationError):
-        RecordKind.model_validate(IMAGE.model_dump() | change)
+    with pytest.raises(ValueError, match=r"threshold|names|words"):
+        replace(IMAGE, **change)
 
 
 def test_decimals_are_few():
-    detail = IMAGE.details[0].model_dump()
-    with pytest.raises(ValidationError):
-        RecordKind.model_validate(IMAGE.model_dump() | {"details": [detail | {"digits": 10**9}]})
+    with pytest.raises(ValueError, match="decimals"):
+        replace(IMAGE.details[0], digits=10**9)

@@ -23,7 +23,7 @@ from memaudit.audit.report.model import content_digest
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.campaign import Campaign
 from memaudit.audit.run.planner import EXACT
-from memaudit.audit.scan import results as assemble
+from memaudit.audit.scan import evidence
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.scan.scene import load as load_scene
 from memaudit.audit.scoring import effort as scoring
@@ -206,11 +206,11 @@ def test_pictures_that_no_report_shows_are_deleted(leak, options, tmp_path):
 def test_a_report_of_a_newer_minor_version_still_loads_and_gates(audited, tmp_path):
     _, _, out, _ = audited
     content = json.loads((out / "report.json").read_text())
-    content |= {"schema_version": "1.9", "novelty": 1}
+    content |= {"schema_version": "2.9", "novelty": 1}
     content["attacks"][0]["novelty"] = {"a": 2}
     (tmp_path / "report.json").write_text(json.dumps(content))
     found = load(tmp_path)
-    assert judge(found.attacks, [parse("simudy.recovered>=4")]).status == "fail"
+    assert judge(found.attacks, [parse("simudy.recovered>=4")], found.kind).status == "fail"
 
 
 def test_the_command_in_the_report_asks_the_same(audited):
@@ -394,7 +394,7 @@ def test_as_many_dummies_as_the_change_shows_images_are_never_set_apart(leak, op
         found = Reconstruction(torch.zeros(count, 3, 12, 12), torch.zeros(count, 3, 12, 12),
                                torch.zeros(count, dtype=torch.long), torch.tensor(values), loss,
                                None if twins is None else torch.tensor(twins))  # fmt: skip
-        return assemble._idle(scene, found).tolist()
+        return evidence._idle(scene, found).tolist()
 
     assert not any(idle(90.0, 80.0, 70.0, 60.0, 9.0, 8.0))
     larger = dataclasses.replace(scene, request=dataclasses.replace(request, size=6))
@@ -609,7 +609,7 @@ def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path
         kept.append((campaign.end - campaign.deadline, campaign.end - time.monotonic()))
         return carry_out(campaign, plan)
 
-    monkeypatch.setattr(scoring, "seconds", lambda truth, control, counts: kept_free)
+    monkeypatch.setattr(scoring, "seconds", lambda kind, truth, control, counts: kept_free)
     monkeypatch.setattr(Campaign, "carry_out", watched)
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, lr=0.02, normalise="0.5;0.25", epochs=10, attacks=("simudy",),

@@ -138,6 +138,6 @@ def test_what_is_no_number_counts_for_nothing():
 
 
 @pytest.mark.parametrize("runs", [[], [run(photographs(2))], [run(photographs(2)), run(noise(2, 0, 8))]])
-def test_one_seed_or_two_shapes_are_no_consensus(KIND, runs):
+def test_one_seed_or_two_shapes_are_no_consensus(runs):
     with pytest.raises(ValueError, match="seeds"):
         consensus(KIND, runs)

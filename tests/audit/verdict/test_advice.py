@@ -65,7 +65,7 @@ def report(findings=("MA001",), attack="simudy", tensors=None, command=COMMAND, 
         verdict=Verdict(status="fail" if leaks else "pass", summary=""),
         inputs=Inputs(before=checkpoint, after=checkpoint, data=images),
         architecture=Architecture(
-            family="mlp", name="MLP", score=1, classes=10, shape=[3, 32, 32], parameters=1, tensors=2, moved=[]
+            family="mlp", name="MLP", score=1, classes=10, shape=(3, 32, 32), parameters=1, tensors=2, moved=[]
         ),
         recipe=Recipe(**facts, size=given(size), batch_size=given(size), epochs=given(epochs)),
         delta=Delta(tensors=tensors), attacks=[result(attack, 3 * leaks)],

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from memaudit.audit.report.exhibit import Picture
@@ -142,9 +144,7 @@ def test_the_table_is_complete():
 
 
 def test_rules_speak_of_the_records_of_the_report():
-    tokens = IMAGE.model_copy(
-        update={"statistic": "overlap", "words": IMAGE.words.model_copy(update={"one": "text", "many": "texts"})}
-    )
+    tokens = replace(IMAGE, statistic="overlap", words=replace(IMAGE.words, one="text", many="texts"))
     texts = [text for rule in rules(tokens).values() for text in (rule.title, rule.when, rule.help)]
     assert not any(word in text for text in texts for word in ("image", "SSIM", "{", "}"))
     assert "Training texts were reconstructed" in texts

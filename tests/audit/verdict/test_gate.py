@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from memaudit.audit.report.exhibit import Picture
@@ -41,7 +43,7 @@ def test_every_metric_is_one_of_the_reports():
 
 
 def test_a_kind_names_its_metrics():
-    other = IMAGE.model_copy(update={"name": "text", "statistic": "overlap", "stem": "overlap", "details": ()})
+    other = replace(IMAGE, name="text", statistic="overlap", stem="overlap", details=())
     assert judge([attack(ssim_max=0.3)], [parse("overlap_max>0.2", kinds=[other])], other).status == "fail"
     verdict = judge([attack(ssim_max=0.3)], [parse("overlap_max>0.9", kinds=[other])], other)
     assert (verdict.status, verdict.summary) == ("pass", "simudy reached a best overlap of 0.3.")
@@ -57,7 +59,7 @@ def test_a_detail_that_was_not_measured_clears_nothing():
 
 
 def test_no_kind_can_stand_in_for_a_metric_of_all():
-    sly = IMAGE.model_copy(update={"stem": "confidence"})
+    sly = replace(IMAGE, stem="confidence")
     assert metrics(sly)["confidence_mean"] == "mean confidence"
     assert judge([agreement()], [parse("confidence_mean>0.4", kinds=[sly])], sly).status == "fail"
 
