@@ -1,8 +1,11 @@
 """Numbers, times and values as people write them, on terminal and page alike."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from .report.kind import Detail
 
 NOTHING = "–"
 """What stands where there is no value."""
@@ -105,6 +108,12 @@ def share(interval: tuple[float, float] | None) -> str:
 def count(n: int, one: str) -> str:
     """Return ``1 image`` or ``3 images``."""
     return f"{n} {one}{'s' * (n != 1)}"
+
+
+def detailed(details: Mapping[str, float | None], detail: Detail) -> str:
+    """Return one of a record's further numbers with its unit, or a dash."""
+    told = fixed(details.get(detail.name), detail.digits)
+    return f"{told} {detail.unit}" if detail.unit and told != NOTHING else told
 
 
 def text(value: float | None) -> str:

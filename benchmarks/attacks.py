@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from memaudit.audit.report.model import AuditReport
+
 from .core import SCRIPT
 from .victims import VICTIMS, make
 
@@ -57,11 +59,12 @@ def measure(name: str, seed: int, asked: list[str], strangers: bool = False) -> 
         done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
+    board = AuditReport.model_validate(report).leaderboard_rows()
     return {
         "row": name, "seed": seed, "asked": asked, "strangers": strangers,
         "exit_code": done.returncode, "seconds": round(seconds, 1),
         "plan": [{key: step[key] for key in ("attack", "runs", "reason")} for step in report["plan"]],
-        "leaderboard": [{key: row.get(key) for key in KEPT} for row in report["leaderboard"]],
+        "leaderboard": [{key: row.get(key) for key in KEPT} for row in board],
         "torch": report["environment"]["torch"], "threads": report["environment"]["threads"],
         "hardware": f"{os.cpu_count()} cores, {platform.machine()}",
     }  # fmt: skip

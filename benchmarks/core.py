@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from memaudit.audit.report.model import AuditReport
+
 from .victims import make
 
 RESULTS = Path(__file__).parent / "results" / "core.json"
@@ -43,9 +45,9 @@ def measure(row: str, seed: int) -> dict[str, object]:
         done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
-    attack = report["attacks"][0]
-    found = {key: attack["metrics"][key] for key in ("ssim_mean", "ssim_max", "ssim_paper_mean", "recovered", "images")}
-    found["control_ssim_mean"] = attack["metrics"]["control_ssim_mean"]
+    attack, line = report["attacks"][0], AuditReport.model_validate(report).leaderboard_rows()[0]
+    kept = ("ssim_mean", "ssim_max", "ssim_paper_mean", "recovered", "control_ssim_mean")
+    found = {"images": line["records"], **{key: line[key] for key in kept}}
     search = [{key: point[key] for key in ("lr", "loss", "change_ratio", "chosen")} for point in report["search"]]
     return {
         "row": row, "seed": seed, "options": options, "exit_code": done.returncode, "seconds": round(seconds, 1),

@@ -13,12 +13,12 @@ SIDE, GAP, MARGIN = 92, 4, 14
 def main() -> None:
     """Draw originals above their reconstructions, the most similar first."""
     run = Path(sys.argv[1])
-    matches = sorted(load(run).attacks[0].matches, key=lambda match: -match.scores.ssim)
+    matches = sorted(load(run).attacks[0].matches, key=lambda match: -match.scores.similarity)
     width = 2 * MARGIN + len(matches) * (SIDE + GAP) - GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + 2 * SIDE + GAP), "white")
     for column, match in enumerate(matches):
-        for row, name in enumerate((match.original, match.reconstruction)):
-            with Image.open(run / name) as picture:
+        for row, exhibit in enumerate((match.truth, match.reconstruction)):
+            with Image.open(run / exhibit.path) as picture:
                 large = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST)
             sheet.paste(large, (MARGIN + column * (SIDE + GAP), MARGIN + row * (SIDE + GAP)))
     sheet.save(Path(__file__).resolve().parents[1] / "docs" / "demo.png", optimize=True)

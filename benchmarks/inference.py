@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memaudit.audit.report.model import AuditReport
+
 from . import networks
 from .core import SCRIPT
 from .recipes import COLOUR, PRESETS, Spec, make
@@ -82,13 +84,12 @@ def measure(row: Row) -> dict[str, Any]:
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     attack = report["attacks"][0]
-    metrics, recipe = attack["metrics"], report["recipe"]
+    line, recipe = AuditReport.model_validate(report).leaderboard_rows()[0], report["recipe"]
     return {
         "victim": victim, "asked": asked, "seed": seed, "options": options, "seconds": round(seconds, 1),
         "attack_seconds": round(attack["seconds"], 1), "iterations": attack["iterations"],
-        "loss": attack["loss"], "status": attack["status"], "ssim_mean": metrics["ssim_mean"],
-        "recovered": metrics["recovered"], "images": metrics["images"],
-        "control_ssim_mean": metrics["control_ssim_mean"],
+        "loss": attack["loss"], "status": attack["status"], "ssim_mean": line["ssim_mean"],
+        "recovered": line["recovered"], "images": line["records"], "control_ssim_mean": line["control_ssim_mean"],
         "recipe": {key: recipe[key]["value"] for key in ("optimizer", "lr", "epochs", "batch_size", "size")},
         "insignificant": sum(dummy["insignificant"] for dummy in attack["reconstructions"]),
         "insignificant_unmatched": _apart(attack), "too_small": [x for x in report["limitations"] if "too small" in x],
@@ -99,7 +100,7 @@ def measure(row: Row) -> dict[str, Any]:
 
 def _apart(attack: dict[str, Any]) -> float | None:
     """Share of dummies put on the right side: matched ones above SSIM 0.4 kept, the others set apart."""
-    found = {match["dummy"] for match in attack["matches"] if match["scores"]["ssim"] >= 0.4}
+    found = {match["dummy"] for match in attack["matches"] if match["scores"]["similarity"] >= 0.4}
     rows = [(row["dummy"] in found) != row["insignificant"] for row in attack["reconstructions"]]
     return sum(rows) / len(rows) if rows else None
 

@@ -24,6 +24,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from memaudit.audit.report.model import AuditReport
+
 from . import networks
 from .core import SCRIPT
 from .victims import CIFAR, SHARED
@@ -92,10 +94,10 @@ def measure(name: str, seed: int) -> dict[str, object]:
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     attack = report["attacks"][0]
-    metrics = attack["metrics"]
+    line = AuditReport.model_validate(report).leaderboard_rows()[0]
     return {
-        "row": name, "seed": seed, "psnr": round(metrics["psnr_mean"], 2), "ssim": round(metrics["ssim_mean"], 4),
-        "control_ssim": round(metrics["control_ssim_mean"], 4), "recovered": metrics["recovered"],
+        "row": name, "seed": seed, "psnr": round(line["psnr_mean"], 2), "ssim": round(line["ssim_mean"], 4),
+        "control_ssim": round(line["control_ssim_mean"], 4), "recovered": line["recovered"],
         "status": attack["status"], "loss": attack["loss"], "iterations": attack["iterations"], "lr": row.lr,
         "seconds": round(seconds, 1), "attack_seconds": round(attack["seconds"], 1), "exit_code": done.returncode,
         "options": list(row.options), "torch": report["environment"]["torch"],

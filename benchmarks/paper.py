@@ -36,7 +36,6 @@ from torch import Tensor, nn
 from memaudit import __version__
 from memaudit.attacks.buzaglo import Buzaglo
 from memaudit.attacks.contract.attack import Attack, Reconstruction
-from memaudit.attacks.contract.medium import Medium
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
@@ -51,6 +50,7 @@ from memaudit.audit.machine import interrupt
 from memaudit.audit.machine.numerics import exact_numerics
 from memaudit.audit.run.drive import Budget, Interrupted, drive
 from memaudit.audit.run.store import Store, key
+from memaudit.audit.scoring.image import Image
 from memaudit.audit.scoring.match import match
 
 from .networks import fresh_head
@@ -219,21 +219,23 @@ class Bench:
         found = outcome.reconstruction
         self._record({
             "n": n, "attack": attack.name, "seed": seed, "weights": self.subject.weights, "options": repr(attack),
-            **self._scores(n, found, victim.medium), "status": outcome.status, "iterations": outcome.steps,
+            **self._scores(n, found, Image(victim.medium)), "status": outcome.status,
+            "iterations": outcome.steps,
             "loss": found.loss if found else outcome.state.loss, "seconds": round(outcome.seconds, 1),
             "finish_seconds": round(time.monotonic() - began, 1), "peak_memory_bytes": outcome.peak_bytes,
             **machine(self.device),
         })  # fmt: skip
         return True
 
-    def _scores(self, n: int, found: Reconstruction | None, medium: Medium) -> dict[str, float | int | None]:
+    def _scores(self, n: int, found: Reconstruction | None, kind: Image) -> dict[str, float | int | None]:
         """Score a reconstruction; ``ssim_strangers`` is against as many images that the victim never saw."""
         if found is None:
             return dict.fromkeys(("ssim_paper", "ssim", "ssim_strangers", "psnr", "recovered"))
         found = dataclasses.replace(found, records=found.records.cpu(), inputs=found.inputs.cpu())
-        matching = match(found, self.subject.images(0, n), medium, self.subject.images(n, n))
+        matching = match(found, self.subject.images(0, n), kind, self.subject.images(n, n))
         pairs = matching.matches
-        scores = {name: [getattr(pair, name) for pair in pairs] for name in ("ssim_paper", "ssim", "psnr")}
+        scores = {name: [pair.details[name] for pair in pairs] for name in ("ssim_paper", "psnr")}
+        scores["ssim"] = [pair.similarity for pair in pairs]
         scores["ssim_strangers"] = list(matching.null.matched)
         recovered = sum(pair.recovered for pair in pairs)
         return {**{name: round(float(np.mean(part)), 4) for name, part in scores.items()}, "recovered": recovered}

@@ -32,6 +32,7 @@ TIMES = {"seconds", "peak_memory_bytes", "share"}
 def numbers(report: dict[str, Any]) -> dict[str, Any]:
     """Return what must not change: losses, scores, facts, search, plan, findings and verdict of a report."""
     results = [_result(attack) for attack in report["attacks"]]
+    board = [(row["attack"], row["kind"], row["seed"], _either(row, "ssim_mean")) for row in report["leaderboard"]]
     return {
         "verdict": (report["verdict"]["status"], report["verdict"]["severity"]),
         "gates": [(gate["expression"], gate["status"]) for gate in report["verdict"]["gates"]],
@@ -41,7 +42,7 @@ def numbers(report: dict[str, Any]) -> dict[str, Any]:
         "search": [[point[key] for key in ("lr", "loss", "cosine", "chosen")] for point in report["search"]],
         "plan": [(step["attack"], step["runs"], step["start_from"]) for step in report["plan"]],
         "results": results,
-        "leaderboard": [(row["attack"], row["kind"], row["seed"], row["ssim_mean"]) for row in report["leaderboard"]],
+        "leaderboard": board,
     }
 
 
@@ -55,9 +56,18 @@ def _result(attack: dict[str, Any]) -> dict[str, Any]:
     return {
         "of": (attack["name"], attack["kind"], attack["seed"], attack["status"], attack["iterations"]),
         "loss": attack["loss"], "curve": attack["curve"], "scores": scores,
-        "metrics": {name: metrics.get(name) for name in kept},
+        "metrics": {name: _either(metrics, name) for name in kept},
         "influence": [dummy["influence"] for dummy in attack["reconstructions"]],
     }  # fmt: skip
+
+
+def _either(part: dict[str, Any], name: str) -> Any:
+    """Return a number by its name in schema 1, whether a part is of that schema or of schema 2."""
+    if name in part:
+        return part[name]
+    if name in ("ssim_paper_mean", "psnr_mean"):
+        return part.get("details_mean", {}).get(name.removesuffix("_mean"))
+    return part.get(name.removesuffix("_ssim") if name == "detectable_ssim" else name.replace("ssim", "similarity"))
 
 
 def measure(script: str) -> dict[str, Any]:
@@ -109,7 +119,7 @@ def main() -> None:
     second.add_argument("new", type=Path)
     asked = parser.parse_args()
     if asked.verb == "measure":
-        asked.file.write_text(json.dumps(measure(asked.script), indent=1) + "\n")
+        asked.file.write_text(json.dumps(measure(os.path.abspath(asked.script)), indent=1) + "\n")
         return
     found = list(differences(json.loads(asked.old.read_text()), json.loads(asked.new.read_text())))
     print("\n".join(found) or "no difference")

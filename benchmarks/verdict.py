@@ -93,8 +93,8 @@ def figures(report: AuditReport) -> dict[str, Any]:
     return {
         "verdict": report.verdict.status, "severity": report.verdict.severity,
         "rules": [finding.rule for finding in report.findings], "attack": best.name, "status": best.status,
-        "ssim_mean": metrics and metrics.ssim_mean, "ssim_max": metrics and metrics.ssim_max,
-        "recovered": metrics and metrics.recovered, "detectable_ssim": metrics and metrics.detectable_ssim,
+        "ssim_mean": metrics and metrics.similarity_mean, "ssim_max": metrics and metrics.similarity_max,
+        "recovered": metrics and metrics.recovered, "detectable_ssim": metrics and metrics.detectable,
         "p_value": metrics and metrics.p_value, "p_values": [match.p_value for match in best.matches],
     }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The best attack's pairs as one picture, as in the paper's figures: originals above their reconstructions."""
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
@@ -11,11 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..audit.files import FormatError, write_bytes
 from ..audit.outputs import Format, Look
+from ..audit.report.exhibit import Picture, Text
+from ..audit.report.kind import RecordKind
 from ..audit.report.model import AuditReport
 from ..audit.report.results import AttackResult, titles
 from ..audit.words import fixed
 from .common.extracts import evidence, ranked, trusted, unmatched
-from .common.pictures import locate
+from .common.pictures import blurred, locate
 
 PAIRS = 100
 """Pairs, at most."""
@@ -29,14 +32,14 @@ _PIXELS = 2**24
 _WIDE = 1.6
 """Width over height of the whole, about."""
 
-_MARGIN, _GAP, _INSET, _LINE, _BLOCKS = 16, 10, 3, 18, 4
+_MARGIN, _GAP, _INSET, _LINE, _LETTER = 16, 10, 3, 18, 8
 _PAPER, _INK, _SOFT, _ALARM, _MISSING = "#ffffff", "#1c1f24", "#5b636e", "#b3261e", "#d5d8dc"
 
 
 class Column(NamedTuple):
-    """What stands under each other: one picture or two, and a line of text."""
+    """What stands under each other: one record or two, and a line of text."""
 
-    paths: tuple[str, ...]
+    exhibits: tuple[Picture | Text, ...]
     caption: str
     alarming: bool = False
 
@@ -64,29 +67,33 @@ def draw(report: AuditReport, folder: Path, look: Look = Look()) -> Image.Image:
     check(look)
     shown = evidence(report)
     if not shown:
-        raise FormatError("No attack of this report reconstructed an image.", "Leave the grid out.")
+        raise FormatError(f"No attack of this report reconstructed any {report.kind.words.one}.", "Leave the grid out.")
     result = next((result for result in shown if result.matches), shown[0])
-    columns = _columns(result)[:PAIRS]
-    tiles = [Drawn(tuple(_read(folder, path) for path in column.paths), column) for column in columns]
+    columns = _columns(result, report.kind)[:PAIRS]
+    tiles = [Drawn(tuple(_tile(folder, exhibit) for exhibit in column.exhibits), column) for column in columns]
     if look.evidence == "blurred":
         tiles = [Drawn(tuple(p and blurred(p) for p in tile.pictures), tile.column) for tile in tiles]
-    return _laid_out(tiles, f"{titles(report.attacks)[result.key]}: {_summary(result)}", _legend(result))
+    title = f"{titles(report.attacks)[result.key]}: {_summary(result, len(_columns(result, report.kind)))}"
+    return _laid_out(tiles, title, _legend(result, report.kind))
 
 
-def _columns(result: AttackResult) -> list[Column]:
+def _columns(result: AttackResult, kind: RecordKind) -> list[Column]:
     if result.matches:
         return [
-            Column((match.original, match.reconstruction), f"SSIM {fixed(match.scores.ssim)}", match.recovered)
+            Column(
+                (match.truth, match.reconstruction),
+                f"{kind.statistic} {fixed(match.scores.similarity)}",
+                match.recovered,
+            )
             for match in ranked(result)
         ]
     if result.agreement:
-        return [Column((dummy.picture,), f"conf. {fixed(dummy.confidence)}") for dummy, _ in trusted(result)]
+        return [Column((dummy.exhibit,), f"conf. {fixed(dummy.confidence)}") for dummy, _ in trusted(result)]
     found = unmatched(result) or result.reconstructions
-    return [Column((dummy.picture,), f"No. {dummy.dummy}") for dummy in found]
+    return [Column((dummy.exhibit,), f"No. {dummy.dummy}") for dummy in found]
 
 
-def _summary(result: AttackResult) -> str:
-    number = len(_columns(result))
+def _summary(result: AttackResult, number: int) -> str:
     first = f"; here the first {PAIRS}" if number > PAIRS else ""
     if not result.matches:
         return f"{number} reconstructions{first}"
@@ -94,10 +101,25 @@ def _summary(result: AttackResult) -> str:
     return f"{recovered} of {number} pairs recovered{first}"
 
 
-def _legend(result: AttackResult) -> str:
+def _legend(result: AttackResult, kind: RecordKind) -> str:
     if result.matches:
-        return "Training image above, reconstruction below. Red: recovered."
-    return "Reconstructions only: no training images were given."
+        return f"Training {kind.words.one} above, reconstruction below. Red: recovered."
+    return f"Reconstructions only: no training {kind.words.many} were given."
+
+
+def _tile(folder: Path, exhibit: Picture | Text) -> Image.Image | None:
+    """Return how a record is drawn; ``None`` where there is nothing to draw."""
+    if isinstance(exhibit, Picture):
+        return _read(folder, exhibit.path)
+    return _written(exhibit.text) if exhibit.text else None
+
+
+def _written(text: str) -> Image.Image:
+    """Return a tile with as much of a text as it has room for."""
+    tile = Image.new("RGB", (_LARGEST, _SMALLEST), _MISSING)
+    lines = textwrap.wrap(text, _LARGEST // _LETTER)[: _SMALLEST // _LINE]
+    ImageDraw.Draw(tile).multiline_text((_INSET, _INSET), "\n".join(lines), _INK, ImageFont.load_default(12))
+    return tile
 
 
 def _read(folder: Path, path: str) -> Image.Image | None:
@@ -123,12 +145,6 @@ def _scaled(picture: Image.Image) -> Image.Image:
         return picture
     times = max(1, round(_SMALLEST / longer))
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
-
-
-def blurred(picture: Image.Image) -> Image.Image:
-    """Return the picture beyond recognition: the mean colours of 4 x 4 blocks."""
-    coarse = picture.resize((_BLOCKS, _BLOCKS), Image.Resampling.BOX)
-    return coarse.resize(picture.size, Image.Resampling.NEAREST)
 
 
 def _laid_out(tiles: Sequence[Drawn], title: str, legend: str) -> Image.Image:

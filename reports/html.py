@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from ..audit import words
 from ..audit.files import write_text
 from ..audit.outputs import Look
+from ..audit.report.exhibit import Text
 from ..audit.report.model import AuditReport
 from ..audit.report.results import titles
 from ..audit.verdict.advice import NO_BACKING
@@ -28,7 +29,7 @@ from .page.plots import altered, defence_charts, loss_chart
 from .page.search import candidates, chosen, described, rounds, search_charts
 
 MOST = {"open": 12, "cards": 240, "rows": 500, "few": 12, "links": 12}
-"""Records shown at once, with pictures, and in a table; pictures of every other result; linked records; at most."""
+"""Records shown at once, shown at all, and in a table; those of every other result; linked records; at most."""
 
 _STATUS = {
     "converged": "its loss fell under its tolerance",
@@ -60,9 +61,14 @@ def render(
     folder: Path,
     look: Look = Look(),  # noqa: B008 - frozen
     aside: Aside | None = None,
+    veiled: bool = False,
 ) -> str:
-    """Return the page; without ``aside``, pictures that have no room become placeholders."""
-    return _environment().get_template("report.html.j2").render(_content(report, Album(folder, aside), look))
+    """Return the page; without ``aside``, pictures that have no room become placeholders.
+
+    With ``veiled`` its records are beyond recognition, and not only under a blur that can be lifted.
+    """
+    content = _content(report, Album(folder, aside, veiled), look) | {"veiled": veiled}
+    return _environment().get_template("report.html.j2").render(content)
 
 
 def digest(text: str) -> str:
@@ -81,7 +87,7 @@ def _environment() -> Environment:
     )
     written = (
         words.number, words.fixed, words.percent, words.probability, words.duration, words.memory, words.moment,
-        words.plain, words.confidence, words.share, words.count, words.text, digest, altered,
+        words.plain, words.confidence, words.share, words.count, words.detailed, words.text, digest, altered,
     )  # fmt: skip
     environment.filters |= {function.__name__: function for function in written}
     return environment
@@ -91,6 +97,8 @@ def _content(report: AuditReport, album: Album, look: Look) -> dict[str, Any]:
     """Return everything that the templates name."""
     return {
         "report": report,
+        "kind": report.kind,
+        "words": report.kind.words,
         "look": look.evidence,
         "most": MOST,
         "picture": album,
@@ -108,7 +116,7 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "headline": headline(report),
         "tiles": tiles(report),
         "shows": shows(report),
-        "topics": topics(report.findings),
+        "topics": topics(report),
         "records": found,
         "cards": [] if look.evidence == "none" else found[: MOST["cards"]],
         "sizes": {result.key: result.metrics.pool for result in results if result.metrics},
@@ -116,12 +124,13 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "slices": slices(found),
         "evidence": shown,
         "pictured": bool(shown) and look.evidence != "none",
+        "form": "texts" if any(isinstance(d.exhibit, Text) for r in shown for d in r.reconstructions) else "pictures",
         "consensus": [result for result in results if result.agreement],
         "chances": held_against_chance(report),
         "decoys": next((r.metrics.decoys for r in results if r.metrics and r.metrics.decoys), []),
         "attacks": by_attack(report),
-        "measured": any(row.ssim_mean is not None for row in report.leaderboard),
-        "controlled": any(row.control_ssim_mean is not None for row in report.leaderboard),
+        "measured": any(row.similarity_mean is not None for row in report.leaderboard),
+        "controlled": any(row.control_similarity_mean is not None for row in report.leaderboard),
         "criterion": next((result.metrics.criterion for result in results if result.metrics), ""),
         "matching": next((result.metrics.matching for result in results if result.metrics), ""),
         "ranked": ranked,
@@ -129,7 +138,7 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "insignificant": insignificant,
         "trusted": trusted,
         "loss_chart": loss_chart,
-        "defence_charts": defence_charts(report.defences),
+        "defence_charts": defence_charts(report.defences, report.kind.statistic),
         "no_backing": NO_BACKING,
     }
 
@@ -141,7 +150,7 @@ def _training(report: AuditReport) -> dict[str, Any]:
         "chosen": chosen(report.search),
         "described": described,
         "candidates": candidates(report.search),
-        "facts": rows(report.recipe),
-        "readings": rows(report.delta.facts),
+        "facts": rows(report.recipe, report.kind.words),
+        "readings": rows(report.delta.readings, report.kind.words),
         "census": census(report.delta.tensors),
     }

@@ -14,7 +14,7 @@ from ..audit.outputs import Look
 from ..audit.report.model import AuditReport
 from ..audit.report.results import AttackResult, PlanStep
 from ..audit.report.verdict import Decision, Finding
-from ..audit.verdict.rules import RULES, Rule
+from ..audit.verdict.rules import Rule, rules
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, in any notation."""
@@ -63,7 +63,7 @@ def suites(report: AuditReport) -> ElementTree.Element:
         _suite(name, list(_judged(name, results, report)), sum(result.seconds for result in results))
         for name, results in by.items()
     ]
-    found += [_suite(step.attack, _left_out(step)) for step in report.plan if step.attack not in by]
+    found += [_suite(step.attack, _left_out(step, report)) for step in report.plan if step.attack not in by]
     told = by.keys() | {step.attack for step in report.plan}
     found.append(_suite("audit", [_case(finding, report) for finding in report.findings if finding.attack not in told]))
     found.append(_suite("gates", [_gate(gate.expression, gate.status, gate.reason) for gate in report.verdict.gates]))
@@ -72,10 +72,10 @@ def suites(report: AuditReport) -> ElementTree.Element:
 
 def _judged(attack: str, results: Sequence[AttackResult], report: AuditReport) -> Iterator[Case]:
     """Return a case for each rule about leaks, then one for each piece of evidence that is missing."""
-    found = [finding for finding in report.findings if finding.attack == attack]
-    leaks = {finding.rule: finding for finding in found if finding.rule in RULES and RULES[finding.rule].leak}
+    found, known = [finding for finding in report.findings if finding.attack == attack], rules(report.kind)
+    leaks = {finding.rule: finding for finding in found if finding.rule in known and finding.leaks}
     blocked = [finding for finding in report.findings if finding.blocks and finding.attack in ("", attack)]
-    for rule in RULES.values():
+    for rule in known.values():
         if rule.id in leaks:
             yield _case(leaks[rule.id], report)
         elif rule.leak:
@@ -102,16 +102,16 @@ _OUTCOMES: dict[Decision, Outcome] = {"fail": "failure", "pass": "passed", "inco
 
 def _case(finding: Finding, report: AuditReport) -> Case:
     """Return a finding as a case: what the gates let pass is no failure, but stays to be read."""
-    rule = RULES.get(finding.rule)
+    rule = rules(report.kind).get(finding.rule)
     name = _name(rule) if rule else f"{finding.rule} {finding.name}"
-    if finding.severity == "none":
+    if not finding.leaks:
         return Case(name, "skipped", finding.message)
     return Case(name, _OUTCOMES[report.verdict.status], finding.message, finding.severity)
 
 
-def _left_out(step: PlanStep) -> list[Case]:
+def _left_out(step: PlanStep, report: AuditReport) -> list[Case]:
     reason = "The attack has no result." if step.runs else f"The attack was not run: {step.reason}"
-    return [Case(_name(rule), "skipped", reason) for rule in RULES.values() if rule.leak]
+    return [Case(_name(rule), "skipped", reason) for rule in rules(report.kind).values() if rule.leak]
 
 
 def _gate(expression: str, status: str, reason: str) -> Case:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
-from ..audit.report.facts import Checkpoint, Images
+from ..audit.report.facts import Checkpoint, Records
+from ..audit.report.kind import RecordKind
 from ..audit.report.model import AuditReport
 from ..audit.report.results import LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
@@ -93,9 +94,9 @@ def sections(report: AuditReport) -> list[Section]:
         _table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
         _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
         _leaderboard(report),
-        _table("Against chance", _LEVELS, _chance(chance)),
-        Section("What that means", [f"- {text(said)}" for said in _said(chance)]),
-        _table("Defences that were measured", _DEFENCES, [_defence(point) for point in report.defences]),
+        _table("Against chance", _levels(report.kind), _chance(chance)),
+        Section("What that means", [f"- {text(said)}" for said in _said(chance, report.kind)]),
+        _table("Defences that were measured", _defences(report.kind), [_defence(point) for point in report.defences]),
         Section("What would lower the leak", [f"- **{text(a.title)}.** {text(a.effect)}" for a in report.advice]),
         Section("Limitations", [f"- {text(said)}" for said in report.limitations]),
         Section("Reproduce", [f"{block(report.command)}\n", text(_environment(report))]),
@@ -137,7 +138,7 @@ def _findings(report: AuditReport) -> list[Sequence[str]]:
 
 
 def _weight(finding: Finding) -> str:
-    if finding.severity != "none":
+    if finding.leaks:
         return f"**{finding.severity}**"
     return "missing evidence" if finding.blocks else "note"
 
@@ -148,22 +149,27 @@ def _gates(report: AuditReport) -> list[Sequence[str]]:
 
 def _leaderboard(report: AuditReport) -> Section:
     names = titles(report.attacks)
-    head = ("#", "Result", "Ended", "Mean SSIM", "Best SSIM", "Recovered", "Confidence", "Loss", "Time")
+    head = ("#", "Result", "Ended", *_scores(report.kind), "Recovered", "Confidence", "Loss", "Time")
     found = _table("Leaderboard", head, [_row(row, names.get(row.key, row.attack)) for row in report.leaderboard])
     return Section(found.title, found.rows, f"{text(report.ranking)}\n\n{found.head}" if report.ranking else found.head)
 
 
 def _row(row: LeaderboardRow, name: str) -> Sequence[str]:
     interval = f" ({share(row.recovered_interval)})" if row.recovered_interval else ""
-    of = f" of {row.images}{interval}" if row.images else ""
+    of = f" of {row.records}{interval}" if row.records else ""
     recovered = NOTHING if row.recovered is None else f"{row.recovered}{of}"
     return (
-        str(row.rank), code(name), row.status.replace("_", " "), fixed(row.ssim_mean), fixed(row.ssim_max), recovered,
-        fixed(row.confidence_mean), number(row.loss, 3), duration(row.seconds),
+        str(row.rank), code(name), row.status.replace("_", " "), fixed(row.similarity_mean), fixed(row.similarity_max),
+        recovered, fixed(row.confidence_mean), number(row.loss, 3), duration(row.seconds),
     )  # fmt: skip
 
 
-_LEVELS = ("Result", "Highest SSIM of", "Number", "Median", "95 %", "99 %", "Highest")
+def _scores(kind: RecordKind) -> tuple[str, str]:
+    return f"Mean {kind.statistic}", f"Best {kind.statistic}"
+
+
+def _levels(kind: RecordKind) -> Sequence[str]:
+    return ("Result", f"Highest {kind.statistic} of", "Number", "Median", "95 %", "99 %", "Highest")
 
 
 def _chance(found: list[Chance]) -> list[Sequence[str]]:
@@ -174,22 +180,23 @@ def _chance(found: list[Chance]) -> list[Sequence[str]]:
     ]
 
 
-def _said(found: list[Chance]) -> Iterator[str]:
+def _said(found: list[Chance], kind: RecordKind) -> Iterator[str]:
     for part in found:
         yield from (f"{part.title}: {statement}" for statement in part.statements)
-        floor = ", ".join(f"{decoy.name} {fixed(decoy.ssim_mean)}" for decoy in part.metrics.decoys)
+        floor = ", ".join(f"{decoy.name} {fixed(decoy.similarity_mean)}" for decoy in part.metrics.decoys)
         if floor:
-            yield f"{part.title}: mean SSIM of images that no attack made: {floor}."
+            yield f"{part.title}: mean {kind.statistic} of {kind.words.many} that no attack made: {floor}."
 
 
-_DEFENCES = ("Change", "Distortion", "Mean SSIM", "Best SSIM", "Recovered", "Accuracy", "Verdict")
+def _defences(kind: RecordKind) -> Sequence[str]:
+    return ("Change", "Distortion", *_scores(kind), "Recovered", "Accuracy", "Verdict")
 
 
 def _defence(point: DefencePoint) -> Sequence[str]:
-    recovered = NOTHING if point.recovered is None else f"{point.recovered} of {point.images}"
+    recovered = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
     return (
-        altered(point), number(point.distortion, 3), fixed(point.ssim_mean), fixed(point.ssim_max), recovered,
-        percent(point.accuracy, 1), f"**{point.verdict}**",
+        altered(point), number(point.distortion, 3), fixed(point.similarity_mean), fixed(point.similarity_max),
+        recovered, percent(point.accuracy, 1), f"**{point.verdict}**",
     )  # fmt: skip
 
 
@@ -201,8 +208,8 @@ def _environment(report: AuditReport) -> str:
 
 def _digests(report: AuditReport) -> list[Sequence[str]]:
     given = report.inputs
-    files: list[Checkpoint | Images] = [given.before, given.after]
-    files += [images for images in (given.data, given.control) if images]
+    files: list[Checkpoint | Records] = [given.before, given.after]
+    files += [records for records in (given.data, given.control) if records]
     content = [("content of the report", code(report.content_sha256))] if report.content_sha256 else []
     return [*((code(file.path), code(file.sha256)) for file in files), *content]
 

@@ -1,6 +1,5 @@
 """The page of :mod:`.html` as PDF, through WeasyPrint: everything opened, light colours, numbered pages, no network."""
 
-import base64
 import importlib
 import io
 import logging
@@ -10,18 +9,12 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
 from ..audit.files import FormatError, write_bytes
 from ..audit.outputs import Format, Look
 from ..audit.report.model import AuditReport
 from . import html
-from .grid import blurred
-
-_PICTURE = re.compile(r'(?<=src=")data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)')
-
-_KEPT = "The pictures are blurred on the screen and on paper, but the file holds them as they are."
-"""What the page says of itself, and is not true of the PDF."""
 
 _SHEET = """
 @page { size: A4; margin: 14mm 13mm 17mm;
@@ -76,9 +69,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
         FormatError: WeasyPrint or one of its libraries is missing or fails, or the destination cannot be written.
     """
     weasyprint = _weasyprint()
-    page = html.render(report, folder, look)
-    if look.evidence == "blurred":
-        page = _PICTURE.sub(_coarse, page).replace(_KEPT, "The pictures are blurred beyond recognition.")
+    page = html.render(report, folder, look, veiled=look.evidence == "blurred")  # WeasyPrint knows no blur
     ink = f"<style>{_ink(page)}</style>"
     paper = _CHART.sub(lambda found: found[0] + ink, page).replace("</head>", f"<style>{_SHEET}</style></head>", 1)
     return write_bytes(destination, _printed(weasyprint, paper))
@@ -128,14 +119,6 @@ def _ink(page: str) -> str:
     rules = [(rule[1].strip(), rule[2]) for rule in _RULE.finditer(everywhere) if _DRAWN.search(rule[1])]
     drawn = "".join(f"{name}{' *' * bool(_SERIES.fullmatch(name))}{{{rule}}}" for name, rule in rules)
     return _VARIABLE.sub(lambda found: values.get(found[1], ""), drawn) + _OVER
-
-
-def _coarse(found: re.Match[str]) -> str:
-    """Return a picture's address with its pixels beyond recognition: WeasyPrint knows no blur."""
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode(found[1])), formats=["PNG", "WEBP"]) as opened:
-        blurred(opened.convert("RGB")).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Only a leak is a ``fail``; missing evidence is ``open``, whose level must be non
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,8 @@ from ..audit.report.facts import Checkpoint
 from ..audit.report.model import AuditReport
 from ..audit.report.terms import EXIT_CODES, Severity
 from ..audit.report.verdict import Finding
-from ..audit.verdict.rules import RULES, Rule
+from ..audit.verdict.rules import Rule
+from ..audit.verdict.rules import rules as all_rules
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -44,7 +45,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
 
 def log(report: AuditReport) -> dict[str, Any]:
     """Return the whole file; it is the same for the same report and current folder."""
-    rules = _rules(report.findings)
+    rules = _rules(report.findings, all_rules(report.kind))
     places = {rule["id"]: place for place, rule in enumerate(rules)}
     files = (report.inputs.before, report.inputs.after)
     run = {
@@ -85,14 +86,14 @@ def _model(report: AuditReport) -> str:
     return report.model or re.split(r"[\\/]", report.inputs.after.path)[-1]
 
 
-def _rules(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _rules(findings: Sequence[Finding], known: Mapping[str, Rule]) -> list[dict[str, Any]]:
     """Return every rule, and those that only a newer version knows, as far as the report tells of them."""
-    worst = {rule.id: rule.severities[0] for rule in RULES.values()}
+    worst = {rule.id: rule.severities[0] for rule in known.values()}
     for finding in sorted(findings, key=lambda finding: -_ORDER.index(finding.severity)):
         worst[finding.rule] = finding.severity
     names = {finding.rule: finding.name for finding in findings}
     return [
-        _rule(RULES[id_], severity) if id_ in RULES else {"id": id_, "name": names[id_]}
+        _rule(known[id_], severity) if id_ in known else {"id": id_, "name": names[id_]}
         for id_, severity in worst.items()
     ]
 
@@ -138,7 +139,7 @@ def _taxonomy() -> dict[str, Any]:
 
 
 def _result(finding: Finding, place: int, after: Checkpoint) -> dict[str, Any]:
-    leak = finding.severity != "none"
+    leak = finding.leaks
     where = finding.attack or "audit"
     found: dict[str, Any] = {
         "ruleId": finding.rule,

@@ -17,8 +17,8 @@ from ...attacks.contract.victim import Victim
 from ...attacks.simulation.trainstep import gradient
 from ..checkpoints.pair import COUNTER, CheckpointPair
 from ..families.base import Architecture
-from ..report.facts import Delta, Fact
-from .movement import FLOOR, Signal
+from ..report.facts import FLOOR, Delta, Fact
+from .movement import Signal
 from .readings import STATISTICS, Readings
 
 TRAVELLED = (0.9, 2.2)
@@ -65,7 +65,11 @@ def read_delta(
         "linearity": _linearity(found),
     }
     rows = [signal.reading() for signal in found.signals]
-    return Delta(tensors=rows, facts={name: fact for name, fact in facts.items() if fact})
+    return Delta(tensors=rows, facts={name: fact for name, fact in facts.items() if fact and _finite(fact)})
+
+
+def _finite(fact: Fact) -> bool:
+    return not isinstance(fact.value, float) or math.isfinite(fact.value)
 
 
 def masked(delta: Delta) -> frozenset[str]:

@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.pair import CheckpointPair
-from ..report.facts import TensorReading
-
-FLOOR = 3.0
-"""A change below so many times the rounding is not told from it."""
+from ..report.facts import FLOOR, TensorReading
 
 LEAST = 8
 """So many numbers, not all alike, are needed before a common factor of all of them means anything."""

@@ -28,7 +28,8 @@ def gate(
     found = opened(report, console)
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
-    verdict = judge(found.attacks, [parse(text, attacks) for text in asked], found.plan, found.findings)
+    gates = [parse(text, attacks, [found.kind]) for text in asked]
+    verdict = judge(found.attacks, gates, found.kind, found.plan, found.findings)
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)

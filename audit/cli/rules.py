@@ -10,11 +10,13 @@ def rules(as_json: AsJson = False) -> None:
     import dataclasses
     import json
 
-    from ..verdict.rules import RULES
+    from ..report.kind import IMAGE
+    from ..verdict.rules import rules as told
     from .console import make_console
     from .verdicts import print_rules
 
+    found = list(told(IMAGE).values())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in RULES.values()], indent=2))
+        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in found], indent=2))
     else:
-        print_rules(make_console(answer=True), list(RULES.values()))
+        print_rules(make_console(answer=True), found)

@@ -126,7 +126,7 @@ def print_defences(console: Console, report: AuditReport) -> None:
     points = report.defences
     table = Table(title="What each defence leaves", title_justify="left")
     table.add_column("published")
-    names = ["distortion", "SSIM", "best", "recovered", *_accuracy_column(points), "verdict"]
+    names = ["distortion", report.kind.statistic, "best", "recovered", *_accuracy_column(points), "verdict"]
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for point in points:
@@ -142,8 +142,8 @@ def _accuracy_column(points: Sequence[DefencePoint]) -> Iterator[str]:
 
 def _cells(point: DefencePoint) -> list[str]:
     what = "as it is" if point.kind == "none" else str(Defence(point.kind, point.value or 0.0))
-    scores = [fixed(point.ssim_mean), fixed(point.ssim_max)]
-    found = NOTHING if point.recovered is None else f"{point.recovered} of {point.images}"
+    scores = [fixed(point.similarity_mean), fixed(point.similarity_max)]
+    found = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
     accuracy = [] if point.accuracy is None else [percent(point.accuracy, 1)]
     return [what, number(point.distortion, 3), *scores, found, *accuracy, point.verdict]
 
@@ -156,9 +156,9 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
         return
     metrics = attack.metrics
     console.print(
-        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.images} private "
-        f"photographs (mean SSIM {fixed(metrics.ssim_mean, 2)}). Against {metrics.null_size} pictures that were not "
-        f"used, the same reconstructions reach {fixed(metrics.control_ssim_mean, 2)}."
+        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.records} private "
+        f"photographs (mean {report.kind.statistic} {fixed(metrics.similarity_mean, 2)}). Against {metrics.null_size} "
+        f"pictures that were not used, the same reconstructions reach {fixed(metrics.control_similarity_mean, 2)}."
     )
     console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")
 

@@ -1,12 +1,14 @@
 """What was found and decided, as tables and sentences on a terminal."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..report.kind import Detail, RecordKind
 from ..report.model import AuditReport
 from ..report.results import LeaderboardRow, titles
 from ..verdict.baseline import Comparison
@@ -23,9 +25,8 @@ def print_summary(console: Console, report: AuditReport) -> None:
     """Print the leaderboard, its rule and the verdict."""
     title = f"{escape(report.architecture.name)}, learning rate {_fact(report)}"
     table = Table(title=title, title_justify="left")
-    shown = [
-        column for column in COLUMNS if console.width >= column.width and any(map(column.text, report.leaderboard))
-    ]
+    fitting = [column for column in columns(report.kind) if console.width >= column.width]
+    shown = [column for column in fitting if any(map(column.text, report.leaderboard))]
     table.add_column("attack")
     table.add_column("ended", no_wrap=True)
     for column in shown:
@@ -41,7 +42,8 @@ def print_summary(console: Console, report: AuditReport) -> None:
         rule = report.ranking.partition(". ")[0].removesuffix(".")
         console.print(f"[dim]Order: {escape(rule[:1].lower() + rule[1:])}.[/]")
         if report.recovered_by_any is not None and report.inputs.data:
-            console.print(f"All together recovered {report.recovered_by_any} of {report.inputs.data.count} images.")
+            of = report.kind.words.count(report.inputs.data.count)
+            console.print(f"All together recovered {report.recovered_by_any} of {of}.")
     verdict = report.verdict
     severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
     console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {escape(verdict.summary)}")
@@ -90,20 +92,26 @@ def _recovered(row: LeaderboardRow) -> str:
     if row.recovered is None:
         return ""
     interval = f" ({share(row.recovered_interval)})" if row.recovered_interval else ""
-    return f"{row.recovered} of {row.images}{interval}" if row.images else str(row.recovered)
+    return f"{row.recovered} of {row.records}{interval}" if row.records else str(row.recovered)
 
 
 def _score(value: float | None, digits: int = 3) -> str:
     return "" if value is None else fixed(value, digits)
 
 
-COLUMNS = (
-    Column("SSIM", lambda row: _score(row.ssim_mean)),
-    Column("best", lambda row: _score(row.ssim_max)),
-    Column("PSNR", lambda row: _score(row.psnr_mean, 1), 120),
-    Column("recovered", _recovered),
-    Column("confidence", lambda row: _score(row.confidence_mean)),
-    Column("loss", lambda row: "" if row.loss is None else number(row.loss, 3)),
-    Column("time", lambda row: duration(row.seconds)),
-    Column("memory", lambda row: memory(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
-)
+def columns(kind: RecordKind) -> list[Column]:
+    """Return the columns of a leaderboard of this kind of record."""
+    return [
+        Column(kind.statistic, lambda row: _score(row.similarity_mean)),
+        Column("best", lambda row: _score(row.similarity_max)),
+        *(Column(detail.title, partial(_detail, detail), 120) for detail in kind.details if detail.brief),
+        Column("recovered", _recovered),
+        Column("confidence", lambda row: _score(row.confidence_mean)),
+        Column("loss", lambda row: "" if row.loss is None else number(row.loss, 3)),
+        Column("time", lambda row: duration(row.seconds)),
+        Column("memory", lambda row: memory(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
+    ]
+
+
+def _detail(detail: Detail, row: LeaderboardRow) -> str:
+    return _score(row.details_mean.get(detail.name), detail.digits)

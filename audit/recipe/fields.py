@@ -49,7 +49,7 @@ class Field:
     """One field of a recipe.
 
     Attributes:
-        title: Its name in a report.
+        title: Its name in a report; gaps such as ``{many}`` are for the words of the records.
         kind: Type of its value: bool, int, float, str, a list of counts, or a Literal of words.
         range: Of a number, or of each of several counts.
         help: Of its option; empty where the command line has none.
@@ -131,7 +131,7 @@ _TABLE = {
         | {"sgd": "sgd", "adam": "adam"},
     ),
     "size": Field(
-        "Training images", int, Range(1, 10**6), form="N|auto", besides=("auto",),
+        "Training {many}", int, Range(1, 10**6), form="N|auto", besides=("auto",),
         help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
         "[default: the count of --data, else auto]",
     ),
@@ -185,7 +185,7 @@ _TABLE = {
     "eps": Field("Eps", float, Range(0, 10**6, over=True), aliases=("eps", "adam_epsilon"), optimizer="adam"),
     "batch_norm": Field("Batch norm", Mode, help="Mode of batch norm in training. [default: read off its statistics]"),
     "labels": Field(
-        "Images of each class", list, Range(0, 10**6), form="data|CLASS:COUNT,...",
+        "{Many} of each class", list, Range(0, 10**6), form="data|CLASS:COUNT,...",
         help="How many samples each class has: those of --data, or counts. [default: worked out]",
     ),
     "image_size": Field(

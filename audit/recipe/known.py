@@ -10,7 +10,7 @@ from typing import Any
 from ...attacks.contract.recipe import Recipe
 from ..data.base import TrainingSet
 from ..families.base import Architecture
-from ..report.facts import Delta, Fact
+from ..report.facts import ChangeFacts, Delta, Fact
 from . import file as recipe_file
 from .decay import no_decay, shrunk
 from .fields import FIELDS, RecipeError, of_optimizer
@@ -52,7 +52,7 @@ def known(
         RecipeError: Values that contradict each other or the network, or a training that is too long to simulate.
         RecipeFileError: A recipe file that cannot be used.
     """
-    read = delta.facts if delta else {}
+    read = delta.facts if delta else ChangeFacts()
     facts = _facts(said, {**artefacts, **_filed(said), **_options(said)}, architecture, data, read)
     values: dict[str, Any] = {name: fact.value for name, fact in facts.items() if FIELDS[name].simulated}
     counts = tuple(values["labels"]) if "labels" in values else None
@@ -73,10 +73,10 @@ def _facts(
     told: Mapping[str, Fact],
     architecture: Architecture,
     data: TrainingSet | None,
-    read: Mapping[str, Fact],
+    read: ChangeFacts,
 ) -> dict[str, Fact]:
     size = _size(said, told, architecture, data, read)
-    count = int(size.value)  # type: ignore[arg-type]
+    count = int(size.number)
     optimizer = told.get("optimizer") or _optimizer(read, told)
     facts = {"optimizer": optimizer, "size": size, **shape(told, count, read)}
     if optimizer.value != "sgd":
@@ -109,7 +109,7 @@ def _filed(said: Given) -> dict[str, Fact]:
     return {name: given(name, value, f"{said.recipe}: {name}") for name, value in values.items()}
 
 
-def _optimizer(read: Mapping[str, Fact], told: Mapping[str, Fact]) -> Fact:
+def _optimizer(read: ChangeFacts, told: Mapping[str, Fact]) -> Fact:
     if "momentum" in told and told["momentum"].value:
         return given("optimizer", "sgd", "a momentum was given")
     if "optimizer" not in read:
@@ -126,7 +126,7 @@ def _size(
     told: Mapping[str, Fact],
     architecture: Architecture,
     data: TrainingSet | None,
-    read: Mapping[str, Fact],
+    read: ChangeFacts,
 ) -> Fact:
     if said.size is None and "size" in told:
         return told["size"]
@@ -150,7 +150,7 @@ def _image_size(said: Given, architecture: Architecture) -> Fact:
     return inferred("image_size", value, "read from the network's shapes")
 
 
-def _batch_norm(read: Mapping[str, Fact]) -> Fact:
+def _batch_norm(read: ChangeFacts) -> Fact:
     if "batch_norm" in read:
         return read_off("batch_norm", read["batch_norm"])
     return inferred("batch_norm", "eval", "there are no running statistics")

@@ -23,7 +23,7 @@ def labels(
     fact = _fact(said.labels, told, architecture, data)
     if fact is None:
         return None
-    counts: list[int] = list(fact.value)  # type: ignore[arg-type]
+    counts = [int(count) for count in fact.value] if isinstance(fact.value, list) else []
     if len(counts) != architecture.categories or sum(counts) != size:
         raise RecipeError(
             f"--labels count {sum(counts)} samples in {len(counts)} classes; the training set has {size} and the "

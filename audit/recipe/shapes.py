@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ...attacks.contract.recipe import Recipe
-from ..report.facts import Fact
+from ..report.facts import ChangeFacts, Fact
 from .fields import FIELDS
 from .sources import assumed, inferred
 
@@ -11,18 +11,18 @@ BATCH_SIZES, MOST_SHAPES = (32, 16, 8), 3
 """Batch sizes that a search tries beside the first one and the full batch, and how many of all these."""
 
 
-def shape(told: Mapping[str, Fact], size: int, read: Mapping[str, Fact]) -> dict[str, Fact]:
+def shape(told: Mapping[str, Fact], size: int, read: ChangeFacts) -> dict[str, Fact]:
     """Return batch size and epochs; the number of steps, where it is known, ties them together."""
     batch = told.get("batch_size") or assumed("batch_size", min(size, FIELDS["batch_size"].usual))
     epochs = told.get("epochs")
     steps = told.get("steps") or read.get("steps")
     if steps is not None and not (epochs and "batch_size" in told):
-        count = int(steps.value)  # type: ignore[arg-type]
+        count = int(steps.number)
         if epochs:
-            batches = max(1, round(count / int(epochs.value)))  # type: ignore[arg-type]
+            batches = max(1, round(count / int(epochs.number)))
             batch = _tied("batch_size", max(1, -(-size // batches)), steps)
         else:
-            epochs = _tied("epochs", max(1, round(count / -(-size // int(batch.value)))), steps)  # type: ignore[arg-type]
+            epochs = _tied("epochs", max(1, round(count / -(-size // int(batch.number)))), steps)
     return {"batch_size": batch, "epochs": epochs or assumed("epochs")}
 
 

@@ -1,9 +1,11 @@
 """What an audit was given, read and assumed. No torch here."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypedDict, TypeVar
 
 
 def _finite(value: Any) -> Any:
@@ -19,15 +21,28 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
 
-class Fact(Model):
+Value = bool | int | float | str | list[int] | list[float] | list[str] | None
+"""What a fact may be of."""
+
+T = TypeVar("T", bound=Value, covariant=True, default=Value)
+
+
+class Fact(Model, Generic[T]):
     """A value with its provenance."""
 
-    value: bool | int | float | str | list[int] | list[float] | list[str] | None
+    value: T
     source: Literal["given", "inferred", "assumed"]
     option: str = Field("", description="The command-line option that replaces the value.")
     evidence: str = Field("", description="Why this value, in words.")
     confidence: Number = Field(None, description="Probability in [0, 1] that an inferred value is right, as judged.")
     interval: tuple[Number, Number] | None = Field(None, description="Where the true value is expected to lie.")
+
+    @property
+    def number(self) -> float:
+        """The value as a number. Raises :class:`TypeError` where it is none."""
+        if not isinstance(self.value, int | float):
+            raise TypeError(f"{self.value!r} is no number")
+        return self.value
 
 
 class Checkpoint(Model):
@@ -39,8 +54,8 @@ class Checkpoint(Model):
     dtypes: list[str] = []
 
 
-class Images(Model):
-    """A set of images that was read: the training set to match against, or held-out controls."""
+class Records(Model):
+    """A set of records that was read: the training set to match against, or held-out ones."""
 
     path: str
     sha256: str
@@ -53,8 +68,8 @@ class Inputs(Model):
 
     before: Checkpoint
     after: Checkpoint
-    data: Images | None = None
-    control: Images | None = None
+    data: Records | None = None
+    control: Records | None = None
 
 
 class Architecture(Model):
@@ -64,7 +79,7 @@ class Architecture(Model):
     name: str
     score: float = Field(description="Share of tensors whose name and shape agree, in [0, 1].")
     classes: int
-    shape: tuple[int, int, int] = Field(description="Channels, height, width of an input image.")
+    shape: tuple[int, ...] = Field(description="Of one input; of an image channels, height, width.")
     parameters: int
     tensors: int
     moved: list[str] = Field(description="Names of the tensors that training changed.")
@@ -78,6 +93,9 @@ def _known(value: Any) -> Any:
 
 Facts = Annotated[dict[str, Fact], BeforeValidator(_known)]
 
+FLOOR = 3.0
+"""A change of less than this many times the rounding of its type cannot be told from rounding."""
+
 
 class TensorReading(Model):
     """How one tensor moved between the two checkpoints."""
@@ -86,19 +104,40 @@ class TensorReading(Model):
     shape: list[int]
     dtype: str = Field(description="As stored; the coarser one where the two files differ.")
     status: Literal["moved", "frozen", "decayed", "rounding"] = Field(
-        description="Moved; not moved at all; only scaled, as weight decay alone does; moved, but less than three "
-        "times the rounding of its dtype, so that the attacks leave it out of what they compare."
+        description="Moved; not moved at all; only scaled, as weight decay alone does; moved, but less than "
+        f"{FLOOR:g} times the rounding of its dtype, so that the attacks leave it out of what they compare."
     )
     change: float = Field(description="Norm of the change.")
     relative_change: Number = Field(description="That over the norm before; null where it was zero.")
     snr: Number = Field(None, description="Root mean square of the change over that of the dtype's rounding.")
 
 
+class ChangeFacts(TypedDict, total=False):
+    """What can be read off the change of the parameters; what cannot is absent."""
+
+    signal: Fact[float]
+    frozen: Fact[list[str]]
+    optimizer: Fact[str]
+    travel: Fact[float]
+    weight_decay_factor: Fact[float]
+    steps: Fact[int]
+    batch_norm: Fact[str]
+    size: Fact[int]
+    classes_present: Fact[list[int]]
+    feasibility: Fact[float]
+    linearity: Fact[float]
+
+
 class Delta(Model):
     """What the change of the parameters tells before anything is simulated."""
 
     tensors: list[TensorReading] = []
-    facts: dict[str, Fact] = Field({}, description="Readings by name, each with its evidence.")
+    facts: ChangeFacts = Field(ChangeFacts(), description="Readings by name, each with its evidence.")
+
+    @property
+    def readings(self) -> Mapping[str, Fact]:
+        """The facts as a mapping of one type, for tables."""
+        return cast("Mapping[str, Fact]", self.facts)
 
     @property
     def lost(self) -> bool:

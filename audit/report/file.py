@@ -7,9 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .model import SCHEMA_ID, SCHEMA_VERSION, AuditReport, ReportError
-
-FINDINGS_SINCE = 3
-"""The minor version that brought findings and the digest of the content."""
+from .upgrade import READ, upgraded
 
 
 def schema() -> dict[str, Any]:
@@ -26,20 +24,21 @@ def load(path: Path) -> AuditReport:
 def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     """Read a report, or the report of a run folder; return it and its content as it stands in the file.
 
+    A report of an older version comes as this version would have written it; its content stays as it is.
+
     Raises:
-        ReportError: The file is not there, is no report, or is one of another major version.
+        ReportError: The file is not there, is no report, or is one of a major version that this one does not know.
     """
     path = path / "report.json" if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = str(content["schema_version"])
-        if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
             raise ReportError(
-                f"{path} has report schema {version}; this memaudit reads {SCHEMA_VERSION}.",
+                f"{path} has report schema {version}; this memaudit reads up to {SCHEMA_VERSION}.",
                 "Install a matching version.",
             )
-        report = AuditReport.model_validate(content)
-        return (_completed(report) if minor(version) < FINDINGS_SINCE else report), content
+        return AuditReport.model_validate(upgraded(content)).at(path.parent), content
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
     except ReportError:
@@ -48,21 +47,6 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         raise ReportError(
             f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
         ) from None
-
-
-def _completed(report: AuditReport) -> AuditReport:
-    """Return a report of a version without findings with what the rules find in it."""
-    from ..verdict.findings import findings
-    from ..verdict.gate import worst
-
-    found = findings(report)
-    verdict = report.verdict.model_copy(update={"severity": worst(found)})
-    return report.model_copy(update={"findings": found, "verdict": verdict})
-
-
-def minor(version: str) -> int:
-    """Return the second number of a schema version."""
-    return int(version.partition(".")[2].partition(".")[0] or 0)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,20 +7,24 @@ Non-finite numbers are stored as null.
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from ... import MemauditError
 from .card import AttackCard
+from .exhibit import Picture, withheld
 from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
-from .results import AttackResult, BestMatch, LeaderboardRow, Match, PlanStep
+from .kind import RecordKind
+from .notebook import Reconstructed, line, rows, table
+from .results import AttackResult, BestMatch, Dummy, LeaderboardRow, Match, PlanStep, titles
 from .terms import Evidence
 from .verdict import Advice, DefencePoint, Finding, Verdict
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "2.0"
 
-SCHEMA_ID = "urn:memaudit:schema:report:1.3"
+SCHEMA_ID = "urn:memaudit:schema:report:2.0"
 
 
 class ReportError(MemauditError):
@@ -47,7 +51,8 @@ class AuditReport(Model):
         "", description="SHA-256 of the report without this field, as canonical JSON; memaudit verify checks it."
     )
     created: str = Field(description="ISO 8601, UTC.")
-    evidence: Evidence = Field("full", description="Pictures that its outputs may show.")
+    evidence: Evidence = Field("full", description="Records that its outputs may show.")
+    kind: RecordKind = Field(description="What the records are, and how they are compared.")
     model: str = Field("", description="What the audited model is called: --name, or the name of its file.")
     command: str
     seed: int
@@ -64,13 +69,56 @@ class AuditReport(Model):
     attacks: list[AttackResult]
     ranking: str = Field("", description="The rule by which the leaderboard is ordered.")
     leaderboard: list[LeaderboardRow] = []
-    per_image: list[BestMatch] = Field([], description="The best reconstruction of each training image.")
-    recovered_by_any: int | None = Field(None, description="Training images that at least one result recovered.")
+    per_record: list[BestMatch] = Field([], description="The best reconstruction of each training record.")
+    recovered_by_any: int | None = Field(None, description="Training records that at least one result recovered.")
     findings: list[Finding] = Field([], description="Most severe first.")
     advice: list[Advice] = Field([], description="What would lower the leak.")
     defences: list[DefencePoint] = Field([], description="What memaudit defend measured.")
     limitations: list[str] = []
     environment: Environment
+
+    _folder: Path | None = PrivateAttr(None)
+
+    def __repr__(self) -> str:
+        return line(self.model, self.verdict, self.leaderboard_rows(), self.kind, len(self.findings))
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        """Reports are equal where their content is, wherever they lie."""
+        return self.__dict__ == other.__dict__ if isinstance(other, AuditReport) else NotImplemented
+
+    def _repr_html_(self) -> str:
+        return table(self.model, self.verdict, self.leaderboard_rows(), self.kind)
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder, where its pictures lie; known of a report that was scanned or loaded. Not in the JSON."""
+        return self._folder
+
+    def at(self, folder: Path) -> "AuditReport":
+        """Return the report with its run folder."""
+        found = self.model_copy()
+        found._folder = folder.absolute()
+        return found
+
+    def leaderboard_rows(self) -> list[dict[str, Any]]:
+        """Return the leaderboard as plain rows, ready for a data frame; scores by the names that gates use."""
+        return rows(self.leaderboard, titles(self.attacks), self.kind)
+
+    def reconstructions(self, attack: str | None = None) -> list[Reconstructed]:
+        """Return what the best result found; with ``attack``, the best result of that attack.
+
+        Each of them gives its picture as :meth:`~.notebook.Reconstructed.picture` and
+        :meth:`~.notebook.Reconstructed.array`.
+        """
+        places = {row.key: row.rank for row in self.leaderboard}
+        found = [a for a in self.attacks if a.reconstructions and attack in (None, a.name)]
+        if not found:
+            return []
+        best = min(found, key=lambda result: places.get(result.key, len(places) + 1))
+        matches = {match.dummy: match for match in best.matches}
+        return [Reconstructed(dummy, matches.get(dummy.dummy), self.folder) for dummy in best.reconstructions]
 
     def assumptions(self) -> dict[str, Fact]:
         """Return the recipe's fields that were neither given nor inferred, by name."""
@@ -78,22 +126,32 @@ class AuditReport(Model):
 
     def pictures(self) -> set[str]:
         """Return the paths of all pictures, relative to the run folder."""
-        matched = {path for a in self.attacks for m in a.matches for path in (m.original, m.reconstruction)}
-        return matched | {dummy.picture for attack in self.attacks for dummy in attack.reconstructions}
+        shown = [e for a in self.attacks for match in a.matches for e in (match.truth, match.reconstruction)]
+        shown += [dummy.exhibit for attack in self.attacks for dummy in attack.reconstructions]
+        return {exhibit.path for exhibit in shown if isinstance(exhibit, Picture)}
 
     def sealed(self) -> "AuditReport":
         """Return the report with the digest of its content."""
         return self.model_copy(update={"content_sha256": content_digest(self._content())})
 
     def nameless(self) -> "AuditReport":
-        """Return the report with numbers in the place of the names of training images."""
+        """Return the report with numbers in the place of the names of training records, and without texts of them."""
 
         def number(match: Match) -> Match:
-            return match.model_copy(update={"name": f"image {match.sample}"})
+            shown = {"truth": withheld(match.truth), "reconstruction": withheld(match.reconstruction)}
+            return match.model_copy(update={"name": f"{self.kind.words.one} {match.sample}", **shown})
 
-        attacks = [a.model_copy(update={"matches": [number(match) for match in a.matches]}) for a in self.attacks]
-        best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_image]
-        return self.model_copy(update={"attacks": attacks, "per_image": best}).sealed()
+        def bare(dummy: Dummy) -> Dummy:
+            return dummy.model_copy(update={"exhibit": withheld(dummy.exhibit)})
+
+        attacks = [
+            a.model_copy(
+                update={"matches": list(map(number, a.matches)), "reconstructions": list(map(bare, a.reconstructions))}
+            )
+            for a in self.attacks
+        ]
+        best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_record]
+        return self.model_copy(update={"attacks": attacks, "per_record": best}).sealed()
 
     def to_json(self) -> str:
         """Return the sealed report as an indented JSON document ending in a newline."""

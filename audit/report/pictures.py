@@ -56,6 +56,27 @@ def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) ->
     return relative.as_posix()
 
 
+def inside(folder: Path, path: str) -> Path | None:
+    """Return a file of the run folder; ``None`` where it is not there, or the path leads out of the folder."""
+    try:
+        found = (folder / path).resolve()
+        return found if found.is_file() and found.is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError):
+        return None
+
+
+def opened(folder: Path, path: str) -> Image.Image | None:
+    """Return a PNG of the run folder as a picture, ``None`` where there is none."""
+    found = inside(folder, path)
+    if found is None:
+        return None
+    try:
+        with Image.open(found, formats=["PNG"]) as picture:
+            return picture.copy()
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return None
+
+
 def prune(folder: Path, keep: Collection[str]) -> None:
     """Delete pictures that the report in ``folder`` no longer shows: they are personal data.
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from .exhibit import Exhibit
 from .facts import Model, Number
 
 Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupported"]
@@ -13,116 +14,117 @@ Status = Literal["converged", "stalled", "budget_spent", "diverged", "unsupporte
 loss became NaN or exploded; it cannot treat this victim."""
 
 
-Kind = Literal["run", "consensus"]
+Origin = Literal["run", "consensus"]
 """What a result comes from: one seed, or what several seeds of one attack agree on."""
 
 
-Key = tuple[str, Kind, int | None]
-"""What tells a result from all others of a report: its attack, its kind and its seed."""
+Key = tuple[str, Origin, int | None]
+"""What tells a result from all others of a report: its attack, what it comes from and its seed."""
 
 
 class Scores(Model):
-    """Similarity of one reconstruction to one training image."""
+    """How alike one reconstruction and one training record are."""
 
-    ssim: float = Field(description="Pixels in [0, 1], data range 1, Gaussian window.")
-    ssim_paper: float = Field(description="As the SimuDy authors score: normalised space, uniform window.")
-    psnr: float = Field(description="Decibel, peak 1, at most 100.")
-    mse: float
+    similarity: float = Field(description="The statistic of the report's kind, in [-1, 1].")
+    details: dict[str, Number] = Field({}, description="Further numbers; the report's kind describes them.")
 
 
 class Match(Model):
-    """One training image and the reconstruction paired with it."""
+    """One training record and the reconstruction paired with it."""
 
     sample: int
     name: str
     label: str = ""
     dummy: int
     scores: Scores
-    nearest_ssim: Number = Field(
-        None, description="Highest SSIM of the training image with any reconstruction: what its p-value is of."
+    nearest: Number = Field(
+        None, description="Highest similarity of the training record to any reconstruction: what its p-value is of."
     )
     p_value: Number = Field(
-        None, description="Probability in (0, 1] of such a nearest_ssim for an image that was not trained on."
+        None, description="Probability in (0, 1] of such a nearest one for a record that was not trained on."
     )
-    q_value: Number = Field(None, description="That, adjusted over all training images (Benjamini and Hochberg 1995).")
+    q_value: Number = Field(None, description="That, adjusted over all training records (Benjamini and Hochberg 1995).")
     rank: int | None = Field(
-        None, description="Place of the training image in the pool by similarity to this reconstruction; 1 is nearest."
+        None, description="Place of the training record in the pool by similarity to this reconstruction; 1 is nearest."
     )
     recovered: bool
-    original: str = Field(description="Picture, relative to the run folder.")
-    reconstruction: str = Field(description="Picture, relative to the run folder.")
+    truth: Exhibit
+    reconstruction: Exhibit
 
 
 class Dummy(Model):
-    """One reconstructed image, matched or not."""
+    """One reconstructed record, matched or not."""
 
     dummy: int
     label: int
     influence: Number = Field(description="Norm of its summed gradient (SimuDy, section 4.5).")
-    picture: str
-    insignificant: bool = Field(False, description="Set apart by its small influence: it stands for no image.")
-    confidence: Number = Field(None, description="Of a consensus: mean SSIM between the seeds' images, in [-1, 1].")
+    exhibit: Exhibit
+    insignificant: bool = Field(False, description="Set apart by its small influence: it stands for no record.")
+    confidence: Number = Field(
+        None, description="Of a consensus: mean similarity between the seeds' records, in [-1, 1]."
+    )
 
 
 class Decoy(Model):
-    """What images score that no attack made: the floor under every similarity."""
+    """What records score that no attack made: the floor under every similarity."""
 
     name: str
-    ssim_mean: float = Field(description="Mean audit-mode SSIM, matched with the training images one to one.")
-    ssim_max: float
+    similarity_mean: float = Field(description="Mean over the training records, each matched with one of these.")
+    similarity_max: float
 
 
 class Metrics(Model):
-    """Aggregates over the matches of one result; gates use these names."""
+    """Aggregates over the matches of one result; gates use these names, and those of the report's kind."""
 
-    images: int = Field(description="Number of training images.")
-    pairs: int | None = Field(None, description="Training images that were paired with a reconstruction.")
-    matching: str = Field(description="How reconstructions and training images were paired.")
+    records: int = Field(description="Number of training records.")
+    pairs: int | None = Field(None, description="Training records that were paired with a reconstruction.")
+    matching: str = Field(description="How reconstructions and training records were paired.")
     criterion: str = Field(description="What counts as recovered, in words.")
-    ssim_mean: float = Field(description="Mean over the pairs.")
-    ssim_max: float
-    ssim_paper_mean: float
-    ssim_paper_max: Number = None
-    psnr_mean: float
+    similarity_mean: float = Field(description="Mean over the pairs.")
+    similarity_max: float
+    details_mean: dict[str, Number] = Field({}, description="Mean of each detail over the pairs.")
+    details_max: dict[str, Number] = Field({}, description="Highest value of those details of which it is told.")
     recovered: int
     recovered_fraction: float
     recovered_interval: tuple[float, float] | None = Field(
-        None, description="Clopper-Pearson 95 % interval of the share of recovered images."
+        None, description="Clopper-Pearson 95 % interval of the share of recovered records."
     )
-    control_pairs: int | None = Field(None, description="Held-out images that were paired with a reconstruction.")
-    control_recovered: int | None = Field(None, description="Those that reach the same SSIM; expected is none.")
-    control_ssim_mean: Number = None
-    control_ssim_max: Number = None
+    control_pairs: int | None = Field(None, description="Held-out records that were paired with a reconstruction.")
+    control_recovered: int | None = Field(None, description="Those that reach the same similarity; expected is none.")
+    control_similarity_mean: Number = None
+    control_similarity_max: Number = None
     null_kind: Literal["control", "mismatched"] | None = Field(
         None,
-        description="What chance was measured with: held-out images, or, weaker, the training images against "
-        "reconstructions of other images and against turned and mirrored ones.",
+        description="What chance was measured with: held-out records, or, weaker, the training records against "
+        "reconstructions that cannot be of them.",
     )
-    null: list[float] = Field([], description="Highest SSIM of each comparison image, ascending; quantiles if many.")
+    null: list[float] = Field(
+        [], description="Highest similarity of each comparison record, ascending; quantiles if many."
+    )
     null_size: int | None = Field(None, description="Number of those comparisons.")
     observed: list[float] = Field(
-        [], description="Highest SSIM of each training image with any reconstruction, ascending; quantiles if many."
+        [], description="Highest similarity of each training record to a reconstruction, ascending; quantiles if many."
     )
     p_value: Number = Field(
         None,
-        description="That training images as a whole are no more similar than held-out ones (Mann-Whitney, one-sided); "
-        "null without these.",
+        description="That training records as a whole are no more similar than held-out ones (Mann-Whitney, "
+        "one-sided); null without these.",
     )
-    detectable_ssim: Number = Field(
-        None, description="SSIM from which a single image would count as recovered; above 1 where none can."
+    detectable: Number = Field(
+        None, description="Similarity from which a single record would count as recovered; 1 or more where none can."
     )
     tpr_at_1_fpr: Number = Field(
-        None, description="Share of training images above 99 % of the null; null for fewer than 100 comparisons."
+        None, description="Share of training records above 99 % of the null; null for fewer than 100 comparisons."
     )
     identifiable: int | None = Field(
-        None, description="Training images that are, of the whole pool, the nearest one to some reconstruction."
+        None, description="Training records that are, of the whole pool, the nearest one to some reconstruction."
     )
-    nearest: int | None = Field(None, description="Images of the pool that are nearest to some reconstruction.")
-    pool: int | None = Field(None, description="Number of images in that pool: training and held-out ones.")
+    nearest: int | None = Field(None, description="Records of the pool that are nearest to some reconstruction.")
+    pool: int | None = Field(None, description="Number of records in that pool: training and held-out ones.")
     identifiable_p_value: Number = Field(
-        None, description="Probability of so many training images among the nearest ones by chance (hypergeometric)."
+        None, description="Probability of so many training records among the nearest ones by chance (hypergeometric)."
     )
-    decoys: list[Decoy] = Field([], description="The floor: what the mean image and smoothed noise score.")
+    decoys: list[Decoy] = Field([], description="The floor: what records score that no attack made.")
 
 
 class Agreement(Model):
@@ -131,17 +133,19 @@ class Agreement(Model):
     seeds: list[int] = Field(description="Those in the consensus: the converged ones, or all but diverged ones.")
     reference: int = Field(description="The one with the lowest loss, to which the others were aligned.")
     criterion: str = Field(description="What counts as confident, in words.")
-    confidence_mean: float = Field(description="Over the images, without insignificant ones.")
+    confidence_mean: float = Field(description="Over the records, without insignificant ones.")
     confidence_max: float
-    confident: int = Field(description="Number of images that the seeds agree on.")
-    chance: Number = Field(None, description="SSIM of images of two seeds that do not belong together, 99 % quantile.")
+    confident: int = Field(description="Number of records that the seeds agree on.")
+    chance: Number = Field(
+        None, description="Similarity of records of two seeds that do not belong together, 99 % quantile."
+    )
 
 
 class AttackResult(Model):
     """The outcome and evidence of one attack with one seed, or of what several of its seeds agree on."""
 
     name: str
-    kind: Kind = "run"
+    kind: Origin = "run"
     seed: int | None = Field(None, description="Null for a consensus.")
     status: Status
     reason: str = ""
@@ -179,22 +183,21 @@ class LeaderboardRow(Model):
 
     rank: int
     attack: str
-    kind: Kind = "run"
+    kind: Origin = "run"
     seed: int | None = None
     status: Status
-    images: int | None = None
+    records: int | None = None
     pairs: int | None = None
-    ssim_mean: Number
-    ssim_max: Number
-    ssim_paper_mean: Number = None
-    ssim_paper_max: Number = None
-    psnr_mean: Number = None
-    recovered: int | None
+    similarity_mean: Number = None
+    similarity_max: Number = None
+    details_mean: dict[str, Number] = {}
+    details_max: dict[str, Number] = {}
+    recovered: int | None = None
     recovered_interval: tuple[float, float] | None = None
     control_pairs: int | None = None
     control_recovered: int | None = None
-    control_ssim_mean: Number = None
-    control_ssim_max: Number = None
+    control_similarity_mean: Number = None
+    control_similarity_max: Number = None
     confidence_mean: Number = None
     loss: Number
     seconds: float
@@ -207,10 +210,10 @@ class LeaderboardRow(Model):
 
 
 class BestMatch(Model):
-    """The best reconstruction of one training image, by SSIM, over all attacks, seeds and consensus."""
+    """The best reconstruction of one training record over all attacks, seeds and consensus."""
 
     attack: str
-    kind: Kind = "run"
+    kind: Origin = "run"
     seed: int | None = None
     match: Match
     recovered_by: list[str] = Field([], description="Attacks of which some result recovered it.")

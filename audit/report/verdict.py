@@ -26,9 +26,14 @@ class Finding(Model):
     severity: Severity
     attack: str = Field("", description="Empty where it is of the audit as a whole.")
     message: str
-    records: list[int] = Field([], description="The training images that it is about.")
+    records: list[int] = Field([], description="The training records that it is about.")
     blocks: bool = Field(False, description="A reason why this audit cannot pass: evidence is missing.")
     fingerprint: str = Field("", description="Of rule, attack and model; the same for every audit of this model.")
+
+    @property
+    def leaks(self) -> bool:
+        """Whether it says that data leak, also of rules of newer versions; else it says what evidence is missing."""
+        return self.severity != "none"
 
 
 class Advice(Model):
@@ -48,9 +53,9 @@ class DefencePoint(Model):
         None, description="Noise: standard deviation over the root mean square of the change. Bits: their number."
     )
     distortion: float = Field(description="Norm of what was altered over the norm of the change of the parameters.")
-    images: int
-    ssim_mean: Number = None
-    ssim_max: Number = None
+    records: int
+    similarity_mean: Number = None
+    similarity_max: Number = None
     recovered: int | None = None
     verdict: Decision
     accuracy: Number = Field(None, description="Share of the test set that is classified correctly, in [0, 1].")

@@ -86,10 +86,10 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     """Gather what the rules look at from the victim, its recipe, where that comes from, and what was read."""
     read = delta.facts
     sharp = "size" in read
-    size = int(read["size"].value) if sharp else recipe.size  # type: ignore[arg-type]
+    size = read["size"].value if "size" in read else recipe.size
     count = 1 if known["size"].source == "assumed" else size
     moved = sum(value.numel() for value in victim.delta.values())
-    linearity = float(read["linearity"].value) if "linearity" in read else None  # type: ignore[arg-type]
+    linearity = read["linearity"].value if "linearity" in read else None
     return Sight(recipe.steps, size, sharp, linearity, moved / (count * math.prod(victim.shape)), delta.lost)
 
 

@@ -12,17 +12,16 @@ from ... import __version__
 from ..checkpoints.pair import Checkpoint
 from ..data.base import TrainingSet
 from ..recipe.fields import FIELDS
-from ..report.facts import Architecture, Fact, Images, Inputs, SearchPoint
+from ..report.facts import Architecture, Fact, Inputs, Records, SearchPoint
 from ..report.facts import Checkpoint as CheckpointInfo
 from ..report.model import AuditReport, Environment
 from ..report.results import AttackResult, PlanStep
-from ..report.verdict import Verdict
 from ..run.cards import reported
 from ..verdict.advice import advise
 from ..verdict.expression import Gate
-from ..verdict.findings import findings
+from ..verdict.findings import Evidence, findings
 from ..verdict.gate import judge
-from ..verdict.leaderboard import leaderboard, per_image, ranking, recovered_by_any
+from ..verdict.leaderboard import leaderboard, per_record, ranking, recovered_by_any
 from .learn import Learned
 from .limitations import ASSUMED, limitations
 from .scene import Scene
@@ -30,23 +29,27 @@ from .search import Candidate
 
 
 def report(
-    scene: "Scene",
-    learned: "Learned",
+    scene: Scene,
+    learned: Learned,
     attacks: Sequence[AttackResult],
     gates: Sequence[Gate],
     plan: Sequence[PlanStep] = (),
 ) -> AuditReport:
-    """Put the parts together, apply the rules to them, and judge what these found."""
+    """Apply the rules to what was found, judge what these say, and put all parts together."""
     settled = _settled(learned.facts, attacks)
     recipe = {name: settled[name] for name in FIELDS if name in settled}
-    plain = AuditReport(
+    inputs, kind = _inputs(scene), scene.kind.about
+    model = scene.request.name or Path(scene.pair.after.path).name
+    found = findings(Evidence(kind, model, inputs, recipe, scene.delta, attacks))
+    judged = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence=scene.request.evidence,
-        model=scene.request.name or Path(scene.pair.after.path).name,
+        kind=kind,
+        model=model,
         command=scene.request.command(),
         seed=scene.request.seed,
-        verdict=Verdict(status="inconclusive", summary=""),
-        inputs=_inputs(scene),
+        verdict=judge(attacks, gates, kind, plan, found),
+        inputs=inputs,
         architecture=_architecture(scene),
         recipe=recipe,
         delta=scene.delta,
@@ -54,16 +57,14 @@ def report(
         plan=list(plan),
         cards=reported(),
         attacks=list(attacks),
-        ranking=ranking(attacks),
+        ranking=ranking(attacks, kind),
         leaderboard=leaderboard(attacks),
-        per_image=per_image(attacks),
+        per_record=per_record(attacks),
         recovered_by_any=recovered_by_any(attacks),
+        findings=found,
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
-    found = findings(plain)
-    verdict = judge(attacks, gates, plan, found)
-    judged = plain.model_copy(update={"findings": found, "verdict": verdict})
     return judged.model_copy(update={"advice": advise(judged)}).sealed()
 
 
@@ -81,7 +82,7 @@ def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[st
     return {name: fact for name, fact in facts.items() if name != "labels"} | {"size": found}
 
 
-def search_points(learned: "Learned") -> list[SearchPoint]:
+def search_points(learned: Learned) -> list[SearchPoint]:
     """Return every candidate of the search."""
     chosen = -1 if learned.chosen is None else learned.chosen.number
     return [_search_point(candidate, candidate.number == chosen) for candidate in learned.trace]
@@ -104,24 +105,24 @@ def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:
     )
 
 
-def _inputs(scene: "Scene") -> Inputs:
+def _inputs(scene: Scene) -> Inputs:
     def checkpoint(found: Checkpoint) -> CheckpointInfo:
         return CheckpointInfo(path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes))
 
-    def images(path: Any, found: TrainingSet | None) -> Images | None:
+    def records(path: Any, found: TrainingSet | None) -> Records | None:
         if found is None:
             return None
-        return Images(path=str(path), sha256=found.digest, count=len(found.records), resized=found.resized)
+        return Records(path=str(path), sha256=found.digest, count=len(found.records), resized=found.resized)
 
     return Inputs(
         before=checkpoint(scene.pair.before),
         after=checkpoint(scene.pair.after),
-        data=images(scene.request.data, scene.data),
-        control=images(scene.request.control, scene.control),
+        data=records(scene.request.data, scene.data),
+        control=records(scene.request.control, scene.control),
     )
 
 
-def _architecture(scene: "Scene") -> Architecture:
+def _architecture(scene: Scene) -> Architecture:
     found, tensors = scene.architecture, scene.pair.after.tensors
     return Architecture(
         family=found.family,
@@ -136,7 +137,7 @@ def _architecture(scene: "Scene") -> Architecture:
     )
 
 
-def _environment(scene: "Scene") -> Environment:
+def _environment(scene: Scene) -> Environment:
     device = scene.victim.like.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return Environment(

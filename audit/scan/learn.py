@@ -98,7 +98,7 @@ def _decayed(scene: Scene, known: Known) -> Learned:
     if factor >= 1:
         return Learned(known.recipe, known.facts)
     fact = decay_of(factor, known.recipe.travel)
-    recipe = dataclasses.replace(known.recipe, weight_decay=float(fact.value))  # type: ignore[arg-type]
+    recipe = dataclasses.replace(known.recipe, weight_decay=fact.value)
     return Learned(recipe, {**known.facts, "weight_decay": fact})
 
 
@@ -108,7 +108,7 @@ def _axes(scene: Scene) -> Axes:
     optimizers: tuple[Optimizer, ...] = (recipe.optimizer,)
     if fact.source != "given" and (fact.confidence or 0.0) < SURE:
         optimizers = (*optimizers, "adam" if recipe.optimizer == "sgd" else "sgd")
-    travel = float(read["travel"].value) if "travel" in read else None  # type: ignore[arg-type]
+    travel = read["travel"].value if "travel" in read else None
     return Axes(optimizers, shapes(facts, recipe, scene.steps), travel, shrink(scene.delta, facts))
 
 

@@ -2,17 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
-from ..scoring import match as matching
+from .learn import Learned
+from .scene import Scene
 from .search import at_edge
-
-if TYPE_CHECKING:
-    from .learn import Learned
-    from .scene import Scene
 
 PLATEAU = 0.1
 """Cosine distance above which the paper sees that no dummy set of this size fits."""
@@ -25,10 +21,10 @@ ASSUMED = {
 
 
 def limitations(
-    scene: "Scene", recipe: Mapping[str, Fact], learned: "Learned", attacks: Sequence[AttackResult]
+    scene: Scene, recipe: Mapping[str, Fact], learned: Learned, attacks: Sequence[AttackResult]
 ) -> list[str]:
     """Return in words what this audit cannot claim."""
-    said = ["Only the attacks listed here were run: an image that they do not recover may still be recoverable."]
+    said = ["Only the attacks listed here were run: what they do not recover may still be recoverable."]
     said += _compared(scene, attacks)
     if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
         said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
@@ -54,34 +50,35 @@ def limitations(
     return said + _endings(attacks)
 
 
-def _compared(scene: "Scene", attacks: Sequence[AttackResult]) -> list[str]:
-    """Say what the comparison with training and held-out images cannot tell."""
-    data, control, said = scene.data, scene.control, []
+def _compared(scene: Scene, attacks: Sequence[AttackResult]) -> list[str]:
+    """Say what the comparison with training and held-out records cannot tell."""
+    data, control, kind, said = scene.data, scene.control, scene.kind.about, []
+    one, many = kind.words.one, kind.words.many
     if data is None:
-        said.append("No training data were given (--data), so no reconstruction was compared with a training image.")
+        said.append(f"No training data were given (--data), so no reconstruction was compared with a training {one}.")
     elif control is None:
         said.append(
-            "No held-out images were given (--control): chance was measured with reconstructions of other images and "
-            "with turned and mirrored ones, which is weaker."
+            f"No held-out {many} were given (--control): chance was measured with reconstructions of other {many} and "
+            f"with {kind.words.mismatched}, which is weaker."
         )
     elif len(control.records) < len(data.records):
         said.append(
-            "There are fewer held-out images than training images, so the mean SSIM of held-out pairs is too low; "
-            "p-values do not depend on it."
+            f"There are fewer held-out {many} than training {many}, so the mean {kind.statistic} of held-out pairs is "
+            "too low; p-values do not depend on it."
         )
-    if data is not None and control is not None and (copies := matching.near_copies(control, data)):
+    if data is not None and control is not None and (copies := scene.kind.near_copies(control.records, data.records)):
         said.append(
-            f"{copies} held-out images look like copies of training images, scaled or compressed: chance is "
+            f"{copies} held-out {many} look like copies of training {many}, {kind.words.copied}: chance is "
             "overestimated, and a leak may be missed. Leave them out of --control."
         )
     measured = [attack.metrics for attack in attacks if attack.metrics]
     if alarms := max((found.control_recovered or 0 for found in measured), default=0):
         said.append(
-            f"Negative control: up to {alarms} held-out images reach SSIM {matching.RECOVERED_SSIM} too, so that "
+            f"Negative control: up to {alarms} held-out {many} reach {kind.statistic} {kind.threshold:g} too, so that "
             "similarity alone is no proof here; see the p-values."
         )
     if any(found is not None and found.resized for found in (data, control)):
-        said.append("Some images were resized to the network's input size before they were compared.")
+        said.append(f"Some {many} were resized to the network's input size before they were compared.")
     return said
 
 
@@ -96,18 +93,18 @@ def _endings(attacks: Sequence[AttackResult]) -> list[str]:
     return said
 
 
-def too_small(attack: AttackResult, scene: "Scene") -> str:
+def too_small(attack: AttackResult, scene: Scene) -> str:
     """Say that the dummy set is too small where the loss levelled off too high (SimuDy, section 4.5 and Fig. 9)."""
-    rank, count = scene.delta.facts.get("size"), len(attack.reconstructions)
-    if rank is not None and count and count < int(rank.value):  # type: ignore[arg-type]
+    rank, count, many = scene.delta.facts.get("size"), len(attack.reconstructions), scene.kind.about.words.many
+    if rank is not None and count and count < rank.value:
         return (
-            f"The dummy set of {attack.name} is too small: {count} images, where the change shows {rank.value} "
-            f"training samples. Its images are fusions of several; give --size {rank.value} or more."
+            f"The dummy set of {attack.name} is too small: {count} {many}, where the change shows {rank.value} "
+            f"training samples. Its {many} are fusions of several; give --size {rank.value} or more."
         )
     if attack.loss is None or attack.loss < PLATEAU or not _level(attack):
         return ""
     return (
-        f"The loss of {attack.name} levelled off at {attack.loss:.2g}, above {PLATEAU}: no {count} images explain the "
+        f"The loss of {attack.name} levelled off at {attack.loss:.2g}, above {PLATEAU}: no {count} {many} explain the "
         "change with this recipe. The dummy set is probably too small (try a larger --size), or the recipe is wrong."
     )
 

@@ -29,12 +29,13 @@ from ..run.cards import GROUP as ATTACKS
 from ..run.drive import Run
 from ..run.planner import Choice
 from ..run.store import Store
-from ..scoring import effort as scoring
+from ..scoring import effort
+from ..scoring.kind import known_kinds
 from ..verdict.expression import Gate, parse, wanted
 from . import compose, limitations
-from . import results as assemble
 from .learn import Learned, learn, searchers
 from .place import job_place, run_folder
+from .results import attack_results
 from .scene import Scene, load
 from .search import ALLOWANCE
 
@@ -67,13 +68,14 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
 def _scan(request: ScanRequest, listener: Listener) -> AuditReport:
     started = time.monotonic()
     names = list(plugins.available(ATTACKS))
-    gates = [parse(text, names) for text in wanted(request.fail_if, request.fail_on)]
+    gates = [parse(text, names, known_kinds()) for text in wanted(request.fail_if, request.fail_on)]
     needed = {gate.attack: f"the gate {gate.text} needs it" for gate in gates if gate.attack}
     candidates = planner.candidates(request, needed)
     look = Look(request.evidence, read_context(request.context))
     deliver = functools.partial(write_outputs, wanted=check_outputs(request.outputs, look), look=look)
     check_executor(request.executor)
     scene = load(request, listener)
+    gates = [parse(gate.text, names, [scene.kind.about]) for gate in gates]
     store, device = Store(run_folder(scene)), scene.victim.like.device
     listener = _both(listener, store.log)
     with (
@@ -135,7 +137,7 @@ def _reserve(scene: Scene, plan: Sequence[Choice], campaign: Campaign) -> None:
         return
     seeds = [len(planner.seeds(choice.attack, campaign.request)) for choice in plan if choice.runs and choice.attack]
     results = sum(count + (count > 1) for count in seeds)  # each seed, and what several agree on
-    seconds = scoring.seconds(scene.data, scene.control, [campaign.recipe.size] * results)
+    seconds = effort.seconds(scene.kind, scene.data, scene.control, [campaign.recipe.size] * results)
     campaign.deadline = min(campaign.deadline, max(campaign.end - seconds, (now + campaign.end) / 2))
     if campaign.end - seconds < campaign.deadline:
         text = f"Scoring the reconstructions takes about {seconds:.0f} s, so that --max-time will not hold."
@@ -153,11 +155,11 @@ def _conclude(
     listener: Listener,
 ) -> AuditReport:
     listener(Event("match", "reconstructions"))
-    attacks = assemble.attack_results(scene, runs, store.folder, listener)
+    attacks = attack_results(scene, runs, store.folder, listener)
     hidden = scene.request.evidence == "none"
     if hidden:
         prune(store.folder, ())
-    report = compose.report(scene, learned, attacks, gates, plan)
+    report = compose.report(scene, learned, attacks, gates, plan).at(store.folder)
     for path in deliver(report, store.folder):
         listener(Event("report", str(path)))
     if not hidden:

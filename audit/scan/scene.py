@@ -21,6 +21,7 @@ from ..recipe.normalise import normalisation
 from ..report.facts import Delta
 from ..request import ScanRequest
 from ..run.work import Ground
+from ..scoring.kind import Kind, kind_of
 from ..scoring.match import check_held_out
 
 
@@ -37,6 +38,7 @@ class Scene:
     known: Known
     data: TrainingSet | None
     control: TrainingSet | None
+    kind: Kind
 
     @property
     def victim(self) -> Victim:
@@ -65,14 +67,15 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     medium = Images(scale)
     victim = make_victim(pair, architecture, module, medium, device, masked(delta))
     ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
-    listener(Event("load", "images"))
+    kind = kind_of(victim)
+    listener(Event("load", kind.about.words.many))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)
     control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))
     if data is not None and control is not None:
-        check_held_out(control, data)
+        check_held_out(kind, control, data)
     artefacts = read_artefacts(request.before, request.after)
     what = known(request, architecture, data, delta, artefacts)
     what = Known(what.recipe, {**what.facts, "normalise": scale_fact})
     steps = artefacts.get("steps") or delta.facts.get("steps")
-    count = int(steps.value) if steps else None  # type: ignore[arg-type]
-    return Scene(request, pair, architecture, ground, delta, count, what, data, control)
+    count = int(steps.number) if steps else None
+    return Scene(request, pair, architecture, ground, delta, count, what, data, control, kind)

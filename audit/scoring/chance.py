@@ -1,8 +1,9 @@
-"""What chance gives, and how far what was found exceeds it. Numbers in, numbers out: no image here.
+"""What chance gives, and how far what was found exceeds it. Numbers in, numbers out: no record here.
 
-The statistic of an image is its highest SSIM with any reconstruction. An image that was not trained on is exchangeable
-with a held-out one, so its rank among these is uniform: a conformal p-value, exact whatever the attack made. The rank
-cannot tell how unlikely a value above all of them is; there the p-value goes on as the tail does, see :func:`tail`.
+The statistic of a record is its highest similarity, in [-1, 1], to any reconstruction. A record that was not trained on
+is exchangeable with a held-out one, so its rank among these is uniform: a conformal p-value, exact whatever the attack
+made. The rank cannot tell how unlikely a value above all of them is; there the p-value goes on as the tail does, see
+:func:`tail`.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, false_discovery_control, hypergeom, mannwhitneyu
 
+from .levels import FEWEST, LEVEL
+
 Values = NDArray[np.float64]
-
-LEVEL = 0.01
-"""False discovery rate at which an image counts as recovered (Benjamini and Hochberg 1995), over all results."""
-
-FEWEST = 100
-"""Comparisons below which one per cent of them cannot be told."""
 
 KEPT = 512
 """Values of a distribution that a report keeps: all, or so many quantiles."""
@@ -26,10 +23,10 @@ _TAIL, _LEAST = 0.25, 10
 """The tail is the upper quarter of the null, or ten values where that is more, but never more than its upper half."""
 
 _FLOOR = 0.01
-"""The least scale of a tail, in units of Fisher's z: comparison images that are all alike tell no spread."""
+"""The least scale of a tail, in units of Fisher's z: comparison records that are all alike tell no spread."""
 
 _ONE = 0.9999
-"""SSIM that stands for 1, whose Fisher transform is infinite."""
+"""Similarity that stands for 1, whose Fisher transform is infinite."""
 
 
 def p_values(observed: Values, null: Values) -> Values:
@@ -40,8 +37,8 @@ def p_values(observed: Values, null: Values) -> Values:
     extrapolate so (Knijnenburg et al. 2009).
 
     Args:
-        observed: (m,) highest SSIM of each training image.
-        null: (c,) the same of the comparison images; 1 is returned throughout where there are none.
+        observed: (m,) highest similarity of each training record.
+        null: (c,) the same of the comparison records; 1 is returned throughout where there are none.
     """
     above = (null[None, :] >= observed[:, None]).sum(1)
     rank = (1.0 + above) / (1.0 + len(null))
@@ -65,7 +62,7 @@ def tail(values: Values, null: Values) -> Values:
 
 
 def detectable(null: Values, count: int, level: float = LEVEL) -> float:
-    """Return the SSIM above which a single one of ``count`` images has a q-value of at most ``level``; 1 for none."""
+    """Return the similarity above which a single one of ``count`` records has a q-value up to ``level``; else 1."""
     wanted, k = level / count, _count(len(null))
     if k == 0:
         return 1.0
@@ -78,7 +75,7 @@ def detectable(null: Values, count: int, level: float = LEVEL) -> float:
 
 
 def q_values(p: Values) -> Values:
-    """Return p-values adjusted for the number of images (Benjamini and Hochberg 1995)."""
+    """Return p-values adjusted for the number of records (Benjamini and Hochberg 1995)."""
     return np.asarray(false_discovery_control(p, method="bh")) if len(p) else p
 
 
@@ -105,7 +102,7 @@ def interval(found: int, count: int) -> tuple[float, float]:
 def pointed(found: int, drawn: int, marked: int, pool: int) -> float:
     """Return the one-sided p-value of ``found`` or more marked ones among ``drawn`` of ``pool`` (hypergeometric).
 
-    Which images of a pool are nearest to reconstructions does not depend on which of them were trained on, unless the
+    Which records of a pool are nearest to reconstructions does not depend on which of them were trained on, unless the
     reconstructions do.
     """
     return float(hypergeom.sf(found - 1, pool, marked, drawn))

@@ -1,4 +1,4 @@
-"""Which dummies stand for no image: a set larger than the training set leaves some idle (SimuDy, section 4.5)."""
+"""Which dummies stand for no record: a set larger than the training set leaves some idle (SimuDy, section 4.5)."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ APART = 2.0
 
 
 def insignificant(influence: Tensor, twins: Tensor | None = None) -> Tensor:
-    """Return (n,) booleans: the dummies below a clear gap in influence, and those that share another one's image.
+    """Return (n,) booleans: the dummies below a clear gap in influence, and those that share another one's record.
 
     The widest ratio between neighbours, counted where at most half of the dummies lie below it, splits them off; there
     must be a gap of :data:`GAP` and means :data:`APART` apart, or all count as significant.

@@ -11,20 +11,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .kind import Told, unheard
+
 Mode = Literal["audit", "paper"]
 
 MAX_PSNR = 100.0
 """dB; stands for the infinite PSNR of identical images."""
 
 _CHUNK = 2**18  # Elements of one slice of pairs: 2 MB of float64, so that the filters work in the cache.
-
-
-Told = Callable[[int], None]
-"""Hears how many more pairs are scored."""
-
-
-def unheard(pairs: int) -> None:
-    """Tell nobody."""
 
 
 class _Windowed(NamedTuple):
@@ -45,7 +39,7 @@ def ssim_matrix(truth: Tensor, guess: Tensor, mode: Mode, told: Told = unheard) 
     - ``audit``: pixels, clamped to [0, 1]; ``data_range=1, gaussian_weights=True, sigma=1.5,
       use_sample_covariance=False``. The definition of Wang et al., comparable between victims.
     - ``paper``: victim-normalised images, not clamped; a uniform 7 x 7 window, sample covariance, and as data range
-      the span of the true image, as the SimuDy authors score (design notes, section 14). Not symmetric. A constant
+      the span of the true image, as the SimuDy authors score. Not symmetric. A constant
       true image has no span; 1 is taken instead.
 
     The score is the mean over channels and over the window positions that lie wholly inside the image. Images smaller

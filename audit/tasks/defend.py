@@ -153,7 +153,7 @@ def defend(
     """
     check(request)
     if request.data is None:
-        raise DefenceError("Without --data no leak can be measured.", "Give the images that the model was trained on.")
+        raise DefenceError("Without --data no leak can be measured.", "Give the data that the model was trained on.")
     if not defences:
         raise DefenceError("There is no defence to measure.", "Give --noise or --bits.")
     outputs, look = check_outputs(request.outputs), Look(request.evidence, read_context(request.context))
@@ -222,8 +222,9 @@ def _warn(scans: Sequence[AuditReport], listener: Listener) -> None:
     if not scans[0].recovered_by_any:
         listener(Event("warning", "Nothing was recovered from the pair as it is: no defence can show less."))
     if any(finding.rule == TOO_FEW for scan in scans for finding in scan.findings):
-        told = "With so few images to compare with, a defended image hardly counts as recovered: go by the SSIM, or "
-        listener(Event("warning", f"{told}give more with --control."))
+        kind, words = scans[0].kind, scans[0].kind.words
+        told = f"With so few {words.many} to compare with, a defended {words.one} hardly counts as recovered"
+        listener(Event("warning", f"{told}: go by the {kind.statistic}, or give more with --control."))
 
 
 def _many(count: int, noun: str) -> str:
@@ -362,9 +363,9 @@ def _point(report: AuditReport, made: Distorted, accuracy: float | None) -> Defe
         kind=made.kind,
         value=made.value,
         distortion=made.distortion,
-        images=data.count if data else 0,
-        ssim_mean=max((metrics.ssim_mean for metrics in measured), default=None),
-        ssim_max=max((metrics.ssim_max for metrics in measured), default=None),
+        records=data.count if data else 0,
+        similarity_mean=max((metrics.similarity_mean for metrics in measured), default=None),
+        similarity_max=max((metrics.similarity_max for metrics in measured), default=None),
         recovered=report.recovered_by_any if measured else None,
         verdict=report.verdict.status,
         accuracy=accuracy,

@@ -46,7 +46,7 @@ class Inference:
         content: dict[str, Any] = {
             "recipe": {name: fact.model_dump(mode="json") for name, fact in self.recipe.items()},
             "search": [point.model_dump(mode="json") for point in self.search],
-            "delta": {name: fact.model_dump(mode="json") for name, fact in self.delta.facts.items()},
+            "delta": {name: fact.model_dump(mode="json") for name, fact in self.delta.readings.items()},
             "seconds": round(self.seconds, 2),
         }
         return json.dumps(content, indent=2) + "\n"

@@ -16,8 +16,9 @@ from ..families.base import Architecture, UnknownArchitecture
 from ..families.detect import detect
 from ..run import options
 from ..run.cards import GROUP as ATTACKS
+from ..scoring.kind import GROUP as KINDS
 
-GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
+GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "kinds": KINDS, "reports": outputs.GROUP}
 
 
 def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         "architecture": _architecture(architecture, problem),
         "moved": len(pair.moved),
         "tensors": [row.model_dump(mode="json") for row in delta.tensors],
-        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.facts.items()},
+        "delta": {name: fact.model_dump(mode="json") for name, fact in delta.readings.items()},
     }
 
 

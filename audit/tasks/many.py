@@ -73,9 +73,10 @@ class Result:
         status: Its verdict, or ``error``.
         summary: The verdict, or the error, in words.
         severity: Of the worst finding; ``none`` where there is none.
-        recovered: Training images that any attack recovered; ``None`` where nothing was compared.
-        images: Training images that were compared with.
-        ssim_max: The best SSIM of any attack.
+        recovered: Training records that any attack recovered; ``None`` where nothing was compared.
+        records: Training records that were compared with.
+        statistic: What the similarity of the pair's records is called.
+        similarity_max: The best one of any attack.
         report: The report, from the folder of the summary; empty after an error.
     """
 
@@ -84,8 +85,9 @@ class Result:
     summary: str
     severity: str = "none"
     recovered: int | None = None
-    images: int | None = None
-    ssim_max: float | None = None
+    records: int | None = None
+    statistic: str = ""
+    similarity_max: float | None = None
     report: str = ""
 
 
@@ -114,7 +116,7 @@ class Summary:
         """Return a table with one row for each pair."""
         counts = [(sum(found.status == status for found in self.results), status) for status in ORDER]
         told = ", ".join(f"{count} {status}" for count, status in counts if count)
-        head = ["pair", "verdict", "severity", "recovered", "best SSIM", "what"]
+        head = ["pair", "verdict", "severity", "recovered", "most similar", "what"]
         rows = [head, ["---"] * len(head), *(_row(result) for result in self.results)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return f"# memaudit: {len(self.results)} checkpoint pairs\n\n{told}\n\n{table}\n"
@@ -122,8 +124,8 @@ class Summary:
 
 def _row(result: Result) -> list[str]:
     name = f"[{result.name}]({result.report})" if result.report else result.name
-    recovered = "" if result.recovered is None else f"{result.recovered} of {result.images}"
-    best = "" if result.ssim_max is None else f"{result.ssim_max:.3f}"
+    recovered = "" if result.recovered is None else f"{result.recovered} of {result.records}"
+    best = "" if result.similarity_max is None else f"{result.statistic} {result.similarity_max:.3f}"
     what = " ".join(re.sub(r"([\\`*_\[\]<>|])", r"\\\1", result.summary).split())
     return [name, result.status, result.severity, recovered, best, what]
 
@@ -210,7 +212,7 @@ def _audit(asked: tuple[str, ScanRequest], listener: Listener) -> Result:
 
 
 def _result(name: str, report: AuditReport) -> Result:
-    measured = [attack.metrics.ssim_max for attack in report.attacks if attack.metrics]
+    measured = [attack.metrics.similarity_max for attack in report.attacks if attack.metrics]
     data = report.inputs.data
     return Result(
         name=name,
@@ -218,7 +220,8 @@ def _result(name: str, report: AuditReport) -> Result:
         summary=report.verdict.summary,
         severity=report.verdict.severity,
         recovered=report.recovered_by_any if measured else None,
-        images=data.count if data else None,
-        ssim_max=max(measured, default=None),
+        records=data.count if data else None,
+        statistic=report.kind.statistic,
+        similarity_max=max(measured, default=None),
         report=f"{name}/report.html",
     )

@@ -8,11 +8,11 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 
-from ..report.facts import TensorReading
+from ..report.facts import FLOOR, TensorReading
 from ..report.model import AuditReport
 from ..report.verdict import Advice
 from .levels import BITS, NOISE
-from .rules import RULES
+from .rules import rules
 
 STATISTICS = ("running_mean", "running_var")
 """Ends of the names of tensors that are no parameters."""
@@ -22,9 +22,6 @@ EPS = {
     "float8_e4m3fn": 2.0**-3, "float8_e5m2": 2.0**-2,
 }  # fmt: skip
 """Spacing of the numbers of each type just above 1."""
-
-AUDIBLE = 3.0
-"""A change under so many times its rounding is left out by the attacks."""
 
 NO_BACKING = (
     "A lower leak means that these attacks did worse, not that the model is safe: an attacker who adapts to the "
@@ -41,19 +38,20 @@ def advise(report: AuditReport) -> list[Advice]:
 
     Where nothing leaked there is nothing to lower: then at most one, on how to make the evidence stronger.
     """
-    if not any(RULES[finding.rule].leak for finding in report.findings if finding.rule in RULES):
+    if not any(finding.leaks for finding in report.findings):
         return _evidence(report)
     return [advice for rule in _MEANS if (advice := rule(report)) is not None]
 
 
 def _evidence(report: AuditReport) -> list[Advice]:
-    missing = dict.fromkeys(finding.rule for finding in report.findings if finding.rule in RULES)
+    known = rules(report.kind)
+    missing = dict.fromkeys(finding.rule for finding in report.findings if finding.rule in known)
     if missing:
         return [
             Advice(
                 id="strengthen-evidence",
                 title="Before relying on this result",
-                effect=" ".join(RULES[rule].help for rule in missing),
+                effect=" ".join(known[rule].help for rule in missing),
             )
         ]
     words = _words(report)
@@ -87,17 +85,17 @@ def _withhold_base(report: AuditReport) -> Advice | None:
 
 
 def _noise(report: AuditReport) -> Advice | None:
-    coverage = _coverage(report)
+    coverage, many = _coverage(report), report.kind.words.many
     if coverage is None:
         return None
     if coverage > 1:
         expect = (
-            f"{_moved(report):,} numbers moved, {coverage:.2g} for each unknown one of the images, so that an attack "
+            f"{_moved(report):,} numbers moved, {coverage:.2g} for each unknown one of the {many}, so that an attack "
             "averages noise out: expect little from noise of much less than "
             f"{_rough(math.sqrt(coverage))} times the change"
         )
     else:
-        expect = "Fewer numbers moved than the images have, so that even little noise may count"
+        expect = f"Fewer numbers moved than the {many} have, so that even little noise may count"
     return Advice(
         id="noise-change",
         title="Add noise to the change before publishing",
@@ -114,10 +112,10 @@ def _rounding(report: AuditReport) -> Advice | None:
     ratio, stored = heard[len(heard) // 2], {row.dtype for row in weights}
     if stored <= {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
         said = "The weights are stored coarsely already, and the change still shows."
-    elif ratio < AUDIBLE:
+    elif ratio < FLOOR:
         said = (
             f"Stored as bfloat16, the change would be about {ratio:.2g} times its rounding (attacks leave out what is "
-            f"under {AUDIBLE:g}): much of it would be lost, and with it what was learned."
+            f"under {FLOOR:g}): much of it would be lost, and with it what was learned."
         )
     else:
         said = (
@@ -138,9 +136,9 @@ def _private(report: AuditReport) -> Advice | None:
     return Advice(
         id="dp-sgd",
         title="Train again with differential privacy (DP-SGD)",
-        effect="Clips the gradient of each image and adds noise in every step: the only means here with a proof, for "
-        "the epsilon that was trained for. Costs accuracy"
-        + (f", much of it with {size:.0f} images" if size and size < 1000 else "")
+        effect=f"Clips the gradient of each {report.kind.words.one} and adds noise in every step: the only means here "
+        "with a proof, for the epsilon that was trained for. Costs accuracy"
+        + (f", much of it with {size:.0f} {report.kind.words.many}" if size and size < 1000 else "")
         + ", and time. Audit the new pair all the same.",
     )
 
@@ -150,15 +148,15 @@ def _freeze(report: AuditReport) -> Advice | None:
     moved = [row for row in weights if row.status == "moved"]
     if len(moved) < 2 or moved[0] is not weights[0]:
         return None
-    first, found = moved[0], _reconstructing(report)
+    first, found, many = moved[0], _reconstructing(report), report.kind.words.many
     share = math.prod(first.shape) / sum(math.prod(row.shape) for row in moved)
     reading = [name for name in found if name in report.cards and report.cards[name].reads == "first layer"]
-    why = f"{_listed(reading)} read the images off the change of {first.name}" if reading else ""
+    why = f"{_listed(reading)} read the {many} off the change of {first.name}" if reading else ""
     held = f"{first.name} holds {share:.0%} of the weights that moved"
     return Advice(
         id="freeze-layers",
         title=f"Train again with {first.name} and what follows it frozen",
-        effect=f"{why + '; ' if why else ''}{held}. What comes after it sees features of the images, from which they "
+        effect=f"{why + '; ' if why else ''}{held}. What comes after it sees features of the {many}, from which they "
         "can often still be guessed: freeze as many layers as the task allows. Costs accuracy on data unlike those "
         "of the base.",
     )
@@ -168,11 +166,11 @@ def _more_images(report: AuditReport) -> Advice | None:
     coverage, size = _coverage(report), _number(report, "size")
     if coverage is None or size is None or coverage <= 1:
         return None
-    enough = math.ceil(coverage * size)
+    enough, many = math.ceil(coverage * size), report.kind.words.many
     return Advice(
         id="more-images",
-        title="Train again on more images, in larger batches",
-        effect=f"The change of {_moved(report):,} numbers can hold up to about {enough:,} images of this size; the "
+        title=f"Train again on more {many}, in larger batches",
+        effect=f"The change of {_moved(report):,} numbers can hold up to about {enough:,} {many} of this size; the "
         f"recipe says {size:.0f}. Towards that number attacks fail on more and more of them, though single ones may "
         "still leak. A larger batch alone does little where the attack knows or guesses it.",
     )
@@ -198,9 +196,9 @@ _MEANS: Sequence[Callable[[AuditReport], Advice | None]] = (
 
 def _reconstructing(report: AuditReport) -> list[str]:
     """Return the attacks that a leak was found with."""
-    leaks = [finding for finding in report.findings if finding.rule in RULES and RULES[finding.rule].leak]
     recovered = [attack.name for attack in report.attacks if attack.metrics and attack.metrics.recovered]
-    return list(dict.fromkeys([*recovered, *(finding.attack for finding in leaks if finding.attack)]))
+    leaking = [finding.attack for finding in report.findings if finding.leaks and finding.attack]
+    return list(dict.fromkeys([*recovered, *leaking]))
 
 
 def _number(report: AuditReport, name: str) -> float | None:
@@ -218,7 +216,7 @@ def _moved(report: AuditReport) -> int:
 
 
 def _coverage(report: AuditReport) -> float | None:
-    """Return how many numbers moved for each unknown one of the images."""
+    """Return how many numbers moved for each unknown one of the records."""
     size, moved = _number(report, "size"), _moved(report)
     return moved / (size * math.prod(report.architecture.shape)) if size and moved else None
 

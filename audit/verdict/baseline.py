@@ -45,7 +45,7 @@ class Accepted(BaseModel):
     severity: Severity
     reason: str = Field(min_length=1)
     expires: datetime.date
-    records: list[str] = Field([], description="Salted digests of the names of the training images.")
+    records: list[str] = Field([], description="Salted digests of the names of the training records.")
 
 
 class Baseline(BaseModel):
@@ -132,12 +132,12 @@ def decide(report: AuditReport, compared: Comparison, fail_on: Severity) -> Deci
         fail_on: Severity from which a finding that is new or expired fails.
     """
     left = [finding for finding in report.findings if finding not in compared.known]
-    return judge(report.attacks, [parse(f"severity>={fail_on}")], report.plan, left).status
+    return judge(report.attacks, [parse(f"severity>={fail_on}")], report.kind, report.plan, left).status
 
 
 def leaks(report: AuditReport) -> list[Finding]:
-    """Return the findings that say that data leak: those with a severity, also of rules of newer versions."""
-    return [finding for finding in report.findings if finding.severity != "none"]
+    """Return the findings that say that data leak."""
+    return [finding for finding in report.findings if finding.leaks]
 
 
 def load(path: Path) -> Baseline:
@@ -177,7 +177,7 @@ def _covers(item: Accepted, report: AuditReport, finding: Finding, salt: str) ->
 
 
 def _records(report: AuditReport, finding: Finding, salt: str) -> set[str]:
-    """Return salted digests of the names of a finding's training images; those of another data set are others."""
+    """Return salted digests of the names of a finding's training records; those of another data set are others."""
     names = {match.sample: match.name for attack in report.attacks for match in attack.matches}
     data = report.inputs.data.sha256 if report.inputs.data else ""
     told = (f"{salt}\x1f{data}\x1f{names.get(i, i)}".encode("utf-8", "replace") for i in finding.records)

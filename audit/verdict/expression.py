@@ -9,32 +9,28 @@ from typing import get_args
 
 from ... import MemauditError
 from ..plugins import nearest
-from ..report.results import Agreement
+from ..report.kind import IMAGE, RecordKind
 from ..report.terms import Severity
 
 METRICS = {
-    "ssim_mean": "mean SSIM",
-    "ssim_max": "best SSIM",
-    "ssim_paper_mean": "mean SSIM as the SimuDy paper computes it",
-    "psnr_mean": "mean PSNR in decibel",
-    "recovered": "number of recovered images",
-    "recovered_fraction": "share of recovered images",
+    "recovered": "number of recovered {many}",
+    "recovered_fraction": "share of recovered {many}",
     "confidence_mean": "mean confidence",
     "confidence_max": "best confidence",
-    "confident": "number of images that the seeds agree on",
-    "identifiable": "number of training images nearest to some reconstruction",
-    "tpr_at_1_fpr": "share of training images above 99 % of the comparison images",
+    "confident": "number of {many} that the seeds agree on",
+    "identifiable": "number of training {many} nearest to some reconstruction",
+    "tpr_at_1_fpr": "share of training {many} above 99 % of the comparison {many}",
     "severity": "worst severity of its findings",
 }
-"""Every metric that a gate may name."""
+"""The metrics that a gate may name whatever the records are; each kind of record adds its own names."""
 
 
-DATALESS = METRICS.keys() & Agreement.model_fields
+DATALESS = frozenset({"confidence_mean", "confidence_max", "confident"})
 """Those that need no training data, but an attack with several seeds."""
 
 
 DEFAULT = "recovered>0"
-"""The gate where none is given: one recovered training image is a leak."""
+"""The gate where none is given: one recovered training record is a leak."""
 
 
 SEVERITIES = get_args(Severity)
@@ -66,12 +62,19 @@ class Gate:
         return bool(_OPERATORS[self.op](number, self.value))
 
 
-def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
+def metrics(kind: RecordKind) -> dict[str, str]:
+    """Return every metric that a gate on records of this kind may name, in words."""
+    own = {name: metric.said for name, metric in kind.metrics().items()}
+    return own | {name: said.format(many=kind.words.many) for name, said in METRICS.items()}
+
+
+def parse(text: str, attacks: Sequence[str] = (), kinds: Sequence[RecordKind] = (IMAGE,)) -> Gate:
     """Parse one expression.
 
     Args:
         text: For example ``simudy.ssim_max>=0.4`` or ``recovered_fraction>=0.05``.
         attacks: Names that may stand before the dot; any name where empty.
+        kinds: Kinds of records whose metrics it may name.
 
     Raises:
         GateError: Malformed, or a metric or attack that does not exist; names the nearest one.
@@ -81,8 +84,9 @@ def parse(text: str, attacks: Sequence[str] = ()) -> Gate:
     if form is None:
         raise GateError(f"Gate '{text}' cannot be parsed.", example)
     attack, metric = form["attack"], form["metric"]
-    if metric not in METRICS:
-        raise GateError(f"Gate '{text}' names an unknown metric '{metric}'.", nearest(metric, list(METRICS)))
+    known = list(dict.fromkeys(name for kind in kinds for name in metrics(kind)))
+    if metric not in known:
+        raise GateError(f"Gate '{text}' names an unknown metric '{metric}'.", nearest(metric, known))
     if attack and attacks and attack not in attacks:
         raise GateError(f"Gate '{text}' names an unknown attack '{attack}'.", nearest(attack, list(attacks)))
     value = _severity(text, form["value"]) if metric == "severity" else _number(text, form["value"])

@@ -1,35 +1,43 @@
-"""The rules of :mod:`.rules` applied to a report's evidence."""
+"""The rules of :mod:`.rules` applied to what an audit found. No torch here."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from ..report.model import AuditReport
+from ..report.facts import Delta, Facts, Inputs
+from ..report.kind import RecordKind
 from ..report.results import AttackResult, Metrics
 from ..report.terms import Severity
 from ..report.verdict import Finding
-from .rules import RULES
-
-SURE = 0.001
-"""The p-value that a finding about a whole set of images needs, shared by all results that were compared."""
-
-REACHABLE = 0.97
-"""A comparison set that lets a single image count only above this SSIM cannot show that none was recovered."""
+from .rules import REACHABLE, RULES, SURE
 
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
 
 
-def findings(report: AuditReport) -> list[Finding]:
+class Evidence(NamedTuple):
+    """What the rules look at: the fields of a report that are known before it is judged."""
+
+    kind: RecordKind
+    model: str
+    inputs: Inputs
+    recipe: Facts
+    delta: Delta
+    attacks: Sequence[AttackResult]
+
+
+def findings(evidence: Evidence) -> list[Finding]:
     """Return what the rules find, the most severe first; one finding for each rule and attack.
 
     Of several results of an attack, seeds and their consensus, the one that shows most stands for it.
     """
     by: dict[str, list[AttackResult]] = {}
-    for result in report.attacks:
+    for result in evidence.attacks:
         by.setdefault(result.name, []).append(result)
-    sure = SURE / max(sum(result.metrics is not None for result in report.attacks), 1)
-    found = [finding for rule in _OF_ATTACKS for results in by.values() for finding in rule(results, sure)]
-    found += [finding for rule in _OF_AUDITS for finding in rule(report)]
-    marked = [f.model_copy(update={"fingerprint": fingerprint(f.rule, f.attack, report.model)}) for f in found]
+    sure = SURE / max(sum(result.metrics is not None for result in evidence.attacks), 1)
+    kind, model = evidence.kind, evidence.model
+    found = [finding for rule in _OF_ATTACKS for results in by.values() for finding in rule(results, sure, kind)]
+    found += [finding for rule in _OF_AUDITS for finding in rule(evidence)]
+    marked = [f.model_copy(update={"fingerprint": fingerprint(f.rule, f.attack, model)}) for f in found]
     return sorted(marked, key=lambda finding: (_ORDER.index(finding.severity), finding.rule, finding.attack))
 
 
@@ -43,45 +51,48 @@ def _finding(rule: str, severity: Severity, message: str, attack: str = "", **mo
     return Finding.model_validate(fields | more)
 
 
-def _reconstructed(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+def _reconstructed(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
     records = sorted({match.sample for result in results for match in result.matches if match.recovered})
-    images = next((result.metrics.images for result in results if result.metrics), 0)
+    count = next((result.metrics.records for result in results if result.metrics), 0)
     if records:
-        best = max(match.scores.ssim for result in results for match in result.matches if match.recovered)
-        severity: Severity = "critical" if 2 * len(records) >= images else "high"
-        message = f"{len(records)} of {images} training images were reconstructed, the best with an SSIM of {best:.3f}."
+        best = max(match.scores.similarity for result in results for match in result.matches if match.recovered)
+        severity: Severity = "critical" if 2 * len(records) >= count else "high"
+        what = f"{len(records)} of {count} training {kind.words.many} were reconstructed"
+        message = f"{what}, the best with {kind.statistic} {best:.3f}."
         yield _finding("MA001", severity, message, results[0].name, records=records)
 
 
-def _resembled(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+def _resembled(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
     if any(match.recovered for result in results for match in result.matches):
         return
     telling = _least(results, lambda metrics: metrics.p_value)
     if telling and telling.p_value is not None and telling.p_value <= sure:
-        message = f"The training images as a whole are more similar than chance allows ({_said(telling.p_value)})."
+        what = f"The training {kind.words.many} as a whole"
+        message = f"{what} are more similar than chance allows ({_said(telling.p_value)})."
         yield _finding("MA002", "medium", message, results[0].name)
 
 
-def _identified(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+def _identified(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
     telling = _least(results, lambda metrics: metrics.identifiable_p_value)
     p = telling.identifiable_p_value if telling else None
     if telling and p is not None and p <= sure:
-        expected = (telling.nearest or 0) * telling.images / (telling.pool or 1)
+        expected, many = (telling.nearest or 0) * telling.records / (telling.pool or 1), kind.words.many
         message = (
-            f"{telling.identifiable} of the {telling.nearest} images that are nearest to a reconstruction, in a pool "
-            f"of {telling.pool}, are training images; chance gives {expected:.1f} ({_said(p)})."
+            f"{telling.identifiable} of the {telling.nearest} {many} that are nearest to a reconstruction, in a pool "
+            f"of {telling.pool}, are training {many}; chance gives {expected:.1f} ({_said(p)})."
         )
         yield _finding("MA003", "medium", message, results[0].name)
 
 
-def _agreed(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+def _agreed(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
     for result in results:
         if result.agreement and result.agreement.confident:
-            message = f"{result.agreement.confident} images come out alike from {len(result.agreement.seeds)} seeds."
+            count, seeds = result.agreement.confident, len(result.agreement.seeds)
+            message = f"{count} {kind.words.many} come out alike from {seeds} seeds."
             yield _finding("MA004", "medium", message, result.name)
 
 
-def _unfinished(results: list[AttackResult], sure: float) -> Iterator[Finding]:
+def _unfinished(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
     if any(result.status == "converged" for result in results):
         return
     ends = " and ".join(dict.fromkeys(result.status.replace("_", " ") for result in results))
@@ -90,13 +101,13 @@ def _unfinished(results: list[AttackResult], sure: float) -> Iterator[Finding]:
     yield _finding("MA101", "none", message, results[0].name)
 
 
-def _too_few(results: list[AttackResult], sure: float) -> Iterator[Finding]:
-    needed = [result.metrics.detectable_ssim for result in results if result.metrics]
+def _too_few(results: list[AttackResult], sure: float, kind: RecordKind) -> Iterator[Finding]:
+    needed = [result.metrics.detectable for result in results if result.metrics]
     known = [value for value in needed if value is not None]
     if known and min(known) > REACHABLE:
         message = (
-            f"Only an SSIM above {min(known):.3f} would stand out from the comparison images; a reconstruction that is "
-            "not nearly exact would go unnoticed."
+            f"Only {kind.statistic} above {min(known):.3f} would stand out from the comparison {kind.words.many}; a "
+            "reconstruction that is not nearly exact would go unnoticed."
         )
         yield _finding("MA102", "none", message, results[0].name, blocks=True)
 
@@ -105,25 +116,28 @@ def _said(p: float) -> str:
     return "p < 1e-6" if p < 1e-6 else f"p = {p:.2g}"
 
 
-def _rounding(report: AuditReport) -> Iterator[Finding]:
-    if report.delta.tensors and report.delta.lost:
+def _rounding(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.delta.tensors and evidence.delta.lost:
         message = "No tensor changed by clearly more than its rounding, so the change holds nothing to attack."
         yield _finding("MA103", "none", message, blocks=True)
 
 
-def _blind(report: AuditReport) -> Iterator[Finding]:
-    if report.inputs.data is None:
-        yield _finding("MA104", "none", "No training images were given, so nothing was compared with them.")
+def _blind(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.inputs.data is None:
+        many = evidence.kind.words.many
+        yield _finding("MA104", "none", f"No training {many} were given, so nothing was compared with them.")
 
 
-def _weak_null(report: AuditReport) -> Iterator[Finding]:
-    if report.inputs.data is not None and report.inputs.control is None:
-        message = "No held-out images were given: chance was measured with mismatched pairs, a weaker comparison."
+def _weak_null(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.inputs.data is not None and evidence.inputs.control is None:
+        many = evidence.kind.words.many
+        message = f"No held-out {many} were given: chance was measured with mismatched pairs, a weaker comparison."
         yield _finding("MA105", "none", message)
 
 
-def _guessed(report: AuditReport) -> Iterator[Finding]:
-    names = [name for name in ("lr", "batch_size", "epochs", "size") if name in report.assumptions()]
+def _guessed(evidence: Evidence) -> Iterator[Finding]:
+    known = {name: evidence.recipe[name] for name in ("lr", "batch_size", "epochs", "size") if name in evidence.recipe}
+    names = [name for name, fact in known.items() if fact.source == "assumed"]
     if names:
         yield _finding("MA106", "none", f"Assumed, neither given nor inferred: {', '.join(names)}.")
 

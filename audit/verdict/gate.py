@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..report.kind import RecordKind
 from ..report.results import AttackResult, PlanStep, titles
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding, GateResult, Verdict
-from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, parse
+from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, metrics, parse
 
 CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}
-"""Metrics that count what stands out from the comparison images, and so need enough of these."""
+"""Metrics that count what stands out from the comparison records, and so need enough of these."""
 
 ORDER: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
 """The worst first."""
@@ -18,6 +19,7 @@ ORDER: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
 def judge(
     attacks: Sequence[AttackResult],
     gates: Sequence[Gate],
+    kind: RecordKind,
     plan: Sequence[PlanStep] = (),
     findings: Sequence[Finding] = (),
 ) -> Verdict:
@@ -26,10 +28,11 @@ def judge(
     Args:
         attacks: Every result. Any one trips a gate; one that converged clears it, but for its own attack only.
         gates: :data:`DEFAULT` where none is given.
+        kind: What the records are: it names some of the metrics.
         plan: Tells which attacks were left out: from them nothing follows.
         findings: Their severities, and what evidence is missing: an attack with a finding that blocks clears no gate.
     """
-    bench = _Bench(attacks, plan, findings)
+    bench = _Bench(attacks, kind, plan, findings)
     results = [bench.decide(gate) for gate in gates or [parse(DEFAULT)]]
     status: Decision = next((s for s in ORDER if any(r.status == s for r in results)), "pass")
     reasons = dict.fromkeys(result.reason for result in results if result.status == status)
@@ -46,6 +49,7 @@ class _Bench:
     """All evidence that gates are held against."""
 
     attacks: Sequence[AttackResult]
+    kind: RecordKind
     plan: Sequence[PlanStep]
     findings: Sequence[Finding]
 
@@ -59,7 +63,7 @@ class _Bench:
             return _result(gate, "fail", self.said(gate, tripped))
         if not measured:
             where = f"attack {gate.attack}" if gate.attack else "any attack"
-            why = _why(gate, chosen, left_out)
+            why = _why(gate, chosen, left_out, self.kind)
             return _result(gate, "inconclusive", f"{gate.metric} was not measured for {where}{why}.")
         converged = [attack for attack in measured if attack.status == "converged"]
         if not converged:
@@ -79,9 +83,19 @@ class _Bench:
         """Return a metric of one result; ``None`` where it was not measured."""
         if metric == "severity":
             return self.severity(attack)
-        part = attack.agreement if metric in DATALESS else attack.metrics
-        found = None if part is None else getattr(part, metric)
+        if metric in METRICS:
+            found = getattr(attack.agreement if metric in DATALESS else attack.metrics, metric, None)
+        else:
+            found = self.own(metric, attack)
         return None if found is None else float(found)
+
+    def own(self, metric: str, attack: AttackResult) -> float | None:
+        """Return a number that the kind of the records names; ``None`` where it was not measured."""
+        named = self.kind.metrics().get(metric)
+        if named is None or attack.metrics is None:
+            return None
+        found: float | dict[str, float | None] = getattr(attack.metrics, named.field)
+        return found.get(named.detail) if isinstance(found, dict) else found
 
     def severity(self, attack: AttackResult) -> float | None:
         """Return the place of the worst finding of an attack, or of all; ``None`` where nothing was measured."""
@@ -115,15 +129,15 @@ class _Bench:
 
     def reached(self, metric: str, attack: AttackResult) -> str:
         """Say what one result reached."""
-        value = self.value(metric, attack) or 0.0
+        value, many = self.value(metric, attack) or 0.0, self.kind.words.many
         if metric == "severity":
             return f"shows findings of severity {SEVERITIES[int(value)]}" if value else "shows no leak"
         if attack.metrics and metric.startswith("recovered"):
-            return f"recovered {attack.metrics.recovered or 'none'} of {attack.metrics.images} training images"
+            return f"recovered {attack.metrics.recovered or 'none'} of {attack.metrics.records} training {many}"
         if attack.agreement and metric == "confident":
             agreed, seeds = attack.agreement.confident or "none", len(attack.agreement.seeds)
-            return f"shows {agreed} of {len(attack.reconstructions)} images alike with {seeds} seeds"
-        return f"reached a {METRICS[metric]} of {value:.3g}"
+            return f"shows {agreed} of {len(attack.reconstructions)} {many} alike with {seeds} seeds"
+        return f"reached a {metrics(self.kind)[metric]} of {value:.3g}"
 
 
 def _unclear(telling: Sequence[AttackResult], chosen: Sequence[AttackResult], left_out: Sequence[PlanStep]) -> str:
@@ -142,7 +156,7 @@ def _ends(attacks: Sequence[AttackResult]) -> dict[str, str]:
     return {name: " and ".join(found) for name, found in ends.items()}
 
 
-def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep]) -> str:
+def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep], kind: RecordKind) -> str:
     if not chosen:
         return (
             f" (it was left out: {left_out[0].reason.rstrip('.')})" if gate.attack and left_out else " (it was not run)"
@@ -152,9 +166,9 @@ def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep
     if gate.metric in DATALESS:
         return " (no attack came to an end with several seeds; pass --restarts)"
     if gate.metric in ("identifiable", "tpr_at_1_fpr") and any(attack.metrics for attack in chosen):
-        return " (there are too few held-out images for it; pass more with --control)"
+        return f" (there are too few held-out {kind.words.many} for it; pass more with --control)"
     if all(attack.status == "budget_spent" and not attack.reconstructions for attack in chosen):
-        return " (the time was up before an attack had its images read off; give more --max-time)"
+        return f" (the time was up before an attack had its {kind.words.many} read off; give more --max-time)"
     return " (no training data were given to match against; pass --data)"
 
 

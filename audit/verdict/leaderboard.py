@@ -1,9 +1,10 @@
-"""Which result is best, and for which image. No torch here."""
+"""Which result is best, and for which record. No torch here."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from ..report.kind import RecordKind
 from ..report.results import AttackResult, BestMatch, LeaderboardRow, Metrics, Status
 
 ORDER = {status: place for place, status in enumerate(get_args(Status))}
@@ -12,16 +13,17 @@ _TAIL = (
     "how the attack ended (converged, stalled, budget spent, diverged, unsupported), then by mean confidence, highest "
     "first (a single seed has none and follows), then by loss, lowest first, which hardly compares different attacks."
 )
-WITH_DATA = (
-    "By mean SSIM over all training images, highest first; an image that no reconstruction was paired with counts as "
-    f"0. Results that were not compared with training images follow, by {_TAIL}"
-)
-WITHOUT_DATA = f"Nothing was compared with training images, so by {_TAIL}"
 
 
-def ranking(attacks: Sequence[AttackResult]) -> str:
+def ranking(attacks: Sequence[AttackResult], kind: RecordKind) -> str:
     """Return the rule of :func:`leaderboard` in words."""
-    return WITH_DATA if any(attack.metrics for attack in attacks) else WITHOUT_DATA
+    words = kind.words
+    if not any(attack.metrics for attack in attacks):
+        return f"Nothing was compared with training {words.many}, so by {_TAIL}"
+    return (
+        f"By mean {kind.statistic} over all training {words.many}, highest first; those that no reconstruction was "
+        f"paired with count as 0. Results that were not compared with training {words.many} follow, by {_TAIL}"
+    )
 
 
 def leaderboard(attacks: Sequence[AttackResult]) -> list[LeaderboardRow]:
@@ -29,8 +31,8 @@ def leaderboard(attacks: Sequence[AttackResult]) -> list[LeaderboardRow]:
     return [_row(place, attack) for place, attack in enumerate(sorted(attacks, key=_rank), 1)]
 
 
-def per_image(attacks: Sequence[AttackResult]) -> list[BestMatch]:
-    """Return the most similar reconstruction of each training image that was paired with any, in their order."""
+def per_record(attacks: Sequence[AttackResult]) -> list[BestMatch]:
+    """Return the most similar reconstruction of each training record that was paired with any, in their order."""
     found: dict[int, BestMatch] = {}
     recovered: dict[int, dict[str, None]] = {}
     for attack in attacks:
@@ -38,7 +40,7 @@ def per_image(attacks: Sequence[AttackResult]) -> list[BestMatch]:
             if match.recovered:
                 recovered.setdefault(match.sample, {})[attack.name] = None
             best = found.get(match.sample)
-            if best is None or match.scores.ssim > best.match.scores.ssim:
+            if best is None or match.scores.similarity > best.match.scores.similarity:
                 found[match.sample] = BestMatch(attack=attack.name, kind=attack.kind, seed=attack.seed, match=match)
     return [
         found[sample].model_copy(update={"recovered_by": list(recovered.get(sample, {}))}) for sample in sorted(found)
@@ -46,7 +48,7 @@ def per_image(attacks: Sequence[AttackResult]) -> list[BestMatch]:
 
 
 def recovered_by_any(attacks: Sequence[AttackResult]) -> int | None:
-    """Return how many training images at least one result recovered; ``None`` where none was compared with them."""
+    """Return how many training records at least one result recovered; ``None`` where none was compared with them."""
     if not any(attack.metrics for attack in attacks):
         return None
     return len({match.sample for attack in attacks for match in attack.matches if match.recovered})
@@ -59,14 +61,13 @@ def _rank(attack: AttackResult) -> tuple[float, int, float, float]:
 
 
 def _mean_over_all(metrics: Metrics) -> float:
-    pairs = metrics.images if metrics.pairs is None else metrics.pairs
-    return metrics.ssim_mean * pairs / metrics.images
+    pairs = metrics.records if metrics.pairs is None else metrics.pairs
+    return metrics.similarity_mean * pairs / metrics.records
 
 
 def _row(rank: int, attack: AttackResult) -> LeaderboardRow:
-    scores: dict[str, Any] = {"ssim_mean": None, "ssim_max": None, "recovered": None}
-    if attack.metrics:
-        scores = {k: v for k, v in attack.metrics.model_dump().items() if k in LeaderboardRow.model_fields}
+    told = attack.metrics.model_dump() if attack.metrics else {}
+    scores: dict[str, Any] = {name: value for name, value in told.items() if name in LeaderboardRow.model_fields}
     return LeaderboardRow(
         rank=rank,
         attack=attack.name,

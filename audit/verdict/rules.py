@@ -3,9 +3,19 @@
 A finding that ``blocks`` says what evidence is missing: an audit with one cannot pass (:mod:`.gate`).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
+from ..report.facts import FLOOR
+from ..report.kind import RecordKind
 from ..report.terms import Severity
+from ..scoring.levels import LEVEL
+
+SURE = 0.001
+"""The p-value that a finding about a whole set of records needs, shared by all results that were compared."""
+
+REACHABLE = 0.97
+"""A comparison set that lets a single record count only above this similarity cannot show that none was recovered."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +46,32 @@ RULES = {
     for rule in (
         Rule(
             "MA001", "TrainingRecordReconstructed", ("critical", "high"),
-            "Training images were reconstructed",
-            "At least one training image is recovered: SSIM of 0.4 or more with its reconstruction, and more similar "
-            "than chance at a false discovery rate of 1 %, shared by all results. Critical where at least half of the "
-            "images are, else high.",
+            "Training {many} were reconstructed",
+            "At least one training {one} is recovered: {statistic} of {threshold:g} or more with its reconstruction, "
+            "and more similar than chance at a false discovery rate of {level}, shared by all results. Critical "
+            "where at least half of the {many} are, else high.",
             "Do not publish both checkpoints of this pair. See the advice of the report, and measure with "
             "memaudit defend.",
         ),
         Rule(
             "MA002", "TrainingSetResembled", ("medium",),
-            "Reconstructions resemble the training set more than held-out images",
-            "No image is recovered, but the training images as a whole are more similar to the reconstructions than "
-            "held-out images are (Mann-Whitney, one-sided, p of 0.001 or less). Needs --control.",
-            "Parts of the training set leak, such as colours or coarse shapes. Rerun with more iterations and "
+            "Reconstructions resemble the training set more than held-out {many}",
+            "No {one} is recovered, but the training {many} as a whole are more similar to the reconstructions than "
+            "held-out {many} are (Mann-Whitney, one-sided, p of {sure:g} or less). Needs --control.",
+            "Parts of the training set leak, such as {hints}. Rerun with more iterations and "
             "--restarts before relying on it.",
         ),
         Rule(
             "MA003", "TrainingRecordIdentifiable", ("medium",),
-            "Reconstructions point to their own training images",
-            "Of the images that are nearest to a reconstruction, among training and held-out images together, more are "
-            "training images than chance allows (hypergeometric, p of 0.001 or less). Needs --control.",
-            "Whoever holds candidate images can tell which of them were trained on.",
+            "Reconstructions point to their own training {many}",
+            "Of the {many} that are nearest to a reconstruction, among training and held-out {many} together, more are "
+            "training {many} than chance allows (hypergeometric, p of {sure:g} or less). Needs --control.",
+            "Whoever holds candidate {many} can tell which of them were trained on.",
         ),
         Rule(
             "MA004", "SeedsAgree", ("medium",),
-            "Independent runs reconstruct the same images",
-            "At least one image comes out alike from several seeds (its confidence reaches the criterion). No training "
+            "Independent runs reconstruct the same {many}",
+            "At least one {one} comes out alike from several seeds (its confidence reaches the criterion). No training "
             "data are needed to see this.",
             "An attacker can tell without any training data which reconstructions to trust. Give --data to see whether "
             "they are right.",
@@ -76,31 +86,31 @@ RULES = {
         Rule(
             "MA102", "ComparisonTooSmall", ("none",),
             "The comparison set is too small for the claim",
-            "With these comparison images, a single reconstructed training image would not count as recovered unless "
-            "its SSIM reached 0.97: that none was recovered says nothing.",
-            "Give more held-out images with --control.",
+            "With these comparison {many}, a single reconstructed training {one} would not count as recovered unless "
+            "its {statistic} reached {reachable:g}: that none was recovered says nothing.",
+            "Give more held-out {many} with --control.",
             leak=False,
         ),
         Rule(
             "MA103", "ChangeIsRounding", ("none",),
             "The change of the parameters is mostly rounding",
-            "No tensor changed by three times the rounding of its type or more, so there was nothing to attack.",
+            "No tensor changed by {floor:g} times the rounding of its type or more, so there was nothing to attack.",
             "Audit the checkpoints in the precision that they were trained in.",
             leak=False,
         ),
         Rule(
             "MA104", "NoGroundTruth", ("none",),
             "Nothing to compare reconstructions with",
-            "No training images were given (--data), so whether a reconstruction shows one is not known.",
+            "No training {many} were given (--data), so whether a reconstruction shows one is not known.",
             "Give the training set with --data; it never reaches an attack.",
             leak=False,
         ),
         Rule(
             "MA105", "WeakNull", ("none",),
-            "Chance was measured without held-out images",
-            "No --control was given: chance is measured with reconstructions of other images and with turned and "
-            "mirrored ones, which is weaker than held-out images.",
-            "Give images of the same kind that were not trained on with --control.",
+            "Chance was measured without held-out {many}",
+            "No --control was given: chance is measured with reconstructions of other {many} and with {mismatched}, "
+            "which is weaker than held-out {many}.",
+            "Give {many} of the same kind that were not trained on with --control.",
             leak=False,
         ),
         Rule(
@@ -113,4 +123,19 @@ RULES = {
         ),
     )
 }  # fmt: skip
-"""Every rule by its id, the leaks first."""
+"""Every rule by its id, the leaks first; its texts have gaps that :func:`rules` fills."""
+
+
+@cache
+def rules(kind: RecordKind) -> dict[str, Rule]:
+    """Return every rule by its id in the words of one kind of record, with the numbers that decide."""
+    words = asdict(kind.words) | {
+        "statistic": kind.statistic, "threshold": kind.threshold, "level": f"{100 * LEVEL:g} %", "sure": SURE,
+        "reachable": REACHABLE, "floor": FLOOR,
+    }  # fmt: skip
+
+    def told(rule: Rule) -> Rule:
+        texts = {name: getattr(rule, name).format(**words) for name in ("title", "when", "help")}
+        return replace(rule, **texts)
+
+    return {name: told(rule) for name, rule in RULES.items()}

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from PIL import Image
 
 from ..report.facts import Checkpoint as Recorded
-from ..report.file import FINDINGS_SINCE, minor, read
+from ..report.file import read
 from ..report.model import AuditReport, content_digest
-from ..report.pictures import DIGITS
+from ..report.pictures import DIGITS, inside
+from ..report.upgrade import told_findings
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
 def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
     """Compare the digest in a report with that of its content as it stands in the file."""
     found = content_digest(content)
-    if not report.content_sha256 and minor(report.schema_version) < FINDINGS_SINCE:
-        return Check("content", "unchecked", f"a report of schema {report.schema_version} has no digest")
+    if not report.content_sha256 and not told_findings(content):
+        return Check("content", "unchecked", f"a report of schema {content['schema_version']} has no digest")
     if report.content_sha256 != found:
         return Check("content", "differs", "the report was changed after memaudit wrote it")
     return Check("content", "ok", f"sha256 {found}")
@@ -60,18 +61,13 @@ def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
 
 def _pictures(report: AuditReport, folder: Path) -> Check:
     paths = sorted(filter(None, report.pictures()))
-    there = [path for path in paths if _inside(folder, path)]
+    there = [path for path in paths if inside(folder, path)]
     altered = [path for path in there if _digest(folder / path) != Path(path).stem.rpartition("-")[2]]
     if altered:
         return Check("pictures", "differs", f"{len(altered)} of {len(there)} were changed, such as {altered[0]}")
     if len(there) < len(paths):
         return Check("pictures", "unchecked", f"{len(paths) - len(there)} of {len(paths)} are not beside the report")
     return Check("pictures", "ok", f"{len(paths)} as they were written")
-
-
-def _inside(folder: Path, path: str) -> bool:
-    found = folder / path
-    return found.is_file() and found.resolve().is_relative_to(folder.resolve())
 
 
 def _digest(path: Path) -> str:

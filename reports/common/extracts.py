@@ -9,13 +9,13 @@ from ...audit.verdict import leaderboard
 
 
 class Slice(NamedTuple):
-    """What the attacks made of the images of one class."""
+    """What the attacks made of the records of one class."""
 
     label: str
-    images: int
+    records: int
     recovered: int
-    ssim_mean: float
-    ssim_max: float
+    similarity_mean: float
+    similarity_max: float
 
 
 def standing(report: AuditReport) -> list[AttackResult]:
@@ -33,15 +33,15 @@ def by_attack(report: AuditReport) -> dict[str, list[AttackResult]]:
 
 
 def evidence(report: AuditReport) -> list[AttackResult]:
-    """Return the results whose images are shown, the best one of each attack: those with pairs, else with images."""
+    """Return the results whose records are shown, the best one of each attack: those with pairs, else with any."""
     best = {name: [r for r in results if r.matches] or results for name, results in by_attack(report).items()}
     return [results[0] for results in best.values() if results[0].matches or results[0].reconstructions]
 
 
 def records(report: AuditReport) -> list[BestMatch]:
-    """Return the best reconstruction of each training image, the most exposed image first."""
-    found = report.per_image or leaderboard.per_image(report.attacks)
-    return sorted(found, key=lambda best: -best.match.scores.ssim)
+    """Return the best reconstruction of each training record, the most exposed one first."""
+    found = report.per_record or leaderboard.per_record(report.attacks)
+    return sorted(found, key=lambda best: -best.match.scores.similarity)
 
 
 def slices(records: list[BestMatch]) -> list[Slice]:
@@ -51,32 +51,32 @@ def slices(records: list[BestMatch]) -> list[Slice]:
         found.setdefault(best.match.label, []).append(best)
     if len(found) < 2:
         return []
-    return sorted((_slice(label, same) for label, same in found.items()), key=lambda part: -part.ssim_mean)
+    return sorted((_slice(label, same) for label, same in found.items()), key=lambda part: -part.similarity_mean)
 
 
 def _slice(label: str, records: list[BestMatch]) -> Slice:
-    ssim = [best.match.scores.ssim for best in records]
+    found = [best.match.scores.similarity for best in records]
     recovered = sum(bool(best.recovered_by) for best in records)
-    return Slice(label, len(records), recovered, sum(ssim) / len(ssim), max(ssim))
+    return Slice(label, len(records), recovered, sum(found) / len(found), max(found))
 
 
 def ranked(attack: AttackResult) -> list[Match]:
     """Return the pairs, most similar first."""
-    return sorted(attack.matches, key=lambda match: -match.scores.ssim)
+    return sorted(attack.matches, key=lambda match: -match.scores.similarity)
 
 
 def unmatched(attack: AttackResult) -> list[Dummy]:
-    """Return the reconstructions without a training image beside them, most influential first."""
+    """Return the reconstructions without a training record beside them, most influential first."""
     return [dummy for dummy in _unpaired(attack) if not dummy.insignificant]
 
 
 def insignificant(attack: AttackResult) -> list[Dummy]:
-    """Return those that stand for no image, most influential first."""
+    """Return those that stand for no record, most influential first."""
     return [dummy for dummy in _unpaired(attack) if dummy.insignificant]
 
 
 def trusted(result: AttackResult) -> list[tuple[Dummy, Match | None]]:
-    """Return the images of a consensus with the training image paired with each, most confident first."""
+    """Return what a consensus found with the training record paired with each, most confident first."""
     pairs = {match.dummy: match for match in result.matches}
     kept = [dummy for dummy in result.reconstructions if not dummy.insignificant]
     return [(dummy, pairs.get(dummy.dummy)) for dummy in sorted(kept, key=lambda dummy: -(dummy.confidence or 0.0))]

@@ -1,4 +1,4 @@
-"""The pictures of one page: inside it while there is room, each once, and in a folder beside it after that."""
+"""What a page shows of records: pictures inside it while there is room, each once, and beside it after that; texts."""
 
 import base64
 import os
@@ -12,6 +12,8 @@ from urllib.parse import quote
 from PIL import Image
 
 from ...audit.files import FormatError
+from ...audit.report.exhibit import Picture, Text
+from ...audit.report.pictures import inside
 
 ROOM = 2_200_000
 """Pictures of so many characters together are put into the page."""
@@ -29,12 +31,20 @@ _PNG_HEAD, _PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _COPY = re.compile(r"\d{4}\.png")
 
 
-class Shot(NamedTuple):
-    """How one picture appears at one place of the page."""
+_LONGEST = 2000
+"""Characters of one text, at most."""
 
-    kind: Literal["inside", "again", "beside", "missing"]
+_BLOCKS = 4
+"""A picture that is not to be recognised has so many colours across and down."""
+
+
+class Shot(NamedTuple):
+    """How one record appears at one place of the page."""
+
+    kind: Literal["inside", "again", "beside", "missing", "text"]
     href: str = ""
     id: str = ""
+    text: str = ""
 
     @property
     def fine(self) -> bool:
@@ -91,29 +101,36 @@ class Aside:
 
 
 class Album:
-    """Decides for each picture, in the order of the page, where it goes."""
+    """Decides for each record, in the order of the page, how it appears; ``veiled`` ones beyond recognition."""
 
-    def __init__(self, folder: Path, aside: Aside | None = None) -> None:
+    def __init__(self, folder: Path, aside: Aside | None = None, veiled: bool = False) -> None:
         self.left_out = 0
-        self._folder, self._aside, self._room = folder, aside, ROOM
-        self._placed: dict[str, Shot] = {}
+        self._folder, self._aside, self._veiled, self._room = folder, aside, veiled, ROOM
+        self._placed: dict[Picture | Text, Shot] = {}
 
-    def __contains__(self, path: str) -> bool:
-        """Return whether the picture has its place in the page already."""
-        return path in self._placed
+    def __contains__(self, exhibit: Picture | Text) -> bool:
+        """Return whether the record has its place in the page already."""
+        return exhibit in self._placed
 
-    def __call__(self, path: str) -> Shot:
-        """Return how a picture of the run folder appears here."""
-        if path not in self._placed:
-            self._placed[path] = self._first(path)
-            return self._placed[path]
-        shot = self._placed[path]
+    def __call__(self, exhibit: Picture | Text) -> Shot:
+        """Return how a record appears here."""
+        if exhibit not in self._placed:
+            first = self._text(exhibit.text) if isinstance(exhibit, Text) else self._first(exhibit.path)
+            self._placed[exhibit] = first
+            return first
+        shot = self._placed[exhibit]
         return Shot("again", f"#{shot.id}") if shot.kind == "inside" else shot
+
+    def _text(self, text: str) -> Shot:
+        cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        return Shot("text", text=hidden(cut) if self._veiled else cut) if text else Shot("missing")
 
     def _first(self, path: str) -> Shot:
         found = picture(self._folder, path)
         if found is None:
             return Shot("missing")
+        if self._veiled:
+            found = _coarse(found)
         if len(found) > self._room:
             return self._beside(path)
         self._room -= len(found)
@@ -125,17 +142,27 @@ class Album:
         return Shot("beside", self._aside.link(file)) if self._aside and file else Shot("missing")
 
 
+def blurred(picture: Image.Image) -> Image.Image:
+    """Return the picture beyond recognition: the mean colours of 4 x 4 blocks."""
+    coarse = picture.resize((_BLOCKS, _BLOCKS), Image.Resampling.BOX)
+    return coarse.resize(picture.size, Image.Resampling.NEAREST)
+
+
+def hidden(text: str) -> str:
+    """Return the text beyond recognition: a block for each mark, so that not even the words' lengths are told."""
+    return "▒" * min(len(text), 80)
+
+
 def locate(folder: Path, path: str) -> Path | None:
     """Return the file of a picture in ``folder``; ``None`` where there is none of a sensible size.
 
     Reports come from strangers too: a path that leads out of the folder is not followed.
     """
+    found = inside(folder, path)
     try:
-        root, found = (Path(os.path.realpath(part)) for part in (folder, folder / path))
-        inside = found.is_relative_to(root) and found.is_file() and found.stat().st_size <= _FILE_LIMIT
-    except (OSError, ValueError):
+        return found if found and found.stat().st_size <= _FILE_LIMIT else None
+    except OSError:
         return None
-    return found if inside else None
 
 
 def picture(folder: Path, path: str) -> str | None:
@@ -164,6 +191,14 @@ def _shrunk(content: bytes) -> bytes | None:
     except (OSError, ValueError, SyntaxError, EOFError):
         return None
     return buffer.getvalue()
+
+
+def _coarse(uri: str) -> str:
+    """Return a picture's address with its pixels beyond recognition."""
+    with Image.open(BytesIO(base64.b64decode(uri.partition(",")[2])), formats=["PNG", "WEBP"]) as opened:
+        buffer = BytesIO()
+        blurred(opened.convert("RGB")).save(buffer, "PNG")
+    return _uri("png", buffer.getvalue())
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -1,10 +1,12 @@
 """What is known of the training, row by row."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...audit.recipe.fields import FIELDS
 from ...audit.report.facts import Fact, TensorReading
+from ...audit.report.kind import Words
 from ...audit.words import LISTED, NOTHING, count, number, plain
 
 _NAMES = {
@@ -14,10 +16,10 @@ _NAMES = {
     "travel": "Sum of the learning rates",
     "weight_decay_factor": "Shrinkage by weight decay",
     "steps": "Training steps",
-    "feasibility": "Parameters per unknown pixel",
+    "feasibility": "Parameters per unknown number",
     "linearity": "Linearity of the training",
 }
-"""Names of facts; others are their own name, spaced."""
+"""Names of facts; others are their own name, spaced. Their gaps are for the words of the records."""
 
 
 class Row(NamedTuple):
@@ -29,9 +31,9 @@ class Row(NamedTuple):
     fact: Fact
 
 
-def rows(facts: dict[str, Fact]) -> list[Row]:
+def rows(facts: Mapping[str, Fact], words: Words) -> list[Row]:
     """Return the facts as people write them, with as many digits as tell the ends of the interval apart."""
-    found = []
+    found, gaps = [], {"many": words.many, "Many": words.many.capitalize()}
     for name, fact in facts.items():
         low, high = fact.interval or (0.0, 0.0)
         both = low is not None and high is not None
@@ -39,7 +41,7 @@ def rows(facts: dict[str, Fact]) -> list[Row]:
         value = number(fact.value, digits) if isinstance(fact.value, float) else plain(fact.value)
         found.append(
             Row(
-                _NAMES.get(name, name.replace("_", " ").capitalize()),
+                _NAMES.get(name, name.replace("_", " ").capitalize()).format(**gaps),
                 counts(fact.value) if name == "labels" else value,
                 f"{_end(low, digits)} to {_end(high, digits)}" if low != high else "",
                 fact,
@@ -49,7 +51,7 @@ def rows(facts: dict[str, Fact]) -> list[Row]:
 
 
 def counts(value: Any) -> str:
-    """Return the number of images of each class, of many classes in summary."""
+    """Return the number of records of each class, of many classes in summary."""
     if not isinstance(value, list) or len(value) <= LISTED or not all(isinstance(item, int) for item in value):
         return plain(value)
     return f"{min(value)} to {max(value)} in each of {len(value)} classes, {sum(value)} in all"

@@ -26,7 +26,7 @@ class Group:
 
 
 def histogram(
-    up: Group, down: Group, axis: str, marks: Sequence[Mark] = (), *, key: str, title: str, description: str
+    up: Group, down: Group, axis: str, marks: Sequence[Mark] = (), *, share: str, key: str, title: str, description: str
 ) -> Markup:
     """Draw the share of values in each bin, one distribution upwards as bars, the other downwards as an area.
 
@@ -35,6 +35,7 @@ def histogram(
         down: What it is compared with.
         axis: What the values are.
         marks: Values with their names, drawn as vertical lines.
+        share: What the bars are shares of.
         key: Unique within the page: the stem of the element ids.
         title: Short name, for people who cannot see the chart.
         description: What the chart shows, for the same people.
@@ -53,8 +54,9 @@ def histogram(
         '<svg class="chart wide-chart" viewBox="0 0 {} {}" role="img" aria-labelledby="{key}-title {key}-desc">'
         '<title id="{key}-title">{}</title><desc id="{key}-desc">{}</desc>'
     ).format(WIDTH, HEIGHT, title, description, key=key)
+    axes = _axes(across, height, axis, share)
     drawn = [_area(below, edges, across, height), _bars(above, up, edges, across, height)]
-    return head + Markup("").join([_axes(across, height, axis), *drawn, *_marks(marks, across)]) + Markup("</svg>")
+    return head + Markup("").join([axes, *drawn, *_marks(marks, across)]) + Markup("</svg>")
 
 
 def swatches(up: Group, down: Group) -> Markup:
@@ -94,12 +96,10 @@ def _shares(values: Sequence[float], edges: list[float]) -> list[float]:
     return found
 
 
-def _axes(across: Scale, height: Scale, axis: str) -> Markup:
-    return frame_of(
-        across, height, Axis(axis), Axis("share of the images"), (_LEFT, _RIGHT, _TOP, _BOTTOM), _percent
-    ) + Markup('<path class="axis" d="M{} {}H{}" fill="none" stroke="currentColor"/>').format(
-        _LEFT, height(0.0), _RIGHT
-    )
+def _axes(across: Scale, height: Scale, axis: str, share: str) -> Markup:
+    return frame_of(across, height, Axis(axis), Axis(share), (_LEFT, _RIGHT, _TOP, _BOTTOM), _percent) + Markup(
+        '<path class="axis" d="M{} {}H{}" fill="none" stroke="currentColor"/>'
+    ).format(_LEFT, height(0.0), _RIGHT)
 
 
 def _percent(share: float) -> str:

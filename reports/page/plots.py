@@ -41,12 +41,12 @@ def loss_chart(results: list[AttackResult], key: str) -> Markup:
     return drawn and drawn + legend(series)
 
 
-def defence_charts(points: list[DefencePoint]) -> list[Curve]:
+def defence_charts(points: list[DefencePoint], statistic: str) -> list[Curve]:
     """Draw the similarity, and the accuracy where it was measured, over how much was altered."""
     return [
         curve
         for curve in (
-            _curve(points, lambda point: point.ssim_mean, "mean SSIM", "Leak: lower is better.", fixed),
+            _curve(points, lambda point: point.similarity_mean, f"mean {statistic}", "Leak: lower is better.", fixed),
             _curve(points, _share, "accuracy, %", "Use: higher is better.", lambda value: f"{fixed(value, 1)} %"),
         )
         if curve.drawn

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
-from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Images, Inputs
+from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Inputs, Records
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult
 from memaudit.audit.report.verdict import Verdict
@@ -83,12 +84,12 @@ def report() -> AuditReport:
         name="simudy", seed=0, status="converged", loss=0.01, iterations=1, seconds=1.0, peak_memory_bytes=1
     )
     fact = Fact(value=1, source="given")
-    images = Images(path="d", sha256="0", count=10)
+    images = Records(path="d", sha256="0", count=10)
     checkpoint = Checkpoint(path="a.pt", format="torch", sha256="0")
     names = ("optimizer", "size", "lr", "batch_size", "epochs", "momentum", "nesterov", "weight_decay", "batch_norm",
              "image_size", "normalise")  # fmt: skip
     return AuditReport(
-        created="2026-01-01T00:00:00+00:00", model="a.pt", command="", seed=0,
+        created="2026-01-01T00:00:00+00:00", kind=IMAGE, model="a.pt", command="", seed=0,
         verdict=Verdict(status="pass", summary=""),
         inputs=Inputs(before=checkpoint, after=checkpoint, data=images, control=images),
         architecture=Architecture(

@@ -78,7 +78,7 @@ def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
     assert (report.recipe["labels"].value, report.recipe["labels"].source) == ([1, 3], "given")
     assert 0.5 * LR < report.recipe["lr"].value < 2 * LR
     for name in ("simudy", "onestep"):
-        assert found[name].metrics.ssim_mean > 0.5, name
+        assert found[name].metrics.similarity_mean > 0.5, name
         assert found[name].metrics.recovered >= {"simudy": 3, "onestep": 2}[name], name
     assert sorted(dummy.label for dummy in found["simudy"].reconstructions) == sorted(LABELS)
     # Ten steps from a default start are no stationary point: haim runs, explains nothing, and says so.

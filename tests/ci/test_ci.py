@@ -291,7 +291,7 @@ def test_plain_shell(job):
     run = f"{hook['entry']} {shlex.join(names)}"
     assert bash(run, folder).returncode == 0
     file = folder / names[1]
-    file.write_text(file.read_text().replace('"images": 4', '"images": 5'))
+    file.write_text(file.read_text().replace('"records": 4', '"records": 5'))
     done = bash(run, folder)
     assert done.returncode in (1, 2), done.stderr
 

@@ -99,7 +99,8 @@ def test_the_page_works_offline_in_every_shape(
 
 
 @pytest.mark.parametrize(
-    ("name", "evidence"), [("many", "full"), ("leak", "blurred"), ("leak", "none"), ("blind", "full")]
+    ("name", "evidence"),
+    [("many", "full"), ("leak", "blurred"), ("leak", "none"), ("blind", "full"), ("texts", "full")],
 )
 def test_axe_finds_nothing(
     name: str, evidence: str, tab: Tab, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -313,3 +314,32 @@ def test_the_keyboard_reaches_links_tables_buttons_and_details(
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.className.split(' ')[0] || document.activeElement.tagName"))
     assert {"A", "scroll", "SUMMARY", "action", "sort"} <= reached
+
+
+def test_texts_are_hidden_revealed_and_compared_like_pictures(
+    tab: Tab, texts: AuditReport, folder: Path, tmp_path: Path
+) -> None:
+    page = tab.show(texts, folder, tmp_path / "report.html", "blurred")
+
+    def clear() -> int:
+        shown = "[...document.querySelectorAll('#images .said')]"
+        return page.evaluate(f"{shown}.filter(e => getComputedStyle(e).filter === 'none').length")
+
+    total = page.locator("#images .said").count()
+    assert total >= 20
+    assert clear() == 0
+    page.get_by_role("button", name="Reveal: train/person/astronaut.png").press("Enter")
+    assert clear() == 2
+    page.get_by_role("button", name="Compare: train/person/astronaut.png").press("Enter")
+    viewer = page.get_by_role("dialog", name="train/person/astronaut.png")
+    sync_api.expect(viewer).to_be_visible()
+    assert viewer.locator(".said").count() == 2
+    assert viewer.locator(".wipe").count() == 0
+    assert [shown.inner_text() for shown in viewer.locator("figcaption").all()] == ["original", "reconstruction"]
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Reveal all texts").click()
+    assert clear() == total
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.complaints == []

@@ -7,11 +7,12 @@ from PIL import Image
 
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import Look
+from memaudit.audit.report.exhibit import Picture, Text
 from memaudit.audit.report.model import AuditReport
 from memaudit.audit.report.results import Match
 from memaudit.reports import grid
 
-from .conftest import SIDE
+from .pairs import SIDE
 
 MISSING = np.array([0xD5, 0xD8, 0xDC])
 
@@ -20,8 +21,8 @@ def pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def source(folder: Path, path: str) -> np.ndarray:
-    return pixels(Image.open(folder / path))
+def source(folder: Path, shown: Picture) -> np.ndarray:
+    return pixels(Image.open(folder / shown.path))
 
 
 def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
@@ -43,10 +44,10 @@ def with_matches(report: AuditReport, matches: list[Match]) -> AuditReport:
 
 def test_originals_stand_above_their_reconstructions_the_most_similar_first(leak: AuditReport, folder: Path) -> None:
     sheet = pixels(grid.draw(leak, folder))
-    order = sorted(leak.attacks[0].matches, key=lambda match: -match.scores.ssim)
+    order = sorted(leak.attacks[0].matches, key=lambda match: -match.scores.similarity)
     corners = []
     for match in order:
-        ((top, left),) = found(sheet, source(folder, match.original))
+        ((top, left),) = found(sheet, source(folder, match.truth))
         ((below, same),) = found(sheet, source(folder, match.reconstruction))
         assert same == left
         assert top + 3 * SIDE <= below <= top + 3 * SIDE + 8
@@ -79,17 +80,29 @@ def test_without_training_images_the_reconstructions_are_shown(
     for report in (blind, trust):
         sheet = pixels(grid.draw(report, folder))
         kept = [dummy for dummy in report.attacks[0].reconstructions if not dummy.insignificant]
-        assert all(holds(sheet, source(folder, dummy.picture)) for dummy in kept)
-        assert not holds(sheet, source(folder, "pictures/originals/000.png"))
+        assert all(holds(sheet, source(folder, dummy.exhibit)) for dummy in kept)
+        assert not holds(sheet, source(folder, Picture(path="pictures/originals/000.png")))
 
 
 def test_blurred_pictures_cannot_be_recognised(leak: AuditReport, folder: Path) -> None:
     sheet = pixels(grid.draw(leak, folder, Look(evidence="blurred")))
-    ((top, left),) = found(pixels(grid.draw(leak, folder)), source(folder, leak.attacks[0].matches[0].original))
+    ((top, left),) = found(pixels(grid.draw(leak, folder)), source(folder, leak.attacks[0].matches[0].truth))
     tile = sheet[top : top + 96, left : left + 96]
     assert len(np.unique(tile.reshape(-1, 3), axis=0)) <= 16
-    blocks = source(folder, leak.attacks[0].matches[0].original).reshape(4, 8, 4, 8, 3).mean((1, 3))
+    blocks = source(folder, leak.attacks[0].matches[0].truth).reshape(4, 8, 4, 8, 3).mean((1, 3))
     assert np.abs(tile[::24, ::24] - blocks).max() <= 1
+
+
+def test_texts_are_written_into_tiles_and_hidden_where_they_are_to_be(leak: AuditReport, folder: Path) -> None:
+    first = leak.attacks[0].matches[0]
+    texts = [Text(text="the quick brown fox " * 20), Text(text=""), Text(text="another one")]
+    told = [first.model_copy(update={"truth": text, "reconstruction": texts[0]}) for text in texts]
+    plain = [pixels(grid.draw(with_matches(leak, [match]), folder)) for match in told]
+    assert not np.array_equal(plain[0], plain[2])
+    report = with_matches(leak, told[:1])
+    hidden = pixels(grid.draw(report, folder, Look("blurred")))
+    assert hidden.shape == plain[0].shape
+    assert not np.array_equal(hidden, plain[0])
 
 
 def test_without_evidence_there_is_no_grid(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
@@ -100,7 +113,7 @@ def test_without_evidence_there_is_no_grid(leak: AuditReport, folder: Path, tmp_
 
 def test_a_report_without_pictures_says_so(leak: AuditReport, folder: Path) -> None:
     bare = leak.model_copy(update={"attacks": [leak.attacks[2]]})
-    with pytest.raises(FormatError, match="No attack of this report reconstructed an image"):
+    with pytest.raises(FormatError, match="No attack of this report reconstructed any image"):
         grid.draw(bare, folder)
 
 
@@ -118,15 +131,17 @@ def test_what_is_no_picture_of_the_run_becomes_a_grey_tile(
     (root / "text.png").write_text("no picture")
     (root / "cut.png").write_bytes(original[:200])
     (root / "good.png").write_bytes(original)
-    match = leak.attacks[0].matches[0].model_copy(update={"original": path, "reconstruction": "good.png"})
+    good = Picture(path="good.png")
+    match = leak.attacks[0].matches[0].model_copy(update={"truth": Picture(path=path), "reconstruction": good})
     sheet = pixels(grid.draw(with_matches(leak, [match]), root))
-    ((top, left),) = found(sheet, source(root, "good.png"))
+    ((top, left),) = found(sheet, source(root, good))
     assert (sheet[top - 60, left + 40] == MISSING).all()
 
 
 def test_a_picture_that_claims_to_be_huge_is_not_read(leak: AuditReport, tmp_path: Path) -> None:
     Image.new("1", (30_000, 20_000)).save(tmp_path / "bomb.png")
-    match = leak.attacks[0].matches[0].model_copy(update={"original": "bomb.png", "reconstruction": "bomb.png"})
+    bomb = Picture(path="bomb.png")
+    match = leak.attacks[0].matches[0].model_copy(update={"truth": bomb, "reconstruction": bomb})
     assert grid.draw(with_matches(leak, [match]), tmp_path).width < 1000
 
 
@@ -135,7 +150,8 @@ def test_pictures_of_any_size_and_mode_are_drawn(
     leak: AuditReport, tmp_path: Path, size: tuple[int, int], mode: str
 ) -> None:
     Image.new(mode, size, {"RGB": "#204060", "L": 90, "RGBA": "#204060ff"}[mode]).save(tmp_path / "a.png")
-    match = leak.attacks[0].matches[0].model_copy(update={"original": "a.png", "reconstruction": "a.png"})
+    shown = Picture(path="a.png")
+    match = leak.attacks[0].matches[0].model_copy(update={"truth": shown, "reconstruction": shown})
     sheet = grid.draw(with_matches(leak, [match]), tmp_path)
     assert sheet.height < 800
     colour = (90, 90, 90) if mode == "L" else (0x20, 0x40, 0x60)

@@ -8,7 +8,7 @@ from markdown_it.token import Token
 from memaudit.audit.report.model import AuditReport
 from memaudit.reports import markdown
 
-from .conftest import HOSTILE
+from .samples import HOSTILE
 
 NASTY = (
     "a|b", "`code`", "``", "two\nlines\n\n# heading", "[a](https://evil.example)", "![p](https://evil.example/p.png)",

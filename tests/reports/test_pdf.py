@@ -12,7 +12,7 @@ from memaudit.audit.outputs import Look
 from memaudit.audit.report.model import AuditReport
 from memaudit.reports import html, pdf
 
-from .conftest import HOSTILE, poisoned
+from .samples import HOSTILE, poisoned
 
 
 def text(path: Path) -> str:

@@ -7,8 +7,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from jsonschema import Draft4Validator
 
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import AuditReport
 from memaudit.audit.verdict.rules import RULES
+from memaudit.audit.verdict.rules import rules as told
 from memaudit.reports import sarif
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
@@ -99,7 +101,7 @@ def test_every_rule_is_described(clean: AuditReport) -> None:
     assert [rule["id"] for rule in rules] == list(RULES)
     for rule in rules:
         leak = RULES[rule["id"]].leak
-        assert RULES[rule["id"]].help in rule["help"]["text"]
+        assert told(IMAGE)[rule["id"]].help in rule["help"]["text"]
         assert ("security" in rule["properties"]["tags"]) is leak
         assert ("security-severity" in rule["properties"]) is leak
         assert ("relationships" in rule) is leak
@@ -162,7 +164,7 @@ def test_no_path_of_the_machine_no_record_and_no_picture_is_told(leak: AuditRepo
     assert leak.command not in text
     for match in leak.attacks[0].matches:
         assert match.name not in text
-        assert match.original not in text
+        assert match.truth.path not in text
 
 
 def test_a_path_below_the_current_folder_becomes_relative(

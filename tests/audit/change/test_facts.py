@@ -386,7 +386,7 @@ def test_nothing_breaks_it(shapes, dtype):
             if not pair.moved:
                 continue
             delta = read_delta(pair, Architecture("custom", "", {}, 3, (3, 2, 2)))
-            json.loads(delta.model_dump_json())
+            assert Delta.model_validate_json(delta.model_dump_json()) == delta
             for fact in delta.facts.values():
                 assert fact.evidence
                 assert 0 <= fact.confidence <= 1

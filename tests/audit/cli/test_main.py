@@ -172,6 +172,7 @@ def test_plugins_lists_options():
     simudy = next(row for row in found["attacks"] if row["name"] == "simudy")
     assert {option["name"] for option in simudy["options"]} >= {"iterations", "alpha"}
     assert {row["name"] for row in found["reports"]} >= {"html", "json"}
+    assert [row["name"] for row in found["kinds"]] == ["image"]
 
 
 def state_file(out: Path) -> Path | None:

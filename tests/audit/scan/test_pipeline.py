@@ -21,7 +21,7 @@ from memaudit.audit.report.file import load
 from memaudit.audit.report.model import content_digest
 from memaudit.audit.request import RequestError, ScanRequest
 from memaudit.audit.run.campaign import Campaign
-from memaudit.audit.scan import results as assemble
+from memaudit.audit.scan import evidence
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.scan.scene import load as load_scene
 from memaudit.audit.scoring import effort as scoring
@@ -51,9 +51,9 @@ def test_finds_the_leak_with_the_learning_rate_unknown(audited):
     attack = report.attacks[0]
     assert report.verdict.status == "fail"
     assert attack.status == "converged"
-    assert attack.metrics.ssim_mean > 0.8
+    assert attack.metrics.similarity_mean > 0.8
     assert attack.metrics.recovered == 4
-    assert all(match.scores.ssim > attack.metrics.control_ssim_max for match in attack.matches)
+    assert all(match.scores.similarity > attack.metrics.control_similarity_max for match in attack.matches)
     assert [match.sample for match in attack.matches] == [0, 1, 2, 3]
     assert [match.label for match in attack.matches] == ["astronaut", "chelsea", "coffee", "rocket"]
     assert all(match.p_value <= match.q_value <= 0.01 and match.rank == 1 for match in attack.matches)
@@ -88,7 +88,8 @@ def test_run_folder_holds_reports_evidence_and_nothing_half_written(audited):
     report, _, out, _ = audited
     found = files(out)
     assert {"report.json", "report.html", "events.jsonl"} <= found
-    pictures = {m.original for m in report.attacks[0].matches} | {d.picture for d in report.attacks[0].reconstructions}
+    pictures = {m.truth.path for m in report.attacks[0].matches}
+    pictures |= {d.exhibit.path for d in report.attacks[0].reconstructions}
     assert len(pictures) == 8
     assert pictures <= found
     assert not any(name.endswith(".tmp") for name in found)
@@ -123,7 +124,7 @@ def test_without_data_there_is_no_claim(leak, options, tmp_path):
     assert attack.loss < 0.1
     assert all(dummy.influence > 0 for dummy in attack.reconstructions)
     assert "--data" in report.verdict.summary
-    assert report.leaderboard[0].ssim_mean is None
+    assert report.leaderboard[0].similarity_mean is None
     assert report.search == []
 
 
@@ -203,11 +204,11 @@ def test_pictures_that_no_report_shows_are_deleted(leak, options, tmp_path):
 def test_a_report_of_a_newer_minor_version_still_loads_and_gates(audited, tmp_path):
     _, _, out, _ = audited
     content = json.loads((out / "report.json").read_text())
-    content |= {"schema_version": "1.9", "novelty": 1}
+    content |= {"schema_version": "2.9", "novelty": 1}
     content["attacks"][0]["novelty"] = {"a": 2}
     (tmp_path / "report.json").write_text(json.dumps(content))
     found = load(tmp_path)
-    assert judge(found.attacks, [parse("simudy.recovered>=4")]).status == "fail"
+    assert judge(found.attacks, [parse("simudy.recovered>=4")], found.kind).status == "fail"
 
 
 def test_the_command_in_the_report_asks_the_same(audited):
@@ -378,7 +379,7 @@ def test_idle_dummies_of_too_large_a_set_are_set_apart(leak, options, tmp_path):
     weight = {dummy.dummy: dummy.influence for dummy in attack.reconstructions}
     assert max(weight[i] for i in idle) < min(weight[i] for i in kept)
     for match in attack.matches:
-        assert match.reconstruction == attack.reconstructions[match.dummy].picture
+        assert match.reconstruction == attack.reconstructions[match.dummy].exhibit
 
 
 def test_as_many_dummies_as_the_change_shows_images_are_never_set_apart(leak, options, tmp_path):
@@ -391,7 +392,7 @@ def test_as_many_dummies_as_the_change_shows_images_are_never_set_apart(leak, op
         found = Reconstruction(torch.zeros(count, 3, 12, 12), torch.zeros(count, 3, 12, 12),
                                torch.zeros(count, dtype=torch.long), torch.tensor(values), loss,
                                None if twins is None else torch.tensor(twins))  # fmt: skip
-        return assemble._idle(scene, found).tolist()
+        return evidence._idle(scene, found).tolist()
 
     assert not any(idle(90.0, 80.0, 70.0, 60.0, 9.0, 8.0))
     larger = dataclasses.replace(scene, request=dataclasses.replace(request, size=6))
@@ -473,7 +474,7 @@ def test_an_adamw_pair_is_recognised_and_simulated_as_adam(tmp_path):
     assert recipe["lr"].value == pytest.approx(2e-3, rel=0.3)
     assert {point.optimizer for point in report.search} <= {"adam", "adamw"}
     assert sum(point.chosen for point in report.search) == 1
-    assert report.attacks[0].metrics.ssim_mean > 0.4
+    assert report.attacks[0].metrics.similarity_mean > 0.4
     given = scan(ScanRequest(**{**words, "out": tmp_path / "sgd"}, epochs=10, optimizer="sgd", lr=0.02))
     assert given.recipe["optimizer"].source == "given"
     assert given.attacks[0].loss > report.attacks[0].loss
@@ -497,7 +498,7 @@ def test_the_planner_runs_what_is_exact_and_leaves_out_the_rest_with_a_reason(le
     assert [attack.name for attack in report.attacks] == [step.attack for step in ran]
     assert ran[-1].attack in ("spear", "span")
     assert report.attacks[-1].status == "converged"
-    assert report.attacks[-1].metrics.ssim_mean > 0.95
+    assert report.attacks[-1].metrics.similarity_mean > 0.95
     assert all(step.seconds > 0 and step.peak_memory_bytes > 0 and step.share is None for step in ran)
     simudy = next(step for step in report.plan if step.attack == "simudy")
     assert f"{ran[-1].attack} converged" in simudy.reason
@@ -606,7 +607,7 @@ def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path
         kept.append((campaign.end - campaign.deadline, campaign.end - time.monotonic()))
         return carry_out(campaign, plan)
 
-    monkeypatch.setattr(scoring, "seconds", lambda truth, control, counts: kept_free)
+    monkeypatch.setattr(scoring, "seconds", lambda kind, truth, control, counts: kept_free)
     monkeypatch.setattr(Campaign, "carry_out", watched)
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, lr=0.02, normalise="0.5;0.25", epochs=10, attacks=("simudy",),

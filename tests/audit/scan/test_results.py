@@ -59,14 +59,14 @@ def test_one_result_for_each_seed_and_then_what_they_agree_on(scene, runs, tmp_p
     assert all(dummy.confidence is None for result in alone for dummy in result.reconstructions)
     assert together.agreement.confident == 4
     assert together.metrics.recovered == 4
-    assert together.metrics.ssim_mean > min(result.metrics.ssim_mean for result in alone)
+    assert together.metrics.similarity_mean > min(result.metrics.similarity_mean for result in alone)
 
 
 def test_pictures_of_seeds_and_consensus_lie_apart(scene, runs, tmp_path):
     found = results(scene, runs, tmp_path)
-    folders = [{dummy.picture.rsplit("/", 1)[0] for dummy in result.reconstructions} for result in found]
+    folders = [{dummy.exhibit.path.rsplit("/", 1)[0] for dummy in result.reconstructions} for result in found]
     assert folders == [{f"evidence/simudy/{name}"} for name in ("seed-3", "seed-4", "seed-5", "consensus")]
-    assert all((tmp_path / dummy.picture).is_file() for result in found for dummy in result.reconstructions)
+    assert all((tmp_path / dummy.exhibit.path).is_file() for result in found for dummy in result.reconstructions)
 
 
 def test_a_single_seed_has_no_consensus(scene, runs, tmp_path):
@@ -124,16 +124,16 @@ def test_the_consensus_is_blind_to_the_training_set(scene, runs, tmp_path):
 
 def test_the_share_has_an_interval_and_the_null_a_count(scene, runs, tmp_path):
     found = results(scene, runs[:1], tmp_path)[0].metrics
-    assert (found.images, found.pairs, found.control_pairs) == (4, 4, 32)
+    assert (found.records, found.pairs, found.control_pairs) == (4, 4, 32)
     assert found.recovered == 4
     assert found.recovered_interval == pytest.approx((float(beta.ppf(0.025, 4, 1)), 1.0))
     scores = ssim_matrix(scene.control.records, runs[0].outcome.reconstruction.records, "audit").numpy()
     assert found.control_recovered == (matched_null(scores, 4, "hungarian") >= 0.4).sum()
     assert (found.null_kind, found.null_size, len(found.observed), found.pool) == ("control", 35, 4, 39)
-    assert found.detectable_ssim < 0.97
+    assert found.detectable < 0.97
     assert [decoy.name for decoy in found.decoys] == ["mean of the training images", "smoothed noise"]
-    assert all(decoy.ssim_mean <= decoy.ssim_max < found.ssim_mean for decoy in found.decoys)
-    assert found.ssim_paper_mean <= found.ssim_paper_max
+    assert all(decoy.similarity_mean <= decoy.similarity_max < found.similarity_mean for decoy in found.decoys)
+    assert found.details_mean["ssim_paper"] <= found.details_max["ssim_paper"]
 
 
 def test_held_out_images_that_look_recovered_are_counted_and_said(scene, runs, tmp_path):
@@ -161,7 +161,7 @@ def test_the_report_ranks_and_judges_all_of_it(scene, runs, tmp_path):
     found = report(scene, attacks, plan)
     assert found.verdict.status == "fail"
     assert [row.rank for row in found.leaderboard] == [1, 2, 3, 4]
-    assert len(found.per_image) == found.recovered_by_any == 4
+    assert len(found.per_record) == found.recovered_by_any == 4
     assert found.ranking.startswith("By mean SSIM")
     assert found.plan == plan
     assert AuditReport.model_validate_json(found.to_json()) == found
@@ -188,8 +188,8 @@ def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene,
     assemble.attack_results(scene, runs, tmp_path, events.append)
     counts = [4] * 4
     assert [event.step for event in events] == sorted(event.step for event in events)
-    assert events[-1].step == events[-1].total == scoring.pairs(scene.data, scene.control, counts)
+    assert events[-1].step == events[-1].total == scoring.pairs(scene.kind, scene.data, scene.control, counts)
     data, control = len(scene.data.records), len(scene.control.records) if scene.control else 0
     assert events[-1].total == 16 * (data + (control or 7 * data))
-    assert scoring.seconds(scene.data, scene.control, counts) > 0
-    assert scoring.seconds(scene.data, scene.control, []) == 0
+    assert scoring.seconds(scene.kind, scene.data, scene.control, counts) > 0
+    assert scoring.seconds(scene.kind, scene.data, scene.control, []) == 0

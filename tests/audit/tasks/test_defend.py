@@ -170,12 +170,12 @@ def test_the_curve_starts_with_the_pair_as_it_is(defended):
     plain, soft, loud, bits = report.defences
     assert plain.distortion == 0
     assert plain.verdict == report.verdict.status == "fail"
-    assert plain.recovered == plain.images == 4
+    assert plain.recovered == plain.records == 4
     assert soft.distortion == pytest.approx(0.01, rel=0.05)
     assert loud.distortion == pytest.approx(30, rel=0.05)
     assert 0 < bits.distortion < 0.1
-    assert soft.ssim_mean == pytest.approx(plain.ssim_mean, abs=0.05)
-    assert loud.ssim_mean < plain.ssim_mean / 2
+    assert soft.similarity_mean == pytest.approx(plain.similarity_mean, abs=0.05)
+    assert loud.similarity_mean < plain.similarity_mean / 2
 
 
 def test_loud_noise_is_never_shown_as_safe(defended):

@@ -128,7 +128,7 @@ def test_a_scan_takes_the_file_and_names_it_as_the_evidence(leak, printed, tmp_p
     assert report.search == []
     assert "labels" not in report.recipe
     assert f"--recipe {path}" in report.command
-    assert report.attacks[0].metrics.ssim_mean > 0.8
+    assert report.attacks[0].metrics.similarity_mean > 0.8
 
 
 def test_an_option_beside_the_file_wins(leak, printed, tmp_path):

@@ -108,7 +108,9 @@ def test_an_error_stops_no_other_pair_and_the_worst_comes_first(folder):
     ]  # fmt: skip
     assert found.status == "error"
     assert "absent.pt" in found.results[0].summary
-    assert json.loads((out / "summary.json").read_text())["pairs"][1]["name"] == "leaks"
+    leaks = json.loads((out / "summary.json").read_text())["pairs"][1]
+    assert (leaks["name"], leaks["statistic"], leaks["records"]) == ("leaks", "SSIM", 4)
+    assert f"| SSIM {leaks['similarity_max']:.3f} |" in (out / "summary.md").read_text()
     assert "| [leaks](leaks/report.html) | fail |" in (out / "summary.md").read_text()
     assert (out / "leaks" / "report.html").exists()
     assert any(event.message.startswith("leaks: ") for event in events)

@@ -10,16 +10,18 @@ from memaudit.audit.report.facts import (
     Checkpoint,
     Delta,
     Fact,
-    Images,
     Inputs,
+    Records,
     TensorReading,
 )
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult, Metrics
 from memaudit.audit.report.verdict import Finding, Verdict
 from memaudit.audit.run.cards import reported
 from memaudit.audit.tasks.defend import parse_defences
 from memaudit.audit.verdict.advice import BITS, NOISE, advise
+from memaudit.audit.verdict.rules import RULES
 
 COMMAND = (
     "memaudit scan 'my before.pt' after.pt --data train --control held --fail-if 'recovered>3' -o html=x.html --lr 0.01"
@@ -37,13 +39,13 @@ def reading(name, shape, status="moved", snr=1e5, dtype="float32"):
 
 
 def finding(rule, attack=""):
-    return Finding(rule=rule, name="", severity="high" if rule == "MA001" else "none", attack=attack, message="")
+    return Finding(rule=rule, name="", severity=RULES[rule].severities[0], attack=attack, message="")
 
 
 def result(name, recovered):
     metrics = Metrics(
-        images=10, matching="hungarian", criterion="", ssim_mean=0.9, ssim_max=0.9, ssim_paper_mean=0.9, psnr_mean=20,
-        recovered=recovered, recovered_fraction=recovered / 10,
+        records=10, matching="hungarian", criterion="", similarity_mean=0.9, similarity_max=0.9, recovered=recovered,
+        recovered_fraction=recovered / 10,
     )  # fmt: skip
     return AttackResult(
         name=name, status="converged", loss=0.0, iterations=1, seconds=1.0, peak_memory_bytes=1, metrics=metrics
@@ -56,10 +58,11 @@ def report(findings=("MA001",), attack="simudy", tensors=None, command=COMMAND, 
     )
     tensors = [reading("0.weight", (300, 3072)), reading("1.weight", (10, 300))] if tensors is None else tensors
     checkpoint = Checkpoint(path="x", format="torch", sha256="0")
-    images = Images(path="train", sha256="0", count=size) if data else None
+    images = Records(path="train", sha256="0", count=size) if data else None
     leaks = any(rule < "MA100" for rule in findings)
     return AuditReport(
-        created="", command=command, seed=0, verdict=Verdict(status="fail" if leaks else "pass", summary=""),
+        created="", kind=IMAGE, command=command, seed=0,
+        verdict=Verdict(status="fail" if leaks else "pass", summary=""),
         inputs=Inputs(before=checkpoint, after=checkpoint, data=images),
         architecture=Architecture(
             family="mlp", name="MLP", score=1, classes=10, shape=(3, 32, 32), parameters=1, tensors=2, moved=[]

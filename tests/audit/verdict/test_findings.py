@@ -1,25 +1,31 @@
+from dataclasses import replace
+
 import pytest
 
+from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.facts import Delta, Fact, TensorReading
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.results import Agreement, AttackResult, Match, Metrics, Scores
-from memaudit.audit.verdict.findings import findings, fingerprint
-from memaudit.audit.verdict.rules import RULES
+from memaudit.audit.scoring.levels import LEVEL
+from memaudit.audit.verdict import rules as table
+from memaudit.audit.verdict.findings import Evidence, findings, fingerprint
+from memaudit.audit.verdict.rules import RULES, rules
 
 
 def metrics(**more):
     fields = {
-        "images": 10, "pairs": 10, "matching": "hungarian", "criterion": "", "ssim_mean": 0.1, "ssim_max": 0.2,
-        "ssim_paper_mean": 0.1, "psnr_mean": 10.0, "recovered": 0, "recovered_fraction": 0.0, "p_value": 0.5,
-        "detectable_ssim": 0.5, "identifiable": 1, "nearest": 10, "pool": 100, "null_kind": "control",
+        "records": 10, "pairs": 10, "matching": "hungarian", "criterion": "", "similarity_mean": 0.1,
+        "similarity_max": 0.2, "recovered": 0, "recovered_fraction": 0.0, "p_value": 0.5, "detectable": 0.5,
+        "identifiable": 1, "nearest": 10, "pool": 100, "null_kind": "control",
     }  # fmt: skip
     return Metrics(**(fields | more))
 
 
 def match(sample, ssim=0.9, recovered=True):
-    scores = Scores(ssim=ssim, ssim_paper=ssim, psnr=20.0, mse=0.01)
+    scores = Scores(similarity=ssim, details={"psnr": 20.0})
     return Match(
-        sample=sample, name=f"{sample}.png", dummy=sample, scores=scores, recovered=recovered, original="",
-        reconstruction="",
+        sample=sample, name=f"{sample}.png", dummy=sample, scores=scores, recovered=recovered, truth=Picture(path=""),
+        reconstruction=Picture(path=""),
     )  # fmt: skip
 
 
@@ -33,7 +39,11 @@ def result(name="simudy", status="converged", matches=(), **more):
 
 def found(report, *results, **more):
     update = more | ({"attacks": list(results)} if results else {})
-    return {(f.rule, f.attack): f for f in findings(report.model_copy(update=update))}
+    return {(f.rule, f.attack): f for f in findings(seen(report.model_copy(update=update)))}
+
+
+def seen(report):
+    return Evidence(**{name: getattr(report, name) for name in Evidence._fields})
 
 
 def test_a_clean_audit_finds_nothing(report):
@@ -89,7 +99,7 @@ def test_what_did_not_converge_is_said_but_leaks_nothing(report, status):
 
 @pytest.mark.parametrize(("least", "expected"), [(0.5, False), (0.97, False), (0.98, True), (1.0, True)])
 def test_a_comparison_set_that_is_too_small_blocks(report, least, expected):
-    one = found(report, result(metrics=metrics(detectable_ssim=least)))
+    one = found(report, result(metrics=metrics(detectable=least)))
     assert (("MA102", "simudy") in one) is expected
     assert all(finding.blocks for finding in one.values())
 
@@ -110,11 +120,8 @@ def test_missing_evidence_is_named(report):
 
 
 def test_the_worst_comes_first_and_names_are_the_rules(report):
-    ordered = findings(
-        report.model_copy(
-            update={"attacks": [result("loo", status="stalled"), result(matches=[match(i) for i in range(9)])]}
-        )
-    )
+    attacks = [result("loo", status="stalled"), result(matches=[match(i) for i in range(9)])]
+    ordered = findings(seen(report.model_copy(update={"attacks": attacks})))
     assert [finding.rule for finding in ordered] == ["MA001", "MA101"]
     assert all(finding.name == RULES[finding.rule].name for finding in ordered)
     assert all(finding.severity in RULES[finding.rule].severities for finding in ordered)
@@ -133,4 +140,24 @@ def test_the_table_is_complete():
     assert all(rule.id == key for key, rule in RULES.items())
     assert all(rule.severities == ("none",) for rule in RULES.values() if not rule.leak)
     assert all(rule.severities[0] != "none" for rule in RULES.values() if rule.leak)
-    assert all(text.endswith(".") for rule in RULES.values() for text in (rule.when, rule.help))
+    assert all(text.endswith(".") for rule in rules(IMAGE).values() for text in (rule.when, rule.help))
+
+
+def test_rules_speak_of_the_records_of_the_report():
+    tokens = replace(IMAGE, statistic="overlap", words=replace(IMAGE.words, one="text", many="texts"))
+    texts = [text for rule in rules(tokens).values() for text in (rule.title, rule.when, rule.help)]
+    assert not any(word in text for text in texts for word in ("image", "SSIM", "{", "}"))
+    assert "Training texts were reconstructed" in texts
+    assert any("overlap of 0.4 or more" in text for text in texts)
+
+
+def test_the_numbers_in_the_rules_are_those_that_decide(monkeypatch):
+    said = {rule.id: rule.when for rule in rules(IMAGE).values()}
+    assert f"SSIM of {IMAGE.threshold:g} or more" in said["MA001"]
+    assert f"false discovery rate of {100 * LEVEL:g} %" in said["MA001"]
+    assert all(f"p of {table.SURE:g} or less" in said[rule] for rule in ("MA002", "MA003"))
+    assert f"reached {table.REACHABLE:g}" in said["MA102"]
+    monkeypatch.setattr(table, "REACHABLE", 0.9)
+    rules.cache_clear()
+    assert "reached 0.9" in rules(IMAGE)["MA102"].when
+    rules.cache_clear()

@@ -1,16 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
+from memaudit.audit.report.exhibit import Picture
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.results import Agreement, AttackResult, Dummy, Metrics, PlanStep
 from memaudit.audit.report.verdict import Finding
-from memaudit.audit.verdict.expression import DATALESS, METRICS, GateError, parse, wanted
+from memaudit.audit.verdict.expression import DATALESS, METRICS, GateError, metrics, parse, wanted
 from memaudit.audit.verdict.gate import judge
 
 
 def attack(name="simudy", status="converged", ssim_max=0.9, recovered=3, metrics=True, seed=None):
     found = Metrics(
-        images=10, matching="hungarian", criterion="SSIM of at least 0.4",
-        ssim_mean=0.5, ssim_max=ssim_max, ssim_paper_mean=0.4, psnr_mean=20.0, recovered=recovered,
-        recovered_fraction=recovered / 10,
+        records=10, matching="hungarian", criterion="SSIM of at least 0.4",
+        similarity_mean=0.5, similarity_max=ssim_max, details_mean={"ssim_paper": 0.4, "psnr": 20.0},
+        recovered=recovered, recovered_fraction=recovered / 10,
     )  # fmt: skip
     return AttackResult(
         name=name, seed=seed, status=status, loss=0.01, iterations=1, seconds=1.0, peak_memory_bytes=1,
@@ -22,18 +26,42 @@ def agreement(confident=2, name="simudy", status="converged", **more):
     found = Agreement(
         seeds=[0, 1, 2], reference=0, criterion="", confidence_mean=0.5, confidence_max=0.8, confident=confident
     )
-    dummies = [Dummy(dummy=i, label=0, influence=1.0, picture="") for i in range(4)]
+    dummies = [Dummy(dummy=i, label=0, influence=1.0, exhibit=Picture(path="")) for i in range(4)]
     more = {"kind": "consensus", "agreement": found, "reconstructions": dummies, **more}
     return attack(name, status, metrics=False).model_copy(update=more)
 
 
 def decide(attacks, *texts, plan=()):
-    return judge(attacks, [parse(text) for text in texts], plan)
+    return judge(attacks, [parse(text) for text in texts], IMAGE, plan)
 
 
 def test_every_metric_is_one_of_the_reports():
     assert set(METRICS) <= {*Metrics.model_fields, *Agreement.model_fields, *Finding.model_fields}
     assert set(Agreement.model_fields) & set(METRICS) == DATALESS
+    assert [*metrics(IMAGE)][:4] == ["ssim_mean", "ssim_max", "ssim_paper_mean", "psnr_mean"]
+    assert all(found.field in Metrics.model_fields for found in IMAGE.metrics().values())
+
+
+def test_a_kind_names_its_metrics():
+    other = replace(IMAGE, name="text", statistic="overlap", stem="overlap", details=())
+    assert judge([attack(ssim_max=0.3)], [parse("overlap_max>0.2", kinds=[other])], other).status == "fail"
+    verdict = judge([attack(ssim_max=0.3)], [parse("overlap_max>0.9", kinds=[other])], other)
+    assert (verdict.status, verdict.summary) == ("pass", "simudy reached a best overlap of 0.3.")
+    with pytest.raises(GateError, match="unknown metric 'psnr_mean'"):
+        parse("psnr_mean>20", kinds=[other])
+    assert judge([attack()], [parse("psnr_mean>20", kinds=[IMAGE, other])], other).status == "inconclusive"
+
+
+def test_a_detail_that_was_not_measured_clears_nothing():
+    bare = attack()
+    bare = bare.model_copy(update={"metrics": bare.metrics.model_copy(update={"details_mean": {}})})
+    assert decide([bare], "psnr_mean>100").status == "inconclusive"
+
+
+def test_no_kind_can_stand_in_for_a_metric_of_all():
+    sly = replace(IMAGE, stem="confidence")
+    assert metrics(sly)["confidence_mean"] == "mean confidence"
+    assert judge([agreement()], [parse("confidence_mean>0.4", kinds=[sly])], sly).status == "fail"
 
 
 @pytest.mark.parametrize(
@@ -48,8 +76,8 @@ def test_expressions(text, expected):
 
 
 def test_without_a_gate_one_recovered_image_is_a_leak():
-    assert judge([attack(recovered=1)], []).status == "fail"
-    assert judge([attack(recovered=0)], []).status == "pass"
+    assert judge([attack(recovered=1)], [], IMAGE).status == "fail"
+    assert judge([attack(recovered=0)], [], IMAGE).status == "pass"
 
 
 def test_any_attack_may_trip_a_gate_that_names_none():
@@ -117,16 +145,16 @@ def test_confidence_needs_several_seeds_that_converged():
 
 def test_any_seed_of_any_attack_may_trip_and_is_named():
     seeds = [attack(recovered=count, seed=seed) for seed, count in enumerate((0, 2, 1))]
-    verdict = judge([*seeds, attack("loo", "stalled", recovered=0)], [])
+    verdict = judge([*seeds, attack("loo", "stalled", recovered=0)], [], IMAGE)
     assert verdict.status == "fail"
     assert verdict.summary == "simudy (seed 1) recovered 2 of 10 training images."
-    alike = judge([attack(recovered=4, seed=seed) for seed in range(3)], [])
+    alike = judge([attack(recovered=4, seed=seed) for seed in range(3)], [], IMAGE)
     assert alike.summary == "simudy recovered 4 of 10 training images."
 
 
 def test_what_several_attacks_reached_alike_is_said_once():
     found = [attack("simudy", recovered=0), attack("span", recovered=0), attack("loo", "stalled", recovered=0)]
-    verdict = judge(found, [])
+    verdict = judge(found, [], IMAGE)
     assert verdict.summary == "simudy, span recovered none of 10 training images. Nothing follows from loo (stalled)."
 
 
@@ -140,7 +168,7 @@ def test_one_seed_that_converged_clears_its_attack_and_no_other():
     seeds = [attack(recovered=0, seed=0), attack(recovered=0, status="stalled", seed=1)]
     others = [attack("haim", "unsupported", metrics=False), attack("dlg", "stalled", recovered=0)]
     plan = [PlanStep(attack="gion", runs=False, reason="takes a day."), PlanStep(attack="simudy", runs=True, reason="")]
-    verdict = judge([*seeds, *others], [], plan)
+    verdict = judge([*seeds, *others], [], IMAGE, plan)
     assert verdict.status == "pass"
     assert verdict.summary.endswith("Nothing follows from haim (unsupported), dlg (stalled), gion (left out).")
     assert decide([*seeds, *others], "dlg.recovered>0").status == "inconclusive"
@@ -153,14 +181,14 @@ def test_attacks_that_only_stalled_diverged_or_refused_clear_nothing():
         attack(status="stalled", recovered=0, seed=0), attack(status="diverged", recovered=0, seed=1),
         attack("haim", "unsupported", metrics=False), attack("dlg", "budget_spent", recovered=0),
     ]  # fmt: skip
-    verdict = judge(found, [])
+    verdict = judge(found, [], IMAGE)
     assert verdict.status == "inconclusive"
     assert "(simudy stalled and diverged, dlg budget_spent)" in verdict.summary
 
 
 def test_an_attack_that_took_no_step_is_named_with_how_it_ended():
     spent = attack(status="budget_spent", metrics=False).model_copy(update={"iterations": 0})
-    assert "(simudy budget_spent)" in judge([spent], []).summary
+    assert "(simudy budget_spent)" in judge([spent], [], IMAGE).summary
 
 
 def finding(severity="high", attack="simudy", blocks=False, message="too few images"):
@@ -173,18 +201,18 @@ def finding(severity="high", attack="simudy", blocks=False, message="too few ima
 )
 def test_a_gate_on_severity(severity, level, expected):
     gates = [parse(text) for text in wanted([], level)]
-    verdict = judge([attack(recovered=0)], gates, findings=[finding(severity)])
+    verdict = judge([attack(recovered=0)], gates, IMAGE, findings=[finding(severity)])
     assert (verdict.status, verdict.severity) == (expected, severity)
 
 
 def test_a_severity_counts_for_its_attack_alone():
     gates = [parse("loo.severity>=high")]
-    assert judge([attack(), attack("loo")], gates, findings=[finding()]).status == "pass"
-    assert judge([attack(), attack("loo")], gates, findings=[finding(attack="loo")]).status == "fail"
+    assert judge([attack(), attack("loo")], gates, IMAGE, findings=[finding()]).status == "pass"
+    assert judge([attack(), attack("loo")], gates, IMAGE, findings=[finding(attack="loo")]).status == "fail"
 
 
 def test_nothing_measured_has_no_severity():
-    assert judge([attack(metrics=False)], [parse("severity>=low")]).status == "inconclusive"
+    assert judge([attack(metrics=False)], [parse("severity>=low")], IMAGE).status == "inconclusive"
 
 
 def test_the_gates_that_are_wanted():
@@ -199,25 +227,25 @@ def test_the_gates_that_are_wanted():
      ("ssim_max>=0.95", "pass")],
 )  # fmt: skip
 def test_too_few_comparisons_clear_nothing_that_counts_recovered_images(text, status):
-    verdict = judge([attack(recovered=0)], [parse(text)], findings=[finding("none", blocks=True)])
+    verdict = judge([attack(recovered=0)], [parse(text)], IMAGE, findings=[finding("none", blocks=True)])
     assert verdict.status == status
     assert ("too few images" in verdict.summary) is (status == "inconclusive")
 
 
 def test_another_attack_may_clear_and_a_leak_stays_a_leak():
     blocked = [finding("none", blocks=True)]
-    verdict = judge([attack(recovered=0), attack("loo", recovered=0)], [parse("recovered>0")], findings=blocked)
+    verdict = judge([attack(recovered=0), attack("loo", recovered=0)], [parse("recovered>0")], IMAGE, findings=blocked)
     assert verdict.status == "pass"
     assert "Nothing follows from simudy" in verdict.summary
-    assert judge([attack(recovered=1)], [parse("recovered>0")], findings=blocked).status == "fail"
+    assert judge([attack(recovered=1)], [parse("recovered>0")], IMAGE, findings=blocked).status == "fail"
 
 
 def test_what_is_missing_in_the_audit_as_a_whole_blocks_every_gate():
     rounding = [finding("none", attack="", blocks=True, message="all rounding")]
-    verdict = judge([attack(recovered=0)], [parse("ssim_max>=0.95")], findings=rounding)
+    verdict = judge([attack(recovered=0)], [parse("ssim_max>=0.95")], IMAGE, findings=rounding)
     assert (verdict.status, verdict.summary) == ("inconclusive", "all rounding")
 
 
 def test_images_that_were_not_read_off_in_time_are_not_missing_data():
     late = attack(metrics=False, status="budget_spent")
-    assert "--max-time" in judge([late], [parse("recovered>0")]).summary
+    assert "--max-time" in judge([late], [parse("recovered>0")], IMAGE).summary

@@ -5,18 +5,22 @@ import pytest
 from rich.console import Console
 
 from memaudit.audit.cli.verdicts import MOST_ROWS, print_summary
+from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.facts import Fact
+from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.results import Agreement, AttackResult, Match, Metrics, Scores, titles
 from memaudit.audit.report.verdict import Verdict
 from memaudit.audit.verdict import leaderboard as board
 
 
 def match(sample, ssim, recovered=None):
-    scores = Scores(ssim=ssim, ssim_paper=ssim, psnr=20.0, mse=0.01)
+    scores = Scores(similarity=ssim, details={"psnr": 20.0})
     recovered = ssim >= 0.4 if recovered is None else recovered
+    nothing = Picture(path="")
     return Match(
-        sample=sample, name=f"{sample}.png", dummy=0, scores=scores, recovered=recovered, original="", reconstruction=""
-    )
+        sample=sample, name=f"{sample}.png", dummy=0, scores=scores, recovered=recovered, truth=nothing,
+        reconstruction=nothing,
+    )  # fmt: skip
 
 
 def result(name, status="converged", ssim=(), loss=0.1, images=4, confidence=None, **more):
@@ -25,10 +29,10 @@ def result(name, status="converged", ssim=(), loss=0.1, images=4, confidence=Non
     if ssim:
         recovered = sum(found.recovered for found in matches)
         metrics = Metrics(
-            images=images, pairs=len(ssim), matching="hungarian", criterion="", ssim_mean=sum(ssim) / len(ssim),
-            ssim_max=max(ssim), ssim_paper_mean=0.1, ssim_paper_max=0.2, psnr_mean=20.0, recovered=recovered,
-            recovered_fraction=recovered / images, recovered_interval=(0.0, 0.5), control_pairs=8,
-            control_recovered=0, control_ssim_mean=0.1, control_ssim_max=0.3,
+            records=images, pairs=len(ssim), matching="hungarian", criterion="", similarity_mean=sum(ssim) / len(ssim),
+            similarity_max=max(ssim), details_mean={"ssim_paper": 0.1, "psnr": 20.0}, details_max={"ssim_paper": 0.2},
+            recovered=recovered, recovered_fraction=recovered / images, recovered_interval=(0.0, 0.5), control_pairs=8,
+            control_recovered=0, control_similarity_mean=0.1, control_similarity_max=0.3,
         )  # fmt: skip
     if confidence is not None:
         agreement = Agreement(
@@ -56,7 +60,7 @@ def test_with_data_by_mean_ssim_then_by_ending_and_loss():
 
 def test_an_image_without_a_reconstruction_counts_as_nothing():
     assert order(result("one", ssim=[1.0]), result("all", ssim=[0.3] * 4)) == [(1, "all"), (2, "one")]
-    assert board.leaderboard([result("one", ssim=[1.0])])[0].ssim_mean == 1.0
+    assert board.leaderboard([result("one", ssim=[1.0])])[0].similarity_mean == 1.0
 
 
 def test_without_data_by_ending_then_by_confidence_then_by_loss():
@@ -70,9 +74,11 @@ def test_without_data_by_ending_then_by_confidence_then_by_loss():
 
 
 def test_the_rule_is_that_of_the_evidence():
-    assert board.ranking([result("a"), result("b", ssim=[0.1])]).startswith("By mean SSIM over all training images")
-    assert "Nothing was compared with training images" in board.ranking([result("a")])
-    assert "Nothing was compared with training images" in board.ranking([])
+    assert board.ranking([result("a"), result("b", ssim=[0.1])], IMAGE).startswith(
+        "By mean SSIM over all training images"
+    )
+    assert "Nothing was compared with training images" in board.ranking([result("a")], IMAGE)
+    assert "Nothing was compared with training images" in board.ranking([], IMAGE)
 
 
 def test_rows_carry_the_numbers_of_their_results():
@@ -81,7 +87,7 @@ def test_rows_carry_the_numbers_of_their_results():
     assert row.key == attack.key == ("simudy", "run", 3)
     for name in (*board.LeaderboardRow.model_fields.keys() & Metrics.model_fields.keys(),):
         assert getattr(row, name) == getattr(attack.metrics, name)
-    assert (row.recovered, row.images, row.control_recovered, row.peak_memory_bytes) == (1, 4, 0, 5)
+    assert (row.recovered, row.records, row.control_recovered, row.peak_memory_bytes) == (1, 4, 0, 5)
 
 
 def test_each_image_has_its_best_reconstruction_and_all_who_recovered_it():
@@ -89,10 +95,10 @@ def test_each_image_has_its_best_reconstruction_and_all_who_recovered_it():
         result("simudy", ssim=[0.9, 0.2, 0.1], seed=0), result("simudy", ssim=[0.5, 0.6], seed=1),
         result("simudy", ssim=[0.8, 0.1], confidence=0.5), result("loo", ssim=[0.7, 0.3, 0.2]),
     ]  # fmt: skip
-    best = board.per_image(results)
+    best = board.per_record(results)
     assert [found.match.sample for found in best] == [0, 1, 2]
     assert [found.key for found in best] == [("simudy", "run", 0), ("simudy", "run", 1), ("loo", "run", None)]
-    assert [found.match.scores.ssim for found in best] == [0.9, 0.6, 0.2]
+    assert [found.match.scores.similarity for found in best] == [0.9, 0.6, 0.2]
     assert [found.recovered_by for found in best] == [["simudy", "loo"], ["simudy"], []]
     assert board.recovered_by_any(results) == 2
 
@@ -100,7 +106,7 @@ def test_each_image_has_its_best_reconstruction_and_all_who_recovered_it():
 def test_nothing_compared_is_not_nothing_recovered():
     assert board.recovered_by_any([result("a")]) is None
     assert board.recovered_by_any([result("a", ssim=[0.1])]) == 0
-    assert board.per_image([result("a")]) == board.leaderboard([]) == []
+    assert board.per_record([result("a")]) == board.leaderboard([]) == []
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -114,7 +120,8 @@ def test_titles_name_the_seed_only_where_there_are_several(seeds):
 def printed(*attacks, width=160):
     data = SimpleNamespace(count=4) if any(attack.metrics for attack in attacks) else None
     report = SimpleNamespace(
-        attacks=attacks, leaderboard=board.leaderboard(attacks), ranking=board.ranking(attacks),
+        kind=IMAGE,
+        attacks=attacks, leaderboard=board.leaderboard(attacks), ranking=board.ranking(attacks, IMAGE),
         recovered_by_any=board.recovered_by_any(attacks), verdict=Verdict(status="pass", summary="All is well."),
         inputs=SimpleNamespace(data=data), architecture=SimpleNamespace(name="MLP"),
         recipe={"lr": Fact(value=0.1, source="given")},

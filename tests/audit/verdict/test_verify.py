@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from memaudit.audit.checkpoints.weights import digest
+from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.model import ReportError, content_digest
 from memaudit.audit.report.pictures import save_picture
 from memaudit.audit.verdict.verify import verify
 
 from ...conftest import SCRIPT
+from ..report import old
 from .test_findings import match, result
 
 
@@ -18,7 +20,7 @@ def folder(tmp_path, report):
     """A run folder with a sealed report, two pictures and two checkpoints."""
     rng = torch.Generator().manual_seed(0)
     paths = [save_picture(torch.rand(3, 8, 8, generator=rng), tmp_path, f"a/dummy-{i:04d}") for i in range(2)]
-    pair = match(0).model_copy(update={"original": paths[0], "reconstruction": paths[1]})
+    pair = match(0).model_copy(update={"truth": Picture(path=paths[0]), "reconstruction": Picture(path=paths[1])})
     for role in ("before", "after"):
         torch.save({"w": torch.rand(2, 2, generator=rng)}, tmp_path / f"{role}.pt")
     recorded = {
@@ -50,26 +52,33 @@ def test_layout_does_not_matter_but_every_value_does(folder):
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content))
     assert states(folder) == GOOD
-    content["attacks"][0]["matches"][0]["scores"]["ssim"] += 1e-12
+    content["attacks"][0]["matches"][0]["scores"]["similarity"] += 1e-12
     file.write_text(json.dumps(content))
     assert states(folder)["content"] == "differs"
 
 
 def test_fields_of_a_newer_minor_version_are_part_of_the_digest(folder):
     file = folder / "report.json"
-    content = json.loads(file.read_text()) | {"schema_version": "1.99", "novelty": [1]}
+    content = json.loads(file.read_text()) | {"schema_version": "2.99", "novelty": [1]}
     file.write_text(json.dumps(content | {"content_sha256": content_digest(content)}))
     assert states(folder)["content"] == "ok"
     file.write_text(json.dumps(content))
     assert states(folder)["content"] == "differs"
 
 
-def test_a_report_of_an_older_version_has_no_digest(folder):
-    file = folder / "report.json"
-    content = json.loads(file.read_text())
-    del content["content_sha256"]
-    file.write_text(json.dumps(content | {"schema_version": "1.2"}))
-    assert states(folder)["content"] == "unchecked"
+def test_the_digest_of_an_older_report_is_that_of_its_file(tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(old.demo()))
+    assert states(tmp_path) == {"content": "ok", "pictures": "unchecked", "before": "unchecked", "after": "unchecked"}
+    altered = old.demo()
+    altered["attacks"][0]["matches"][0]["scores"]["ssim"] -= 1e-12
+    file.write_text(json.dumps(altered))
+    assert states(tmp_path)["content"] == "differs"
+
+
+def test_a_report_of_a_version_without_digests_has_none(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps(old.schema_1_2()))
+    assert states(tmp_path)["content"] == "unchecked"
 
 
 def test_pictures_that_were_altered_or_taken_away(folder):
@@ -91,7 +100,7 @@ def test_other_checkpoints_differ_and_missing_ones_are_not_checked(folder):
 def test_a_picture_outside_of_the_folder_is_not_read(folder):
     file = folder / "report.json"
     content = json.loads(file.read_text())
-    content["attacks"][0]["matches"][0]["original"] = "../../etc/hostname"
+    content["attacks"][0]["matches"][0]["truth"]["path"] = "../../etc/hostname"
     content["content_sha256"] = content_digest(content)
     file.write_text(json.dumps(content))
     assert states(folder) == GOOD | {"pictures": "unchecked"}

@@ -8,6 +8,7 @@ from PIL import Image
 
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import Look
+from memaudit.audit.report.exhibit import Picture, Text
 from memaudit.audit.report.model import AuditReport
 from memaudit.reports import html
 from memaudit.reports.common import pictures
@@ -35,7 +36,7 @@ def test_a_large_picture_is_embedded_smaller(size: tuple[int, int], shown: tuple
     uri = pictures.picture(tmp_path, "a.png")
     assert uri is not None
     assert (decoded(uri).format, decoded(uri).size) == ("WEBP", shown)
-    assert pictures.Album(tmp_path)("a.png").fine
+    assert pictures.Album(tmp_path)(Picture(path="a.png")).fine
 
 
 def test_a_large_picture_that_is_broken_or_too_large_is_left_out(
@@ -51,12 +52,30 @@ def test_a_large_picture_that_is_broken_or_too_large_is_left_out(
 
 def test_a_picture_is_embedded_once(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 8)
-    album = pictures.Album(tmp_path)
-    assert "a.png" not in album
-    first, second = album("a.png"), album("a.png")
+    album, shown = pictures.Album(tmp_path), Picture(path="a.png")
+    assert shown not in album
+    first, second = album(shown), album(shown)
     assert (first.kind, second.kind, second.href) == ("inside", "again", f"#{first.id}")
-    assert "a.png" in album
-    assert [album("none.png").kind for _ in range(2)] == ["missing", "missing"]
+    assert shown in album
+    assert [album(Picture(path="none.png")).kind for _ in range(2)] == ["missing", "missing"]
+
+
+def test_a_text_is_shown_as_often_as_it_is_asked_for_and_no_longer_than_has_room(tmp_path: Path) -> None:
+    album, said = pictures.Album(tmp_path), Text(text="<b>once upon a time")
+    assert said not in album
+    assert [album(said) for _ in range(2)] == [pictures.Shot("text", text="<b>once upon a time")] * 2
+    assert said in album
+    assert album(Text(text="")).kind == "missing"
+    assert album(Text(text="x" * 10_000)).text == "x" * 2000 + "…"
+
+
+def test_what_is_veiled_cannot_be_recognised(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 64)
+    album = pictures.Album(tmp_path, veiled=True)
+    shown = decoded(album(Picture(path="a.png")).href)
+    assert (shown.size, len(set(shown.getdata()))) == ((64, 64), 16)
+    told = album(Text(text="my name is Ada"))
+    assert set(told.text) == {"▒"}
 
 
 def test_pictures_without_room_lie_beside_the_page(
@@ -71,7 +90,7 @@ def test_pictures_without_room_lie_beside_the_page(
     assert len(copies) == 20 - page.read_text().count("<img ")
     for file in copies:
         assert f'href="my%20report-evidence/{file.name}"' in page.read_text()
-    originals = {(folder / match.reconstruction).read_bytes() for match in leak.attacks[0].matches}
+    originals = {(folder / match.reconstruction.path).read_bytes() for match in leak.attacks[0].matches}
     assert copies[-1].read_bytes() in originals
     (beside / "0999.png").write_bytes(b"of an earlier page")
     (beside / "notes.txt").write_text("mine")
@@ -87,8 +106,8 @@ def test_the_page_of_the_run_folder_links_to_the_files_themselves(
 ) -> None:
     monkeypatch.setattr(pictures, "ROOM", 20_000)
     page = html.write(leak, folder, folder / "report.html")
-    match = min(leak.attacks[0].matches, key=lambda match: match.scores.ssim)
-    assert f'href="{match.reconstruction}"' in page.read_text()
+    match = min(leak.attacks[0].matches, key=lambda match: match.scores.similarity)
+    assert f'href="{match.reconstruction.path}"' in page.read_text()
     assert not (folder / "report-evidence").exists()
     page.unlink()
 

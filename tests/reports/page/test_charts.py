@@ -169,7 +169,9 @@ def test_a_log_axis_is_for_positive_values_over_decades() -> None:
 
 def two_groups(up: list[float], down: list[float], **options: object) -> ElementTree.Element:
     groups = Group("found", up, len(up)), Group("chance", down, len(down))
-    return ElementTree.fromstring(histogram(*groups, "SSIM", key="k", title="t", description="d", **options))
+    return ElementTree.fromstring(
+        histogram(*groups, "SSIM", share="share", key="k", title="t", description="d", **options)
+    )
 
 
 def of_class(found: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
@@ -205,13 +207,13 @@ def test_a_histogram_holds_every_value(values: list[float]) -> None:
 def test_a_histogram_of_nothing_is_nothing() -> None:
     full, empty = Group("a", [0.1], 1), Group("b", [], 0)
     for groups in ((full, empty), (empty, full)):
-        assert histogram(*groups, "x", key="k", title="t", description="d") == ""
+        assert histogram(*groups, "x", share="share", key="k", title="t", description="d") == ""
 
 
 def test_a_histogram_escapes_every_text() -> None:
     evil = '"><script>alert(1)</script>'
     group = Group(evil, [0.1, 0.4], 2)
-    drawn = histogram(group, group, evil, [(0.2, evil)], key=evil, title=evil, description=evil)
+    drawn = histogram(group, group, evil, [(0.2, evil)], share=evil, key=evil, title=evil, description=evil)
     assert "<script" not in drawn + swatches(group, group)
     assert ElementTree.fromstring(drawn).findtext("title") == evil
 
