@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from memaudit import MemauditError
-from memaudit.audit.cli.main import main as cli
+from memaudit.audit.cli import main as cli
 from memaudit.audit.settings import ConfigError, catalogue
 from memaudit.audit.tasks.many import Result, Summary, read_pairs, scan_many
 
