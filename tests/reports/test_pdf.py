@@ -117,7 +117,7 @@ def test_nothing_is_said_on_standard_error(clean: AuditReport, folder: Path, tmp
     (tmp_path / "report.json").write_text(clean.to_json())
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from memaudit.audit.report.model import load\nfrom memaudit.reports import pdf\n"
+        "from memaudit.audit.report.file import load\nfrom memaudit.reports import pdf\n"
         f"pdf.write(load(Path({str(tmp_path)!r})), Path({str(folder)!r}), Path({str(tmp_path / 'report.pdf')!r}))\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'scipy')))"
     )
