@@ -59,8 +59,8 @@ def defend(
         memaudit defend before.pt after.pt --data train/ --control held-out/
         memaudit defend before.pt after.pt --data train/ --noise 0.01,0.1,1 --test test/
     """
+    from ..tasks.alter import parse_defences
     from ..tasks.defend import defend as run
-    from ..tasks.defend import parse_defences
     from .console import Screen, make_console
     from .show import print_defences
 

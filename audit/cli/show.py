@@ -12,7 +12,7 @@ from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
 from ..settings import relative
-from ..tasks.defend import Defence
+from ..tasks.alter import Defence
 from ..tasks.infer import Inference
 from ..tasks.linearity import Linearity
 from ..tasks.many import Summary

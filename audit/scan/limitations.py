@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
+from .candidates import at_edge
 from .learn import Learned
 from .scene import Scene
-from .search import at_edge
 
 PLATEAU = 0.1
 """Cosine distance above which the paper sees that no dummy set of this size fits."""

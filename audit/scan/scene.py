@@ -1,6 +1,7 @@
 """What is known before the first attack step."""
 
 import dataclasses
+from functools import cache, partial
 
 import torch
 
@@ -12,6 +13,8 @@ from ..data.base import TrainingSet, distinct, open_source
 from ..events import Event, Listener, silence
 from ..families.base import Architecture
 from ..families.detect import detect
+from ..families.ground import Ground
+from ..families.victim import placed
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
 from ..machine.memory import ceiling, check_memory
@@ -20,7 +23,6 @@ from ..recipe.known import Known, known
 from ..recipe.normalise import normalisation
 from ..report.facts import Delta
 from ..request import ScanRequest
-from ..run.work import Ground
 from ..scoring.kind import Kind, kind_of
 from ..scoring.match import check_held_out
 
@@ -63,9 +65,10 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     architecture, module = detect(pair.after.tensors, request.model, request.image_size)
     scale, scale_fact = normalisation(request.normalise, architecture)
     listener(Event("load", "the change of the parameters"))
-    delta = read_delta(pair, architecture, module)
     medium = Images(scale)
-    victim = make_victim(pair, architecture, module, medium, device, masked(delta))
+    make = cache(partial(make_victim, pair, architecture, module, medium))
+    delta = read_delta(pair, architecture, make)
+    victim = placed(make(), architecture, device, masked(delta))
     ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
     kind = kind_of(victim)
     listener(Event("load", kind.about.words.many))

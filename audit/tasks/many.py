@@ -29,18 +29,19 @@ from typing import Any, Literal
 
 import torch
 
-from ... import MemauditError, __version__
+from ... import __version__
 from ..events import Event, Listener, silence
 from ..files import read_toml, write_text
 from ..machine.choose import check_executor, open_executor
 from ..machine.executor import Together
 from ..option import ConfigError, Option
-from ..plugins import nearest, one_line
+from ..plugins import nearest
 from ..report.model import AuditReport
 from ..request import ScanRequest, from_options
 from ..run.drive import Interrupted
+from ..run.failure import in_words
 from ..run.store import Store
-from ..scan import pipeline
+from ..scan.pipeline import scan
 from ..settings import from_table
 
 DEFAULTS, PAIRS = "defaults", "pairs"
@@ -52,16 +53,16 @@ FILES = ("before", "after")
 ELSEWHERE = frozenset(
     {"allow-inconclusive", "executor", "exit-zero", "json", "out", "output", "profile", "quiet", "verbose"}
 )
-"""Options of ``memaudit scan`` that are none of a pair: the command line of ``scan-many`` has them, or nobody."""
+"""Options of ``memaudit scan`` that a pair cannot have; the command line of ``scan-many`` has some of them."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a pair may be called: its run folder is, too."""
+"""What a pair may be called; its run folder has the same name."""
 
 RESERVED = frozenset({"summary.json", "summary.md", "lock", "jobs"})
 """What lies beside the run folders."""
 
 ORDER = ("error", "fail", "inconclusive", "pass")
-"""What is worst comes first."""
+"""The worst comes first."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Result:
         name: As in the file.
         status: Its verdict, or ``error``.
         summary: The verdict, or the error, in words.
-        severity: Of the worst finding; ``none`` where there is none.
+        severity: Of the worst finding; ``none`` without a finding.
         recovered: Training records that any attack recovered; ``None`` where nothing was compared.
         records: Training records that were compared with.
         statistic: What the similarity of the pair's records is called.
@@ -202,13 +203,11 @@ def _audit(asked: tuple[str, ScanRequest], listener: Listener) -> Result:
         listener(dataclasses.replace(event, message=f"{name}: {event.message}", plan=()))
 
     try:
-        return _result(name, pipeline.scan(request, told))
+        return _result(name, scan(request, told))
     except Interrupted:
         raise
-    except MemauditError as error:
-        return Result(name, "error", str(error))
     except Exception as error:
-        return Result(name, "error", f"Unexpected {one_line(error)}.")
+        return Result(name, "error", str(in_words(error)))
 
 
 def _result(name: str, report: AuditReport) -> Result:

@@ -16,6 +16,7 @@ from memaudit.audit.cli.catalogue import collected
 from memaudit.audit.cli.group import CONFIGURED
 from memaudit.audit.cli.main import app
 from memaudit.audit.option import ConfigError
+from memaudit.audit.plugins import PluginError
 from memaudit.audit.profiles import PROFILES
 from memaudit.audit.settings import read
 
@@ -55,7 +56,7 @@ def seen(monkeypatch):
 
         def scan(request, listener):
             found.append(request)
-            raise pipeline.plugins.PluginError("enough")
+            raise PluginError("enough")
 
         monkeypatch.setattr(pipeline, "scan", scan)
         done = CliRunner().invoke(app, ["scan", "a.pt", "b.pt", *words])

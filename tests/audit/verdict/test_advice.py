@@ -19,7 +19,7 @@ from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult, Metrics
 from memaudit.audit.report.verdict import Finding, Verdict
 from memaudit.audit.run.cards import reported
-from memaudit.audit.tasks.defend import parse_defences
+from memaudit.audit.tasks.alter import parse_defences
 from memaudit.audit.verdict.advice import BITS, NOISE, advise
 from memaudit.audit.verdict.rules import RULES
 
