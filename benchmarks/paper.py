@@ -44,6 +44,7 @@ from memaudit.attacks.twostep import TwoStep
 from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.families.resnet import ResNet
 from memaudit.audit.machine import interrupt
+from memaudit.audit.machine.clock import Deadline
 from memaudit.audit.machine.numerics import exact_numerics
 from memaudit.audit.run.drive import Budget, Interrupted, drive
 from memaudit.audit.run.store import Store, key
@@ -203,7 +204,7 @@ class Bench:
         spec = self.subject.spec(n)
         recipe = Recipe(n, spec.lr, self.subject.batch_size, spec.epochs)
         job = Store(self.folder).job(key(digest, repr(attack), repr(recipe), seed, self.device, torch.__version__))
-        budget = Budget(self.steps, self.deadline)
+        budget = Budget(self.steps, Deadline(self.deadline))
         outcome = drive(attack, victim, recipe, seed, job=job, budget=budget, finish=False)
         pace = outcome.seconds / max(outcome.steps, 1)
         told = f"{outcome.steps} of {attack.iterations} updates, {pace:.3g} s each, {outcome.peak_bytes / 1e6:.0f} MB"

@@ -7,10 +7,10 @@ Nothing here optimises, and nothing in a checkpoint makes it fail: a fact that c
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...attacks.contract.attack import generator
 from ...attacks.contract.victim import Victim
@@ -35,21 +35,22 @@ PROBES, HEAVY, TOO_HEAVY = 16, 5_000_000, 50_000_000
 
 
 def read_delta(
-    pair: CheckpointPair, architecture: Architecture | None = None, module: nn.Module | None = None
+    pair: CheckpointPair, architecture: Architecture | None = None, make: Callable[[], Victim] | None = None
 ) -> Delta:
     """Read off a pair what it tells without any optimisation.
 
     Args:
         pair: The checkpoints before and after training.
         architecture: The network, if it was recognised: without it neither ``size`` nor ``feasibility`` is known.
-        module: The same, built: ``linearity`` and first layers of custom networks need it.
+        make: Puts the pair into that network, on the CPU; called if at all, and at most once, for ``linearity`` and for
+            first layers of custom networks.
 
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
         ``steps``, ``batch_norm``, ``size``, ``classes_present``, ``feasibility`` and ``linearity``.
     """
-    found = Readings(pair, architecture, module)
+    found = Readings(pair, architecture, make)
     size = _size(found)
     facts = {
         "signal": _signal(found),

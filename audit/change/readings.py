@@ -1,6 +1,7 @@
 """A checkpoint pair and all that is measured in it, each measurement made once and only if it is asked for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ... import MemauditError
-from ...attacks.contract.victim import Normalisation, Victim
+from ...attacks.contract.victim import Victim
 from ..checkpoints.pair import CheckpointPair, shared_prefix
 from ..families.base import Architecture
-from ..families.victim import victim
 from .movement import Signal, signals
 from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
 from .rank import Rank, data_rank
@@ -25,11 +25,17 @@ PASSING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Unflatten)
 
 @dataclass(frozen=True)
 class Readings:
-    """A pair and what was measured in it; every measurement is made once, when it is first asked for."""
+    """A pair and what was measured in it; every measurement is made once, when it is first asked for.
+
+    Attributes:
+        pair: The checkpoints before and after training.
+        architecture: The network, if it was recognised.
+        make: Puts the pair into that network, on the CPU.
+    """
 
     pair: CheckpointPair
     architecture: Architecture | None
-    module: nn.Module | None
+    make: Callable[[], Victim] | None
 
     @cached_property
     def signals(self) -> list[Signal]:
@@ -98,11 +104,9 @@ class Readings:
 
     @cached_property
     def victim(self) -> Victim | None:
-        """The pair in its network, ``None`` without one."""
-        if self.architecture is None or self.module is None:
-            return None
+        """The pair in its network, ``None`` without one, or where it does not work in it."""
         try:
-            return victim(self.pair, self.architecture, self.module, Normalisation(), torch.device("cpu"))
+            return self.make() if self.make else None
         except MemauditError:
             return None
 

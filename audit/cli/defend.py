@@ -119,8 +119,8 @@ def defend(
     """
     from ..outputs import parse_outputs
     from ..request import ScanRequest, parse_memory, parse_size
+    from ..tasks.alter import parse_defences
     from ..tasks.defend import defend as run
-    from ..tasks.defend import parse_defences
     from .console import Screen, make_console
     from .show import print_defences
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
-from ..tasks.defend import Defence
+from ..tasks.alter import Defence
 from ..tasks.infer import Inference
 from ..tasks.inspect import SHOWN
 from ..tasks.linearity import Linearity

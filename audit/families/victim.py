@@ -1,5 +1,6 @@
 """A checkpoint pair put into its network: the victim that attacks see."""
 
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -18,26 +19,21 @@ def victim(
     architecture: Architecture,
     module: nn.Module,
     normalisation: Normalisation,
-    device: torch.device,
-    masked: frozenset[str] = frozenset(),
 ) -> Victim:
-    """Put a checkpoint pair into its network and try it on one image.
+    """Put a checkpoint pair into its network, on the CPU, and try it on one image.
 
     Args:
         pair: The two checkpoints.
         architecture: What was detected.
         module: Its network, on the meta device.
         normalisation: Pixels to network inputs.
-        device: Where the tensors go.
-        masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`.
 
     Raises:
         CheckpointError: No parameter of the network moved.
         UnknownArchitecture: The network does not turn an image of ``architecture.shape`` into ``classes`` logits.
     """
-    before = {name: value.to(device) for name, value in fitted(pair.before.tensors, module).items()}
-    after = fitted(pair.after.tensors, module)
-    trained = [name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name].cpu())]
+    before, after = (fitted(side.tensors, module) for side in (pair.before, pair.after))
+    trained = [name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name])]
     if not trained:
         raise CheckpointError(
             f"Between {pair.before.path} and {pair.after.path} only buffers moved, such as {min(pair.moved)!r}, "
@@ -46,19 +42,48 @@ def victim(
         )
     tied = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     tied -= {name for name, _ in module.named_parameters()}
-    skip = len(shared_prefix(module.state_dict().keys()))
-    hidden = frozenset(name for name in trained if name[skip:] in masked)
-    statistics = [name for name in batchnorm.statistics(module) if not torch.equal(after[name], before[name].cpu())]
+    statistics = [name for name in batchnorm.statistics(module) if not torch.equal(after[name], before[name])]
     result = Victim(
         module=_settled(module.eval(), before[trained[0]]),
         theta0={name: before[name] for name in trained},
-        thetaf={name: after[name].to(device) for name in trained},
+        thetaf={name: after[name] for name in trained},
         buffers={name: value for name, value in before.items() if name not in tied and name not in trained},
         shape=architecture.shape,
         classes=architecture.classes,
         normalisation=normalisation,
-        running={name: after[name].to(device) for name in statistics},
-        masked=hidden if len(hidden) < len(trained) else frozenset(),
+        running={name: after[name] for name in statistics},
+    )
+    _try(result, architecture)
+    return result
+
+
+def placed(
+    subject: Victim, architecture: Architecture, device: torch.device, masked: frozenset[str] = frozenset()
+) -> Victim:
+    """Return a victim on the device where it is attacked, without the parameters that are not compared.
+
+    Args:
+        subject: The victim, on the CPU; where nothing changes, it is returned itself.
+        architecture: What was detected.
+        device: Where the tensors go.
+        masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`. Where these are
+            all, all are compared.
+
+    Raises:
+        UnknownArchitecture: The network does not compute on ``device``.
+    """
+    skip = len(shared_prefix(subject.module.state_dict().keys()))
+    hidden = frozenset(name for name in subject.theta0 if name[skip:] in masked)
+    hidden = hidden if len(hidden) < len(subject.theta0) else frozenset()
+    if device.type == "cpu":
+        return replace(subject, masked=hidden) if hidden else subject
+    theta0, thetaf, buffers, running = (
+        {name: value.to(device) for name, value in tensors.items()}
+        for tensors in (subject.theta0, subject.thetaf, subject.buffers, subject.running)
+    )
+    module = _settled(subject.module, next(iter(theta0.values())))
+    result = replace(
+        subject, module=module, theta0=theta0, thetaf=thetaf, buffers=buffers, running=running, masked=hidden
     )
     _try(result, architecture)
     return result

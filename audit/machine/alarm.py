@@ -1,6 +1,5 @@
-"""An end to work that looks at no clock: a long step, or the reading-off of a reconstruction."""
+"""Interrupts work that does not watch the time itself: a long step, or the reading-off of a reconstruction."""
 
-import math
 import signal
 import threading
 import time
@@ -8,22 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from .clock import NEVER, Deadline
+
 AGAIN = 1.0
-"""Seconds after which it rings again, where code in C lost the first one."""
+"""Seconds between repeated alarms, as code in C may lose the exception that the first one raises."""
 
 
 class TimeUp(BaseException):
-    """The time of the work in progress is over; no handler of errors takes it for one."""
+    """The time of the work in progress is over. No ``except Exception`` catches it."""
 
 
 @contextmanager
-def alarm(deadline: float) -> Iterator[None]:
-    """Raise :class:`TimeUp` in the block when :func:`time.monotonic` reaches ``deadline``.
+def alarm(deadline: Deadline) -> Iterator[None]:
+    """Raise :class:`TimeUp` in the block when ``deadline`` has come.
 
-    Signals reach the main thread only: in another one the block runs to its end. A timer that was running rings late
-    if its time comes within the block.
+    Signals reach the main thread only: in another one the block runs to its end. A timer of the caller that expires
+    within the block is delayed until after it.
     """
-    if math.isinf(deadline) or threading.current_thread() is not threading.main_thread():
+    if deadline == NEVER or threading.current_thread() is not threading.main_thread():
         yield
         return
     began, within = time.monotonic(), [True]
@@ -36,10 +37,10 @@ def alarm(deadline: float) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(deadline - began, 1e-6), AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, max(deadline.left, 1e-6), AGAIN)
             yield
         finally:
-            within.clear()  # a ring from here on is too late
+            within.clear()  # an alarm from here on is too late
     except TimeUp as late:
         if isinstance(late.__context__, KeyboardInterrupt):
             raise late.__context__ from None

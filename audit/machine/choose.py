@@ -9,9 +9,9 @@ from .executor import LOCAL, Executor, ExecutorError
 
 
 def check_executor(spec: str) -> None:
-    """Refuse what is no executor, before any work is done. Raises :class:`ExecutorError`."""
+    """Refuse an unknown executor before any work is done. Raises :class:`ExecutorError`."""
     if spec != "local" and spec.partition(":")[0] != "ray":
-        raise ExecutorError(f"--executor {spec[:80]} is none.", "Use local, ray or ray:ADDRESS.")
+        raise ExecutorError(f"--executor {spec[:80]} is not known.", "Use local, ray or ray:ADDRESS.")
     if spec != "local":
         from .ray_cluster import check_ray
 

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 Function = Callable[[Item, Listener], Result]
 
 RETRIES = 5
-"""How often an item is taken up again whose process died; it goes on from its last saved state."""
+"""How often an item is started again after its process died; it resumes from its last saved state."""
 
 
 class ExecutorError(MemauditError):
@@ -80,7 +80,7 @@ class Together:
 
 
 def throttled(tell: Callable[[Event], Any], clock: Callable[[], float], pause: float = 0.25) -> Listener:
-    """Return a listener that passes on every event but steps, and of these one in so many seconds and the last."""
+    """Return a listener that passes on every event, of single steps at most one per ``pause`` seconds and the last."""
     spoke = -pause
 
     def listener(event: Event) -> None:

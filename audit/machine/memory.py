@@ -70,7 +70,7 @@ def check_memory(device: torch.device, limit: float | None) -> None:
     if limit is not None and limit <= (used := in_use(device)):
         raise MemauditError(
             f"--max-memory {int(limit)} is too little: the process takes {used / 1e6:.0f} MB before any work.",
-            "Give more.",
+            "Raise it.",
         )
 
 
@@ -95,7 +95,7 @@ def ceiling(device: torch.device, limit: float | None) -> Iterator[None]:
 
 
 def settle() -> None:
-    """Where memory ran out: go on :func:`lean <trim>`, and count anew what :func:`ceiling` leaves."""
+    """After memory ran out: continue :func:`lean <trim>`, and count again what :func:`ceiling` leaves."""
     trim(lean=True)
     _CEILINGS.renew()
 
@@ -109,7 +109,7 @@ class _Ceilings:
         self.before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
     def add(self, limit: float) -> None:
-        """Put one up."""
+        """Add a limit."""
         with self.lock:
             if not self.active:
                 self.before = resource.getrlimit(resource.RLIMIT_DATA)
@@ -117,7 +117,7 @@ class _Ceilings:
             self._apply()
 
     def remove(self, limit: float) -> None:
-        """Take one down; the last one leaves what was there before."""
+        """Remove a limit; after the last one the process has its own again."""
         with self.lock:
             self.active.remove(limit)
             self._apply()
@@ -125,7 +125,7 @@ class _Ceilings:
                 resource.setrlimit(resource.RLIMIT_DATA, self.before)
 
     def renew(self) -> None:
-        """Have the lowest one hold from what is in use now."""
+        """Apply the lowest limit again, to what is in use now."""
         with self.lock:
             self._apply()
 
@@ -164,7 +164,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 def _holes() -> int:
-    """Return the bytes that are free between others: given back, but to be had again without asking the kernel."""
+    """Return the free bytes between blocks in use, which the C library can give out without asking the kernel."""
     try:
         told = ctypes.CDLL("libc.so.6").mallinfo2
     except (OSError, AttributeError):
@@ -174,7 +174,7 @@ def _holes() -> int:
 
 
 def _status(name: str) -> int | None:
-    """Return a line of the kernel's account of this process, in bytes; ``None`` where there is none."""
+    """Return a line of the kernel's account of this process, in bytes; ``None`` on another system."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024

@@ -35,7 +35,7 @@ class _Running:
 
 
 class Processes:
-    """Each item in a process of its own, which is started anew where it dies.
+    """Does each item in a process of its own, which is started again if it dies.
 
     Args:
         width: How many at once, each on a GPU of its own where the work is for GPUs.
@@ -140,6 +140,6 @@ def _carry(function: Any, item: Any, threads: int, slot: int, pipe: Connection) 
         return
     except Exception as error:
         answer = ("error", _portable(error))
-    with contextlib.suppress(OSError, EOFError):  # nobody listens any more
+    with contextlib.suppress(OSError, EOFError):  # the parent process is gone
         pipe.send(answer)
         pipe.recv()

@@ -16,7 +16,7 @@ from .executor import RETRIES, ExecutorError, Function, Item, Result, throttled
 from .numerics import exact_numerics
 
 POLL = 0.2
-"""Seconds between two looks at what the workers tell."""
+"""Seconds between two readings of the workers' events."""
 
 PARTING = 10.0
 """Seconds that workers have to save their states when the user stops them."""
@@ -84,7 +84,7 @@ class Ray:
         counts = [int(there.get("CPU", 0) // threads), *([int(there.get("GPU", 0) // gpus)] if gpus else [])]
         if not min(counts):
             wanted = f"{threads} CPU threads{' and a GPU' if gpus else ''}"
-            raise ExecutorError(f"The Ray cluster has not the {wanted} that one attack takes.", "Add a node.")
+            raise ExecutorError(f"The Ray cluster does not have the {wanted} that an attack needs.", "Add a node.")
         self.width = min(counts)
 
     def map(self, function: Function[Item, Result], items: Iterable[Item], listener: Listener) -> list[Result]:
@@ -128,7 +128,7 @@ class Ray:
     def _pass_on(self, listener: Listener) -> None:
         try:
             events = self.ray.get(self.letters.take.remote())
-        except self.ray.exceptions.RayError:  # what they tell is lost, not what they do
+        except self.ray.exceptions.RayError:  # their events are lost, not their work
             return
         for event in events:
             listener(event)
@@ -142,7 +142,7 @@ class Ray:
 
 
 class _Letters:
-    """What the workers tell, until somebody asks."""
+    """Collects the workers' events until they are read."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -8,35 +8,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from ...attacks.contract.attack import Attack, State, Unsupported
+from ...attacks.contract.attack import Attack, State
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ..events import Event, Listener
 from ..machine.alarm import TimeUp, alarm
-from ..machine.executor import LOCAL, Executor, Together
+from ..machine.clock import NEVER, Deadline
+from ..machine.executor import Together
+from ..machine.means import Means
 from ..machine.memory import room
 from ..machine.numerics import exact_numerics
 from ..request import ScanRequest
-from .drive import Budget, Outcome, Run, drive, shared
+from .drive import Budget, Outcome, Run, drive
+from .failure import failure
 from .planner import EXACT, Choice, seeds, settled
-from .store import Job
-from .work import SPREADING, Work, attempt, failure, moved
+from .session import shared
+from .store import Job, Place
+from .work import Turn, Work, attempt, moved
 
 PROBE_STEPS, PROBE_SECONDS, PROBE_SHARE = 3, 10.0, 0.05
-"""Steps that are timed of each attack; no further one after so many seconds or such a share of the time left."""
+"""Steps of each attack that are timed; timing ends early after this many seconds or this share of the time left."""
 
 OVERRUN = 0.25
 """Share of all the time left that an attack may take longer than planned before it is given up."""
-
-
-class Place(Protocol):
-    """Where the state of an attack on a recipe belongs; ``more`` is what else tells it apart."""
-
-    def __call__(self, attack: Attack, recipe: Recipe, *more: str, seed: int) -> Job:
-        """Return the place."""
-        ...
 
 
 @dataclass
@@ -45,33 +40,35 @@ class Campaign:
 
     Attributes:
         request: What is asked: seeds and restarts.
-        victim: What is attacked.
+        ground: Gives the victim, in every process.
         recipe: How it was trained, complete.
         place: Where states are kept.
-        deadline: :func:`time.monotonic` value of the end of all work; infinity for none.
-        end: :func:`time.monotonic` value at which even a step in progress is given up.
-        listener: Hears what happens.
-        executor: Where attacks run; their first steps are timed in this process.
-        ground: Gives other processes their victim.
+        means: With what attacks run, and within which limits; their first steps are timed in this process.
         ends: What other attacks may start from, by attack and seed: runs that came to the end of their schedule.
     """
 
     request: ScanRequest
-    victim: Victim
+    ground: Callable[[], Victim]
     recipe: Recipe
     place: Place
-    deadline: float
-    listener: Listener
-    executor: Executor = LOCAL
-    end: float = math.inf
-    ground: Callable[[], Victim] | None = None
+    means: Means
     ends: dict[tuple[str, int], tuple[Attack, State]] = field(default_factory=dict)
+
+    @property
+    def victim(self) -> Victim:
+        """What is attacked."""
+        return self.ground()
+
+    @property
+    def deadline(self) -> Deadline:
+        """When no attack should be at work any more."""
+        return self.means.limits.deadline
 
     def measure(self, plan: Sequence[Choice]) -> list[Choice]:
         """Take and time the first steps of each attack that runs; leave out those that cannot treat this victim.
 
-        The steps are kept: the attack goes on from them. Only those of an attack that is to start from another one's
-        end are taken in vain.
+        The steps are kept: the attack goes on from them. Only an attack that is to start from another one's end takes
+        its first steps again.
 
         Raises:
             Interrupted: The user stopped it; the states are saved.
@@ -81,8 +78,8 @@ class Campaign:
         measured = []
         for choice in plan:
             if choice.runs and choice.attack:
-                told = _Told(self.listener, PROBE_STEPS * running.index(choice.name), PROBE_STEPS * len(running))
-                with exact_numerics(self.request.tf32):
+                told = _Told(self.means.listener, PROBE_STEPS * running.index(choice.name), PROBE_STEPS * len(running))
+                with exact_numerics(self.means.limits.tf32):
                     choice = self._measured(choice, choice.attack, firsts, told)
             measured.append(choice)
         return self._split(measured)
@@ -98,28 +95,23 @@ class Campaign:
         return runs, carried
 
     def _wanted(self, choice: Choice, runs: Sequence[Run]) -> Choice:
-        """Return a choice, left out where earlier runs make it needless."""
+        """Return a choice, left out where earlier runs made it unnecessary."""
         if not (choice.runs and choice.optional and (why := settled(runs))):
             return choice
-        self.listener(Event("skip", f"{choice.name}, as {why}"))
+        self.means.listener(Event("skip", f"{choice.name}, as {why}"))
         return choice.dropped(why)
 
     def _measured(self, choice: Choice, attack: Attack, firsts: dict[str, State], told: "_Told") -> Choice:
         start, seed = firsts.get(choice.start_from), self.request.seed
         begun = self._early(choice, attack, seed)
         job = begun if begun.begun else None if start else self.place(attack, self.recipe, seed=seed)
-        limit = min(PROBE_SECONDS, PROBE_SHARE * max(self.deadline - time.monotonic(), 0.0))
-        budget = Budget(
-            PROBE_STEPS, time.monotonic() + limit, memory=room(self.victim.like.device, self.request.max_memory)
-        )
+        limit = Deadline.after(min(PROBE_SECONDS, PROBE_SHARE * self.deadline.left))
+        budget = Budget(PROBE_STEPS, limit, memory=room(self.victim.like.device, self.means.limits.memory))
         try:
             outcome = drive(attack, self.victim, self.recipe, seed, job=job, budget=budget, listener=told, finish=False)
-        except Unsupported as error:
-            return choice.dropped(str(error) if choice.asked else error.message)
-        except SPREADING:
-            raise
         except Exception as error:
-            return choice.dropped(failure(error))
+            why = failure(error)
+            return choice.dropped(str(why) if choice.asked else why.message)
         firsts[choice.name] = outcome.state
         if not (start and shared(outcome.state, start)):
             choice = dataclasses.replace(choice, start_from="")
@@ -127,12 +119,11 @@ class Campaign:
         return self._estimated(choice, attack, outcome, told.pace(outcome), closing)
 
     def _closing(self, attack: Attack, state: State) -> float:
-        """Return how long it takes to read off a reconstruction, if time is limited; at most, as long as is tried."""
-        began = time.monotonic()
+        """Return how long it takes to read off a reconstruction, if time is limited; cut short where it takes long."""
         alone = threading.current_thread() is not threading.main_thread()  # where no alarm would end it
-        if math.isinf(self.deadline) or not state.step or alone:
+        if self.deadline == NEVER or not state.step or alone:
             return 0.0
-        limit = began + PROBE_SHARE * max(self.deadline - began, 0.0)
+        began, limit = time.monotonic(), Deadline.after(PROBE_SHARE * self.deadline.left)
         with suppress(TimeUp, Exception), alarm(limit):  # what breaks here breaks again where it is reported
             attack.finish(self.victim, self.recipe, state)
         return time.monotonic() - began
@@ -150,7 +141,7 @@ class Campaign:
 
     def _split(self, plan: Sequence[Choice]) -> list[Choice]:
         """Write into a plan what each attack may use of the time, as things stand before the first one."""
-        seconds = self.deadline - time.monotonic()
+        seconds = self.deadline.left
         if not math.isfinite(seconds):
             return list(plan)
         result = []
@@ -167,11 +158,11 @@ class Campaign:
         return [c.left for c in plan if c.runs and c.attack for _ in seeds(c.attack, self.request)]
 
     def _runs(self, wave: Sequence[Choice], rest: Sequence[Choice]) -> list[Run]:
-        """Run a wave; return one run for each attack and seed, and one for each attack that was asked for in vain."""
-        ground = self.ground or (lambda: self.victim)
+        """Run a wave; return one run for each attack and seed, and one for each that was asked for but cannot run."""
+        listener, executor = self.means.listener, self.means.executor
         steps = [c.attack.iterations for c in wave if c.runs and c.attack for _ in seeds(c.attack, self.request)]
-        together = Together(self.listener, total=sum(steps)) if self.executor.width > 1 else self.listener
-        results = iter(self.executor.map(partial(attempt, ground), self._works(wave, rest), together))
+        together = Together(listener, total=sum(steps)) if executor.width > 1 else listener
+        results = iter(executor.map(partial(attempt, self.ground), self._works(wave, rest), together))
         runs = []
         for choice in wave:
             if choice.runs and choice.attack:
@@ -184,37 +175,23 @@ class Campaign:
         waiting = [*self._waiting(wave), *self._waiting(rest)]
         for choice in wave:
             if choice.runs and choice.attack:
-                self.listener(Event("attack", choice.name))
+                self.means.listener(Event("attack", choice.name))
                 for seed in seeds(choice.attack, self.request):
                     yield self._work(choice, choice.attack, seed, waiting)
                     waiting.pop(0)
 
     def _work(self, choice: Choice, attack: Attack, seed: int, waiting: Sequence[float | None]) -> Work:
         job, start = self._begin(choice, attack, seed)
-        left = max(self.deadline - time.monotonic(), 0.0)
-        seconds = min(share(left * min(self.executor.width, len(waiting)), waiting), left)
-        shift = time.time() - time.monotonic()
+        left = self.deadline.left
+        seconds = min(share(left * min(self.means.executor.width, len(waiting)), waiting), left)
+        turn = Turn(seconds, choice.closing, overrun=max(choice.closing, OVERRUN * left))
         label = f"{choice.name}, seed {seed}" if self.request.restarts > 1 else ""
-        return Work(
-            attack,
-            self.recipe,
-            seed,
-            job,
-            start,
-            seconds,
-            until=time.time() + left,
-            closing=choice.closing,
-            overrun=max(choice.closing, OVERRUN * left),
-            end=self.end + shift,
-            memory=self.request.max_memory,
-            tf32=self.request.tf32,
-            label=label,
-        )
+        return Work(attack, self.recipe, seed, job, self.means.limits, start, turn, label)
 
     def _begin(self, choice: Choice, attack: Attack, seed: int) -> tuple[Job, State | None]:
         """Return where the state of a run belongs, and the end of another one that it begins with.
 
-        A run that had to begin before the other one ended goes on as it began, though that ended since.
+        A run that began before the other one had ended resumes as it began, even if the other one has ended since.
         """
         if not choice.start_from:
             return self.place(attack, self.recipe, seed=seed), None
@@ -266,7 +243,7 @@ class _Told:
         self.listener(Event("plan", f"the first steps of {event.message}", step, self.total, event.values))
 
     def pace(self, outcome: Outcome) -> float | None:
-        """Return the seconds of a step; the first one also pays for what is set up once."""
+        """Return seconds per step; the first step is left out, as it includes what is set up once."""
         if len(self.times) > 1:
             return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
         return outcome.seconds / outcome.steps if outcome.steps else None

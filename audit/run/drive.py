@@ -2,21 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 
 from ... import MemauditError
-from ...attacks.contract.attack import ALPHA, Attack, Fitting, Reconstruction, State
+from ...attacks.contract.attack import Attack, Fitting, Reconstruction, State
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.simulation.plans import out_of_memory
 from ..events import Event, Listener, silence
 from ..machine import interrupt
 from ..machine.alarm import TimeUp, alarm
+from ..machine.clock import NEVER, Deadline
 from ..machine.memory import PeakMemory, settle, trim
+from .session import Session, opened
 from .store import Job
 
 SAVE_SECONDS = 2.0
@@ -24,7 +26,7 @@ SAVE_SECONDS = 2.0
 SAVE_SHARE = 0.05
 """Saving takes at most this share of the time: a state that is slow to write is saved less often."""
 AMPLE = 2
-"""Where the limit leaves so many times what a plan needs, memory is used for speed."""
+"""Where the limit leaves at least this many times the memory that a plan needs, memory is used for speed."""
 EXPLOSION = 1e3
 """An attempt has diverged when its loss is this many times its first one."""
 
@@ -40,21 +42,21 @@ class Interrupted(MemauditError):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a job may use.
+    """What one run of an attack may use.
 
     Attributes:
         steps: Stop after this many steps in all; ``None`` for the attack's own schedule.
-        deadline: :func:`time.monotonic` value at which to stop; infinity for never. No step begins that would not
-            be over by then, if it takes as long as the last one, with the reconstruction read off.
+        deadline: No step begins that would not be over by then, if it takes as long as the last one, with the
+            reconstruction read off.
         closing: Seconds that reading off the reconstruction is expected to take.
-        end: :func:`time.monotonic` value at which even a step or the reading-off in progress is given up.
-        memory: Bytes, beyond those in use, that a step may take; infinity where the attack may go by the machine.
+        end: Even a step or the reading-off in progress is given up then.
+        memory: Bytes, beyond those in use, that a step may take; infinity to go by what the machine has.
     """
 
     steps: int | None = None
-    deadline: float = math.inf
+    deadline: Deadline = NEVER
     closing: float = 0.0
-    end: float = math.inf
+    end: Deadline = NEVER
     memory: float = math.inf
 
 
@@ -98,31 +100,6 @@ class Run:
     reason: str = ""
 
 
-@dataclass
-class _Session:
-    """The mutable part of a run: what accumulates beside the attack's own state."""
-
-    state: State
-    seconds: float = 0.0
-    peak_bytes: int = 0
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    diverged: bool = False
-
-    @property
-    def over(self) -> bool:
-        """Whether no step is left to take."""
-        return self.state.done or self.diverged
-
-    def extra(self) -> dict[str, Any]:
-        """Return the plain data to be saved beside the state."""
-        return {
-            "seconds": self.seconds,
-            "peak_bytes": self.peak_bytes,
-            "curve": [point for point in self.curve if point[0] <= self.state.step],
-            "diverged": self.diverged,
-        }
-
-
 def drive(
     attack: Attack,
     victim: Victim,
@@ -145,7 +122,7 @@ def drive(
         seed: Seeds everything random.
         job: Where states are saved; ``None`` to keep none.
         budget: Limits; none by default.
-        listener: Hears one :class:`Event` a step.
+        listener: Hears one :class:`Event` per step.
         stage: The stage those events name.
         finish: Whether to read off the reconstruction at the end.
         start: A state of another run whose variables, labels and weight of the prior are taken over; ``None`` to
@@ -158,7 +135,7 @@ def drive(
     """
     budget = budget or Budget()
     meter = PeakMemory(victim.like.device)
-    session = _open(attack, victim, recipe, seed, job, start)
+    session = opened(attack, victim, recipe, seed, job, start)
     if isinstance(attack, Fitting) and not session.over:
         session.state = _fitted(attack, victim, recipe, session.state, budget.memory)
     started = time.monotonic() - session.seconds
@@ -186,11 +163,8 @@ def drive(
         save()
     reconstruction, late = None, False
     if finish and session.state.step:
-        listener(Event("finish", f"influence of each image of {attack.name}"))
         try:
-            with alarm(budget.end):
-                found = _in_memory(attack, session.state, lambda state: attack.finish(victim, recipe, state), listener)
-            reconstruction = found if len(found.records) else None
+            reconstruction = _read_off(attack, victim, recipe, session.state, budget.end, listener)
         except TimeUp:
             late = True
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
@@ -206,28 +180,14 @@ def _fitted(attack: Fitting, victim: Victim, recipe: Recipe, state: State, memor
     return state
 
 
-def _open(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None, start: State | None) -> _Session:
-    saved = job.load(victim.like) if job else None
-    if saved is None:
-        state = attack.init(victim, recipe, seed)
-        return _Session(state if start is None else _taken_over(state, start))
-    state, extra = saved
-    return _Session(state, **extra)
-
-
-def _taken_over(state: State, start: State) -> State:
-    """Return a fresh state with what another one has learned; what both do not have, in one shape, stays fresh."""
-    variables = {**state.variables, **{name: start.variables[name] for name in shared(state, start)}}
-    labels = {name: value for name, value in start.constants.items() if name.endswith("labels")}
-    prior = {name: start.memory[name] for name in (ALPHA,) if name in start.memory and name in state.memory}
-    memory = {**state.memory, **prior}
-    return replace(state, variables=variables, constants={**state.constants, **labels}, memory=memory)
-
-
-def shared(state: State, start: State) -> set[str]:
-    """Return the variables that one state can take over from another: those of the same name and shape."""
-    shapes = {name: value.shape for name, value in start.variables.items()}
-    return {name for name, value in state.variables.items() if shapes.get(name) == value.shape}
+def _read_off(
+    attack: Attack, victim: Victim, recipe: Recipe, state: State, end: Deadline, listener: Listener
+) -> Reconstruction | None:
+    """Return the reconstruction of a state, ``None`` where it is of no record. Raises :class:`TimeUp`."""
+    listener(Event("finish", f"influence of each image of {attack.name}"))
+    with alarm(end):
+        found = _in_memory(attack, state, lambda state: attack.finish(victim, recipe, state), listener)
+    return found if len(found.records) else None
 
 
 def _in_memory(attack: Attack, state: State, work: Callable[[State], Result], listener: Listener) -> Result:
@@ -247,7 +207,7 @@ def _in_memory(attack: Attack, state: State, work: Callable[[State], Result], li
 
 def _loop(
     step: Callable[[], State],
-    session: _Session,
+    session: Session,
     budget: Budget,
     save: Callable[[], None],
     report: Callable[[], None],
@@ -258,7 +218,7 @@ def _loop(
         began = time.monotonic()
         if budget.steps is not None and session.state.step >= budget.steps:
             return
-        if began + pace + budget.closing >= budget.deadline:
+        if budget.deadline.left <= pace + budget.closing:
             return
         try:
             with alarm(budget.end):
@@ -283,7 +243,7 @@ def _exploded(loss: float, curve: list[tuple[int, float]]) -> bool:
     return not math.isfinite(loss) or bool(curve and loss > EXPLOSION * max(abs(curve[0][1]), 1e-6))
 
 
-def _status(attack: Attack, session: _Session, found: Reconstruction | None) -> Status:
+def _status(attack: Attack, session: Session, found: Reconstruction | None) -> Status:
     if session.diverged:
         return "diverged"
     if not session.state.done:
@@ -291,8 +251,3 @@ def _status(attack: Attack, session: _Session, found: Reconstruction | None) -> 
     loss = session.state.loss if found is None else found.loss
     explained = found is None or found.explained
     return "converged" if loss <= attack.tolerance and explained else "stalled"
-
-
-def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:
-    """Return what identifies a job besides the checkpoints, as plain data for :func:`.store.key`."""
-    return {"attack": repr(attack), "recipe": repr(recipe), "seed": seed}

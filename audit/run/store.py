@@ -21,14 +21,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ... import MemauditError
-from ...attacks.contract.attack import State
+from ...attacks.contract.attack import Attack, State
+from ...attacks.contract.recipe import Recipe
 from ..events import Event
 from ..files import FREE
 from ..machine.lock import locked
@@ -44,6 +45,11 @@ class StoreError(MemauditError):
 def key(*parts: Any) -> str:
     """Return a short digest of plain data: the same question gives the same key in every process."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def job_parts(attack: Attack, recipe: Recipe, seed: int) -> Mapping[str, Any]:
+    """Return what identifies a job besides the checkpoints, as plain data for :func:`key`."""
+    return {"attack": repr(attack), "recipe": repr(recipe), "seed": seed}
 
 
 class Store:
@@ -143,6 +149,14 @@ class Job:
             ) from None
         state = State(step=plain["step"], loss=plain["loss"], terms=plain["terms"], done=plain["done"], **groups)
         return state, plain["extra"]
+
+
+class Place(Protocol):
+    """Where the state of an attack on a recipe belongs; ``more`` is what else tells it apart."""
+
+    def __call__(self, attack: Attack, recipe: Recipe, *more: str, seed: int) -> Job:
+        """Return the place."""
+        ...
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,10 +21,10 @@ from ..verdict.expression import Gate
 from ..verdict.findings import findings
 from ..verdict.gate import judge
 from ..verdict.leaderboard import leaderboard, per_image, ranking, recovered_by_any
+from .candidates import Candidate
 from .learn import Learned
 from .limitations import ASSUMED, limitations
 from .scene import Scene
-from .search import Candidate
 
 
 def report(

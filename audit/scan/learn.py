@@ -4,19 +4,19 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ...attacks.contract.attack import Attack, Unsupported
+from ...attacks.contract.attack import Attack
 from ...attacks.contract.recipe import Optimizer, Recipe
-from ...attacks.simulation.plans import out_of_memory
-from ..events import Event, Listener
-from ..machine.executor import LOCAL, Executor
+from ..events import Event
+from ..machine.means import Means
 from ..recipe.known import ASSUMED_LR, Known, decay_of, shapes, shrink
 from ..report.facts import Fact
+from ..run.failure import failure
 from ..run.options import build
 from ..run.planner import Choice
-from ..run.store import Store
-from .place import job_place
+from ..run.store import Place
+from .candidates import CREDIBLE, Axes, Candidate, at_edge, spread
 from .scene import Scene
-from .search import ALLOWANCE, CREDIBLE, Axes, Candidate, Search, at_edge, search, spread
+from .search import ALLOWANCE, Search, search
 
 SURE = 0.9
 """An optimiser that was read off the change with less confidence is tried beside the other kind."""
@@ -48,41 +48,37 @@ class Learned:
 def learn(
     scene: Scene,
     attacks: Sequence[Attack],
-    store: Store,
-    deadline: float,
-    listener: Listener,
+    place: Place,
+    means: Means,
     allowance: float = ALLOWANCE / (1 - ALLOWANCE),
-    executor: Executor = LOCAL,
 ) -> Learned:
-    """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim."""
+    """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim.
+
+    Args:
+        scene: What is known.
+        attacks: Those whose first steps may compare recipes.
+        place: Where states are kept.
+        means: With what probes run, and within which limits.
+        allowance: Share of an attack's own simulated steps that all its probes together may take.
+    """
     known = scene.known
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
-    listener(Event("search", "recipe"))
-    job = job_place(scene, store)
+    means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
-    why = "the search found none in its time" if attacks else "a change that is rounding does not tell it"
+    why = "the search found none in its time" if attacks else "the change is rounding, which does not tell it"
     for attack in attacks:
-        request = scene.request
-        state = Search(
-            attack, scene.victim, known.recipe, request.seed, job, allowance, deadline, listener, executor,
-            scene.ground, request.max_memory, request.tf32,
-        )  # fmt: skip
+        state = Search(attack, scene.ground, known.recipe, scene.request.seed, place, means, allowance)
         try:
             chosen = search(state, _axes(scene))
-        except Unsupported as error:
-            why = f"no search was possible: {error.message.rstrip('.')}"
-            continue
         except Exception as error:
-            if not out_of_memory(error):
-                raise
-            why = "the search ran out of memory, or of what --max-memory leaves"
+            why = f"the search with {attack.name} ended: {failure(error).message.rstrip('.')}"
             continue
         tried = tuple(state.tried)
         if chosen is not None:
             return _learned(scene, chosen, tried)
         break
-    listener(Event("warning", f"No learning rate could be found ({why}); {ASSUMED_LR} is assumed (--lr)."))
+    means.listener(Event("warning", f"No learning rate could be found ({why}); {ASSUMED_LR} is assumed (--lr)."))
     lr = Fact(value=ASSUMED_LR, source="assumed", option="--lr", evidence=why)
     return Learned(dataclasses.replace(known.recipe, lr=ASSUMED_LR), {**known.facts, "lr": lr}, tried)
 
@@ -125,7 +121,7 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
         edge = ", beyond all that were tried" if at_edge(chosen, trace) else ""
         why = (
             f"lowest early loss of {count} candidates{edge}; explains the change to a cosine distance of "
-            f"{chosen.cosine:.2g}; the change tells learning rate times steps, {recipe.travel:.3g}, hardly either alone"
+            f"{chosen.cosine:.2g}; the change tells learning rate times steps, {recipe.travel:.3g}, not either alone"
         )
         facts["lr"] = Fact(
             value=recipe.lr, source="inferred", option="--lr", confidence=0.8 if chosen.cosine <= CREDIBLE else 0.5,

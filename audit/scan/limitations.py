@@ -8,7 +8,7 @@ from ..report.facts import Recipe
 from ..report.results import AttackResult
 from ..run.planner import SIMULATING
 from ..scoring import match as matching
-from .search import at_edge
+from .candidates import at_edge
 
 if TYPE_CHECKING:
     from .learn import Learned

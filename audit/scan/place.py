@@ -11,16 +11,14 @@ from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.simulation.trainstep import gradient
 from .. import plugins
-from ..run.campaign import Place
-from ..run.drive import job_parts
 from ..run.options import GROUP as ATTACKS
-from ..run.store import Job, Store, key
+from ..run.store import Job, Place, Store, job_parts, key
 from .scene import Scene
 
 _PRESENTATION = (
     "out", "outputs", "fail_if", "fail_on", "name", "evidence", "context", "max_time", "max_memory", "executor",
 )  # fmt: skip
-"""Fields of a request that change no number of its answer."""
+"""Fields of a request that do not affect the numbers of its answer."""
 
 
 def run_folder(scene: Scene) -> Path:

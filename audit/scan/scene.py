@@ -1,6 +1,7 @@
 """What is known before the first attack step."""
 
 import dataclasses
+from functools import cache, partial
 
 import torch
 
@@ -11,6 +12,8 @@ from ..data.base import TrainingSet, distinct, open_source
 from ..events import Event, Listener, silence
 from ..families.base import Architecture
 from ..families.detect import detect
+from ..families.ground import Ground
+from ..families.victim import placed
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
 from ..machine.memory import ceiling, check_memory
@@ -19,7 +22,6 @@ from ..recipe.known import Known, known
 from ..recipe.normalise import normalisation
 from ..report.facts import Delta
 from ..request import ScanRequest
-from ..run.work import Ground
 from ..scoring.match import check_held_out
 
 
@@ -60,8 +62,9 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     architecture, module = detect(pair.after.tensors, request.model, request.image_size)
     scale, scale_fact = normalisation(request.normalise, architecture)
     listener(Event("load", "the change of the parameters"))
-    delta = read_delta(pair, architecture, module)
-    victim = make_victim(pair, architecture, module, scale, device, masked(delta))
+    make = cache(partial(make_victim, pair, architecture, module, scale))
+    delta = read_delta(pair, architecture, make)
+    victim = placed(make(), architecture, device, masked(delta))
     ground = Ground(pair, request.model, request.image_size, scale, masked(delta), str(device), victim)
     listener(Event("load", "images"))
     data = None if request.data is None else open_source(str(request.data), architecture.shape)

@@ -13,7 +13,6 @@ The paper compares cosine losses over learning rates, for one batch size at a ti
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,11 +23,12 @@ from ...attacks.contract.attack import Attack, State
 from ...attacks.contract.recipe import Optimizer, Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.simudy import LOG_LR
-from ..events import Listener, silence
-from ..machine.executor import LOCAL, Executor, Together
+from ..machine.executor import Together
+from ..machine.means import Means
 from ..run.drive import Outcome
-from ..run.store import Job
+from ..run.store import Place
 from ..run.work import Work, carry_out
+from .candidates import CREDIBLE, Axes, Candidate, best, preferred, promoted
 
 RUNGS = (8, 20, 25)
 """Attack steps of a candidate in each round; the last goes on where the second ended, to some 50 as in the paper."""
@@ -52,82 +52,7 @@ NEAR = 2.0
 """Ratio of neighbours on the grid of Adam, around the travel that the change shows."""
 
 ALLOWANCE = 0.15
-"""Largest share of a scan's simulated steps that the search may take."""
-
-CREDIBLE = 0.05
-"""A fit over many steps counts where it explains the change to this cosine distance. Elsewhere (wrong labels, unknown
-shuffling) it makes up for what it cannot explain with a longer training, and the fit over few steps is nearer."""
-
-MARGIN = 0.9
-"""A batch size other than the first must have less than this share of its loss to be preferred."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One recipe that was tried.
-
-    Attributes:
-        recipe: The whole training; its learning rate is the fitted one where it was fitted.
-        rung: Round of the search, from 0.
-        number: Its place in the order in which they were tried.
-        loss: Relative squared error of the simulated change at the end of its schedule; infinite if it diverged or
-            the budget ended it before.
-        cosine: Cosine distance of the two changes then, the paper's early loss.
-        change_ratio: Norm of the simulated change over the real one then.
-        steps: Attack steps taken.
-        status: How those steps ended.
-        labels: Samples of each class at the end.
-        state: Where the probe ended.
-    """
-
-    recipe: Recipe
-    rung: int
-    number: int
-    loss: float
-    cosine: float
-    change_ratio: float
-    steps: int
-    status: str
-    labels: tuple[int, ...] = ()
-    state: State | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def family(self) -> tuple[str, int, int]:
-        """What a curve of the search has in common: all but the learning rate."""
-        return self.recipe.optimizer, self.recipe.batch_size, self.recipe.epochs
-
-    @property
-    def complete(self) -> bool:
-        """Whether its loss counts."""
-        return math.isfinite(self.loss)
-
-
-@dataclass(frozen=True)
-class Axes:
-    """What is unknown beside the learning rate; the first of each is the likeliest.
-
-    Attributes:
-        optimizers: Update rules to try.
-        shapes: (batch size, epochs) to try.
-        travel: Where the change itself tells the sum of learning rates (Adam), that; else ``None``.
-        shrink: Factor by which weight decay shrank the weights; 1 for none. Each candidate gets the decay that does.
-    """
-
-    optimizers: tuple[Optimizer, ...]
-    shapes: tuple[tuple[int, int], ...]
-    travel: float | None = None
-    shrink: float = 1.0
-
-    def fits(self, candidate: Candidate) -> bool:
-        """Return whether a probe can tell the learning rate better than the change itself."""
-        return candidate.recipe.optimizer == "sgd" or self.travel is None
-
-    def settled(self, candidate: Candidate) -> Candidate:
-        """Return a candidate at the travel that the change itself tells."""
-        recipe = candidate.recipe
-        lr = recipe.lr * (self.travel or recipe.travel) / recipe.travel
-        return dataclasses.replace(candidate, recipe=dataclasses.replace(recipe, lr=lr))
-
+"""Largest share of a scan's simulated steps, and of its time, that the search may take."""
 
 Try = tuple[Recipe, bool]
 """A recipe to try, and whether its learning rate is fitted from there or stays."""
@@ -139,17 +64,12 @@ class Search:
 
     Attributes:
         attack: Whose first steps are the probes.
-        victim: What it attacks.
+        ground: Gives the victim, in every process.
         recipe: What is known; its learning rate is ignored.
         seed: Seeds every candidate alike.
-        job: Gives the place of a candidate's state from its attack, its recipe and what else tells it apart.
+        place: Where states are kept.
+        means: With what probes run, and within which limits.
         allowance: Share of the attack's own simulated steps that all probes together may take.
-        deadline: :func:`time.monotonic` value at which to stop trying.
-        listener: Hears one event a step.
-        executor: Where probes run.
-        ground: Gives other processes their victim.
-        memory: Bytes that the process may take; ``None`` for no limit.
-        tf32: Whether probes may compute in TF32.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
@@ -157,17 +77,12 @@ class Search:
     """
 
     attack: Attack
-    victim: Victim
+    ground: Callable[[], Victim]
     recipe: Recipe
     seed: int
-    job: Callable[..., Job]
+    place: Place
+    means: Means = field(default_factory=Means)
     allowance: float = ALLOWANCE / (1 - ALLOWANCE)
-    deadline: float = math.inf
-    listener: Listener = silence
-    executor: Executor = LOCAL
-    ground: Callable[[], Victim] | None = None
-    memory: float | None = None
-    tf32: bool = False
     tried: list[Candidate] = field(default_factory=list)
     steps: int = EPOCHS[-1]
     rungs: tuple[int, ...] = RUNGS
@@ -193,12 +108,12 @@ class Search:
     def attempt(self, asked: Sequence[Try], rung: int, start: Candidate | None = None) -> list[Candidate]:
         """Try recipes that do not depend on each other, from noise or where another one ended."""
         done = sum(candidate.steps for candidate in self.tried)
-        together = Together(self.listener, done, self.expected)
+        together = Together(self.means.listener, done, self.expected)
         works = (self._work(*one, rung, start) for one in asked)
-        ground = self.ground or (lambda: self.victim)
-        outcomes = self.executor.map(partial(carry_out, ground), works, together)
+        outcomes = self.means.executor.map(partial(carry_out, self.ground), works, together)
+        classes = self.ground().categories
         found = [
-            _candidate(recipe, rung, number, outcome, self.victim.categories)
+            _candidate(recipe, rung, number, outcome, classes)
             for number, ((recipe, _), outcome) in enumerate(zip(asked, outcomes, strict=True), len(self.tried))
         ]
         self.tried += found
@@ -208,21 +123,10 @@ class Search:
         probe = self._probe(self.rungs[rung], fit)
         short = dataclasses.replace(recipe, epochs=self.epochs(recipe, rung), warmup=0)
         short = dataclasses.replace(short, lr=recipe.travel / _unit(short))
-        until = time.time() + self.deadline - time.monotonic()
-        return Work(
-            probe,
-            short,
-            self.seed,
-            self.job(probe, short, f"round {rung}", repr(start)),
-            start=start.state if start else None,
-            until=until,
-            end=until,
-            memory=self.memory,
-            tf32=self.tf32,
-            stage="search",
-            label=f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}",
-            finish=False,
-        )
+        job = self.place(probe, short, f"round {rung}", repr(start), seed=self.seed)
+        label = f"{recipe.optimizer}, batch {min(recipe.batch_size, recipe.size)}, lr {recipe.lr:.3g}"
+        state = start.state if start else None
+        return Work(probe, short, self.seed, job, self.means.limits, state, label=label, probe=True)
 
     def _probe(self, steps: int, fit: bool) -> Attack:
         probe = dataclasses.replace(self.attack, iterations=steps)
@@ -253,25 +157,25 @@ def search(found: Search, axes: Axes) -> Candidate | None:
     found.plan(axes)
     for optimizer in axes.optimizers:
         _coarse(found, axes, optimizer)
-    leader = _best([_best([c for c in found.tried if c.family[0] == o]) for o in axes.optimizers])
+    leader = best([best([c for c in found.tried if c.family[0] == o]) for o in axes.optimizers])
     if leader is None:
         return None
     for shape in axes.shapes[1:]:
-        if time.monotonic() >= found.deadline:
+        if found.means.limits.deadline.over:
             break
         travel, optimizer = leader.recipe.travel, leader.recipe.optimizer
         factors = (1 / STRIDE, 1.0, STRIDE) if axes.fits(leader) else (1.0,)
         found.attempt([(found.at(travel * factor, optimizer, shape, axes.shrink), False) for factor in factors], 0)
     if not axes.fits(leader):  # the rounds that follow fit the learning rate, which is known
-        return axes.settled(_preferred(found.tried, axes) or leader)
-    promoted = _promoted(found.tried, axes)
-    fitted = found.attempt([(head.recipe, axes.fits(head)) for head in promoted], 1)
-    second = _preferred(fitted, axes)
+        return axes.settled(preferred(found.tried, axes) or leader)
+    heads = promoted(found.tried, axes)
+    fitted = found.attempt([(head.recipe, axes.fits(head)) for head in heads], 1)
+    second = preferred(fitted, axes)
     if second is None:
         return leader if axes.fits(leader) else axes.settled(leader)
     (last,) = found.attempt([(second.recipe, axes.fits(second))], 2, start=second)
-    best = last if last.complete and last.cosine <= CREDIBLE else second
-    return best if axes.fits(best) else axes.settled(best)
+    final = last if last.complete and last.cosine <= CREDIBLE else second
+    return final if axes.fits(final) else axes.settled(final)
 
 
 def _coarse(found: Search, axes: Axes, optimizer: Optimizer) -> None:
@@ -291,51 +195,12 @@ def _beyond(tried: Sequence[Candidate]) -> float | None:
     """Return the next travel outside ``tried`` where even its end makes the change too short or too long."""
     ordered = sorted(tried, key=lambda candidate: candidate.recipe.travel)
     low, high = ordered[0], ordered[-1]
-    best = _best(ordered)
-    if best is high and high.change_ratio < 1 and high.recipe.travel * STRIDE <= LIMITS[1]:
+    leader = best(ordered)
+    if leader is high and high.change_ratio < 1 and high.recipe.travel * STRIDE <= LIMITS[1]:
         return high.recipe.travel * STRIDE
-    if best is low and low.change_ratio > 1 and low.recipe.travel / STRIDE >= LIMITS[0]:
+    if leader is low and low.change_ratio > 1 and low.recipe.travel / STRIDE >= LIMITS[0]:
         return low.recipe.travel / STRIDE
     return None
-
-
-def _best(candidates: Sequence[Candidate | None]) -> Candidate | None:
-    complete = [candidate for candidate in candidates if candidate and candidate.complete]
-    return min(complete, key=lambda candidate: candidate.loss) if complete else None
-
-
-def _promoted(candidates: Sequence[Candidate], axes: Axes) -> list[Candidate]:
-    """Return the best of each optimiser with the first shape, and the best of all where another shape beats them."""
-    heads = [
-        head
-        for optimizer in axes.optimizers
-        if (head := _best([c for c in candidates if c.family == (optimizer, *axes.shapes[0])]))
-    ]
-    best = _best(candidates)
-    if best and (not heads or best.loss < MARGIN * min(head.loss for head in heads)):
-        heads.append(best)
-    return heads
-
-
-def _preferred(candidates: Sequence[Candidate], axes: Axes) -> Candidate | None:
-    """Return the best candidate; the first batch size where another is hardly better."""
-    best = _best(candidates)
-    first = _best([c for c in candidates if c.family[1:] == axes.shapes[0]])
-    if best and first and best.family[0] == first.family[0] and best.loss > MARGIN * first.loss:
-        return first
-    return best
-
-
-def at_edge(chosen: Candidate, tried: Sequence[Candidate]) -> bool:
-    """Return whether the travel found lies outside all that was tried on the coarse grid."""
-    grid = [c.recipe.travel for c in tried if c.rung == 0 and c.recipe.optimizer == chosen.recipe.optimizer]
-    return bool(grid) and not min(grid) <= chosen.recipe.travel <= max(grid)
-
-
-def spread(chosen: Candidate, tried: Sequence[Candidate]) -> float:
-    """Return the factor by which the learning rate may be off: what the fits differ by, and at least a quarter."""
-    fits = [c.recipe.travel for c in tried if c.rung and c.complete and c.family == chosen.family]
-    return max([1.25, *(max(fit, chosen.recipe.travel) / min(fit, chosen.recipe.travel) for fit in fits)])
 
 
 def _unit(recipe: Recipe) -> float:

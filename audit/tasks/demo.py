@@ -90,7 +90,7 @@ def _fitted(photograph: Image.Image, side: int) -> Image.Image:
 
 
 def train_victim(images: Tensor, folder: Path) -> None:
-    """Train a two-hidden-layer network, one class a photograph, and save it before and after."""
+    """Train a two-hidden-layer network, one class per photograph, and save it before and after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         d = 3 * SIDE * SIDE

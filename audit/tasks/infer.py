@@ -1,7 +1,6 @@
 """``memaudit infer``: how a model was trained, from its two checkpoints, without reconstructing anything."""
 
 import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +8,18 @@ from typing import Any
 
 from ..events import Event, Listener, silence
 from ..files import write_text
-from ..machine.memory import ceiling
+from ..machine.clock import Deadline
 from ..machine.numerics import exact_numerics
 from ..recipe import file as recipe_file
 from ..recipe.known import check
 from ..report.facts import Delta, Fact, SearchPoint
 from ..request import ScanRequest
 from ..run.options import build
-from ..run.store import Store
 from ..scan.compose import search_points
 from ..scan.learn import SEARCHER, learn
-from ..scan.place import run_folder
+from ..scan.place import job_place
 from ..scan.scene import load
+from ..scan.workplace import workplace
 
 ALLOWANCE = 0.5
 """Simulated steps of the search, as a share of those of the attack that a scan would run."""
@@ -66,15 +65,13 @@ def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
         MemauditError: Unusable input or options, in one sentence and a hint.
         Interrupted: The user stopped it; the state is saved.
     """
-    started = time.monotonic()
+    started, end = time.monotonic(), Deadline.after(request.max_time)
     check(request)
     with exact_numerics():
         attacks = build(request.attacks or (SEARCHER,), request.options, request.max_iterations)
         scene = load(request, listener)
-        deadline = started + request.max_time if request.max_time else math.inf
-        store = Store(run_folder(scene))
-        with store.held(), ceiling(scene.victim.like.device, request.max_memory):
-            learned = learn(scene, attacks, store, deadline, listener, ALLOWANCE)
+        with workplace(scene, end, listener) as (store, means):
+            learned = learn(scene, attacks, job_place(scene, store), means, ALLOWANCE)
     listener(Event("done"))
     facts = {name: fact for name, fact in learned.facts.items() if name != "normalise"}
     return Inference(facts, scene.delta, search_points(learned), time.monotonic() - started)

@@ -1,11 +1,13 @@
 """What the files and the installation hold, without any run: the inspect and plugins commands."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ...attacks.contract.victim import Normalisation
 from .. import outputs, plugins
 from ..change.facts import read_delta
 from ..checkpoints.pair import Checkpoint, read, read_pair
@@ -14,12 +16,13 @@ from ..data.base import GROUP as DATA
 from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
 from ..families.detect import detect
+from ..families.victim import victim
 from ..run import options
 
 GROUPS = {"attacks": options.GROUP, "families": FAMILIES, "data": DATA, "reports": outputs.GROUP}
 
 SHOWN = 12
-"""So many entries of a list are printed."""
+"""Most entries of a list that are printed."""
 
 
 def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
@@ -29,7 +32,8 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         return {"before": _file(first), "architecture": _architecture(*_detected(first, model, image_size)[::2])}
     pair = read_pair(before, after)
     architecture, module, problem = _detected(pair.after, model, image_size)
-    delta = read_delta(pair, architecture, module)
+    make = partial(victim, pair, architecture, module, Normalisation()) if architecture and module else None
+    delta = read_delta(pair, architecture, make)
     return {
         "before": _file(pair.before),
         "after": _file(pair.after),

@@ -26,13 +26,15 @@ from ..data.base import DataError, TrainingSet, open_source
 from ..events import Event, Listener, silence
 from ..families.base import IMAGE_SIZE, Architecture
 from ..families.detect import detect
+from ..families.victim import placed
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
 from ..machine.numerics import exact_numerics
 from ..recipe.known import RecipeError, check
 from ..recipe.normalise import normalisation
+from ..report.facts import Fact
 from ..request import ScanRequest
-from ..scan.limitations import ASSUMED
+from ..scan.assumed import tell_assumed
 
 LINEAR, CURVED = 0.9, 0.75
 """From the first on a training is called nearly linear, below the second far from it (SimuDy, Table 1)."""
@@ -46,14 +48,14 @@ class LinearityRequest:
 
     Attributes:
         checkpoint: The network that training would start from.
-        data: Images with labels: a folder with one sub-folder a class, ``.npz``, ``.pt``, ``.safetensors`` or
+        data: Images with labels: a folder with one sub-folder per class, ``.npz``, ``.pt``, ``.safetensors`` or
             ``torchvision:NAME:ROOT``.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         image_size: Height and width of the input images in pixels; read from the network where possible.
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
         size: How many of the images, the first ones; all by default.
         lr: Learning rate.
-        batch_size: Samples a step; full batch by default.
+        batch_size: Samples per step; full batch by default.
         epochs: Passes over the images, at least 2.
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         momentum: Momentum factor of SGD.
@@ -135,7 +137,7 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
     listener(Event("load", "images"))
     data = open_source(str(request.data), architecture.shape)
     images, labels = _samples(request, data, architecture)
-    _warn(fact.source == "assumed", str(fact.value), architecture, listener)
+    tell_assumed({"normalise": fact, **_image_size(architecture)}, architecture, listener)
     recipe = _recipe(request, len(images))
     listener(Event("linearity", f"{architecture.name}, {len(images)} images, {recipe.epochs} epochs"))
     values = _values(victim, recipe, images, labels, request.seed, listener)
@@ -181,7 +183,7 @@ def _victim(
     """Return the network with every parameter trainable; it ends where it starts, as no end is known."""
     elsewhere = {name: torch.where(value > 0, -1, 1).to(value) for name, value in found.tensors.items()}
     pair = CheckpointPair(found, dataclasses.replace(found, tensors=elsewhere))
-    made = make_victim(pair, architecture, module, scale, device)
+    made = placed(make_victim(pair, architecture, module, scale), architecture, device)
     return dataclasses.replace(made, thetaf=made.theta0, running={}, masked=frozenset())
 
 
@@ -200,7 +202,7 @@ def _samples(
         raise DataError(
             f"{unknown} of {size} images in {str(request.data)!r} have no label, and linearity is that of the loss "
             "on the true labels.",
-            "Give one sub-folder a class, or a file with an array 'labels'.",
+            "Give one sub-folder per class, or a file with an array 'labels'.",
         )
     if highest >= architecture.categories:
         raise DataError(
@@ -211,13 +213,11 @@ def _samples(
     return data.records[:size], labels
 
 
-def _warn(assumed: bool, normalise: str, architecture: Architecture, listener: Listener) -> None:
-    told = [f"normalise = {normalise} (--normalise)"] if assumed else []
-    if IMAGE_SIZE in architecture.assumed:
-        told.append(f"image_size = {architecture.shape[1]} (--image-size)")
-    told += [f"{ASSUMED[fact]} (--model)" for fact in architecture.assumed if fact in ASSUMED]
-    if told:
-        listener(Event("warning", f"Assumed, as it was not given: {', '.join(told)}."))
+def _image_size(architecture: Architecture) -> dict[str, Fact]:
+    """Return the size of the images as a fact, where it was assumed."""
+    if IMAGE_SIZE not in architecture.assumed:
+        return {}
+    return {"image_size": Fact(value=architecture.shape[1], source="assumed", option="--image-size")}
 
 
 def _recipe(request: LinearityRequest, size: int) -> Recipe:

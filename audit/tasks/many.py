@@ -29,17 +29,18 @@ from typing import Any, Literal
 
 import torch
 
-from ... import MemauditError, __version__
+from ... import __version__
 from ..events import Event, Listener, silence
 from ..files import read_toml, write_text
 from ..machine.choose import check_executor, open_executor
 from ..machine.executor import Together
-from ..plugins import nearest, one_line
+from ..plugins import nearest
 from ..report.model import AuditReport
 from ..request import ScanRequest, parse_memory, parse_size
 from ..run.drive import Interrupted
+from ..run.failure import in_words
 from ..run.store import Store
-from ..scan import pipeline
+from ..scan.pipeline import scan
 from ..settings import ConfigError, Option, from_table
 
 DEFAULTS, PAIRS = "defaults", "pairs"
@@ -51,19 +52,19 @@ FILES = ("before", "after")
 ELSEWHERE = frozenset(
     {"allow-inconclusive", "executor", "exit-zero", "json", "out", "output", "profile", "quiet", "verbose"}
 )
-"""Options of ``memaudit scan`` that are none of a pair: the command line of ``scan-many`` has them, or nobody."""
+"""Options of ``memaudit scan`` that a pair cannot have; the command line of ``scan-many`` has some of them."""
 
 FIELDS = {"attack": "attacks", "set_": "options"}
-"""Fields of :class:`.request.ScanRequest` by those parameters of ``memaudit scan`` that are called otherwise."""
+"""Fields of :class:`.request.ScanRequest` by those parameters of ``memaudit scan`` that have another name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a pair may be called: its run folder is, too."""
+"""What a pair may be called; its run folder has the same name."""
 
 RESERVED = frozenset({"summary.json", "summary.md", "lock", "jobs"})
 """What lies beside the run folders."""
 
 ORDER = ("error", "fail", "inconclusive", "pass")
-"""What is worst comes first."""
+"""The worst comes first."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Result:
         name: As in the file.
         status: Its verdict, or ``error``.
         summary: The verdict, or the error, in words.
-        severity: Of the worst finding; ``none`` where there is none.
+        severity: Of the worst finding; ``none`` without a finding.
         recovered: Training images that any attack recovered; ``None`` where nothing was compared.
         images: Training images that were compared with.
         ssim_max: The best SSIM of any attack.
@@ -210,13 +211,11 @@ def _audit(asked: tuple[str, ScanRequest], listener: Listener) -> Result:
         listener(dataclasses.replace(event, message=f"{name}: {event.message}", plan=()))
 
     try:
-        return _result(name, pipeline.scan(request, told))
+        return _result(name, scan(request, told))
     except Interrupted:
         raise
-    except MemauditError as error:
-        return Result(name, "error", str(error))
     except Exception as error:
-        return Result(name, "error", f"Unexpected {one_line(error)}.")
+        return Result(name, "error", str(in_words(error)))
 
 
 def _result(name: str, report: AuditReport) -> Result:

@@ -1,5 +1,6 @@
 """Binary classifiers with one logit: from files to a report, trained by plain torch with the logistic loss."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from memaudit.attacks.contract.params import cosine_distance
+from memaudit.attacks.contract.victim import Normalisation
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.audit.change.facts import read_delta
@@ -19,6 +21,7 @@ from memaudit.audit.cli.show import print_inspection
 from memaudit.audit.data.base import DataError, TrainingSet
 from memaudit.audit.families.base import Architecture, UnknownArchitecture
 from memaudit.audit.families.detect import detect
+from memaudit.audit.families.victim import victim
 from memaudit.audit.recipe.known import RecipeError, known
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.pipeline import scan
@@ -68,6 +71,11 @@ def request(binary, out, **more):
     return ScanRequest(binary.before, binary.after, data=binary.data, out=out, **{**known, **more})
 
 
+def read(pair):
+    architecture, module = detect(pair.after.tensors)
+    return read_delta(pair, architecture, partial(victim, pair, architecture, module, Normalisation()))
+
+
 def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
     attacks, options = ("simudy", "onestep", "haim"), ("simudy.iterations=60", "onestep.iterations=300")
     report = scan(request(binary, tmp_path, labels="data", control=binary.control, attacks=attacks, options=options))
@@ -94,7 +102,7 @@ def test_infer_finds_learning_rate_labels_and_optimiser(binary, tmp_path):
 
 def test_the_size_is_read_off_the_rank_and_the_class_off_the_bias(binary):
     pair = read_pair(binary.before, binary.after)
-    facts = read_delta(pair, *detect(pair.after.tensors)).facts
+    facts = read(pair).facts
     assert facts["size"].value == 4
     assert facts["classes_present"].value == [1]
     assert "rose" in facts["classes_present"].evidence
@@ -106,7 +114,7 @@ def test_the_size_is_read_off_the_rank_and_the_class_off_the_bias(binary):
 def test_a_logit_moves_towards_the_classes_that_are_there(labels, bias, tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 1, bias=bias))
     pair = read_pair(*train(tmp_path, net, torch.randn(3, 3, 4, 4), labels))
-    fact = read_delta(pair, *detect(pair.after.tensors)).facts["classes_present"]
+    fact = read(pair).facts["classes_present"]
     assert fact.value == [labels[0]]
     assert ("rose" if labels[0] else "fell") in fact.evidence
     assert ("bias" if bias else "summed weights") in fact.evidence
@@ -117,7 +125,7 @@ def test_the_optimiser_of_a_binary_victim_is_told(name, tmp_path):
     net = network()
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name](net.parameters(), lr=0.003)
     pair = read_pair(*train(tmp_path, net, torch.randn(6, 3, SIDE, SIDE), (0, 1) * 3, optimizer))
-    facts = read_delta(pair, *detect(pair.after.tensors)).facts
+    facts = read(pair).facts
     assert facts["optimizer"].value == name
     assert facts["optimizer"].confidence > 0.8
     if name == "adam":

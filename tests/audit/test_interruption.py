@@ -18,7 +18,9 @@ PLACES = ("command", "content_sha256")
 
 NURSERY = """
 import json, os, resource, sys
-from memaudit.audit import cli, console, drive, pipeline
+from memaudit.audit.cli import console, main as cli
+from memaudit.audit.run import drive
+from memaudit.audit.scan import pipeline
 drive.SAVE_SECONDS = 0.05
 for line in sys.stdin:
     words, read = json.loads(line), None

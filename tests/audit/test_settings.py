@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from memaudit.audit import settings as config
 from memaudit.audit.cli.main import app
+from memaudit.audit.plugins import PluginError
 from memaudit.audit.profiles import PROFILES
 from memaudit.audit.settings import ConfigError, catalogue, read
 
@@ -52,7 +53,7 @@ def seen(monkeypatch):
 
         def scan(request, listener):
             found.append(request)
-            raise pipeline.plugins.PluginError("enough")
+            raise PluginError("enough")
 
         monkeypatch.setattr(pipeline, "scan", scan)
         done = CliRunner().invoke(app, ["scan", "a.pt", "b.pt", *words])

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from memaudit.attacks.contract.victim import Normalisation
 from memaudit.audit.change.facts import frozen, masked, read_delta
 from memaudit.audit.change.movement import rounding, scaled_rows, signals
 from memaudit.audit.change.rank import data_rank
@@ -19,6 +21,7 @@ from memaudit.audit.checkpoints.pair import Checkpoint, CheckpointPair
 from memaudit.audit.cli.show import print_inspection
 from memaudit.audit.families.base import Architecture
 from memaudit.audit.families.detect import detect
+from memaudit.audit.families.victim import victim
 from memaudit.audit.report.facts import Delta
 from memaudit.audit.tasks.inspect import inspect
 
@@ -72,7 +75,8 @@ class Trained:
 
     def read(self, *dtypes: torch.dtype, architecture: Architecture | None = None) -> Delta:
         found = architecture or Architecture("custom", "test", {}, self.classes, self.shape)
-        return read_delta(self.pair(*dtypes), found, self.network)
+        pair = self.pair(*dtypes)
+        return read_delta(pair, found, partial(victim, pair, found, self.network, Normalisation()))
 
 
 def paired(before, after, first=torch.float32, last=torch.float32) -> CheckpointPair:

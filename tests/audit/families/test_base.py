@@ -18,7 +18,6 @@ from memaudit.audit.families.detect import detect
 from memaudit.audit.families.victim import victim
 from memaudit.audit.plugins import PluginError
 
-CPU = torch.device("cpu")
 SCALE = Normalisation((0.5,), (0.5,))
 
 STRANGER = """
@@ -67,7 +66,7 @@ def nudge(*names: str) -> Callable[[dict[str, Tensor]], None]:
 
 def make(checkpoints: CheckpointPair, **options: Any) -> Victim:
     architecture, module = detect(checkpoints.after.tensors, **options)
-    return victim(checkpoints, architecture, module, SCALE, CPU)
+    return victim(checkpoints, architecture, module, SCALE)
 
 
 def test_what_moved_is_trained_and_the_rest_is_fixed(tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_counters_are_filled_in(tmp_path: Path) -> None:
 
 def victim_of(checkpoints: CheckpointPair, network: nn.Module) -> Victim:
     architecture = replace(detect(mlp().state_dict())[0], name="Tied")
-    return victim(checkpoints, architecture, network, SCALE, CPU)
+    return victim(checkpoints, architecture, network, SCALE)
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -139,7 +138,7 @@ def test_the_network_must_take_the_image(tmp_path: Path, shape: tuple[int, int, 
     architecture, module = detect(checkpoints.after.tensors)
     wrong = replace(architecture, shape=shape, classes=classes)
     with pytest.raises(UnknownArchitecture, match="x".join(map(str, shape))) as caught:
-        victim(checkpoints, wrong, module, SCALE, CPU)
+        victim(checkpoints, wrong, module, SCALE)
     assert "--image-size" in caught.value.hint
     assert len(str(caught.value).splitlines()) == 1
 

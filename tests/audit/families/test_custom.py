@@ -213,6 +213,6 @@ def test_a_tied_tensor_that_was_saved_once_is_found(tmp_path):
     pair = read_pair(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert len([name for name in pair.after.tensors if name.endswith(("a.weight", "b.weight"))]) == 1
     architecture, module = detect(pair.after.tensors, spec, 2)
-    found = victim(pair, architecture, module, Normalisation(), torch.device("cpu"))
+    found = victim(pair, architecture, module, Normalisation())
     x = torch.randn(2, 3, 2, 2)
     assert torch.allclose(found.logits(found.thetaf, x), second(x), atol=1e-6)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from memaudit.audit.machine.alarm import AGAIN, TimeUp, alarm
+from memaudit.audit.machine.clock import Deadline
 
 
 def stubborn():
@@ -19,20 +20,20 @@ def stubborn():
 
 def test_work_that_looks_at_no_clock_ends():
     began = time.monotonic()
-    with pytest.raises(TimeUp), alarm(began + 0.1):
+    with pytest.raises(TimeUp), alarm(Deadline(began + 0.1)):
         stubborn()
     assert time.monotonic() - began < 1.0
 
 
 def test_a_deadline_in_the_past_ends_at_once():
-    with pytest.raises(TimeUp), alarm(time.monotonic() - 1):
+    with pytest.raises(TimeUp), alarm(Deadline.after(-1)):
         time.sleep(5)
 
 
 @pytest.mark.parametrize("deadline", [math.inf, 0.05])
 def test_what_is_over_in_time_hears_nothing(deadline):
     before = signal.getsignal(signal.SIGALRM)
-    with alarm(time.monotonic() + deadline):
+    with alarm(Deadline.after(deadline)):
         pass
     time.sleep(0.1)
     assert signal.getsignal(signal.SIGALRM) is before
@@ -42,7 +43,7 @@ def test_other_threads_run_to_their_end():
     done = []
 
     def work():
-        with alarm(time.monotonic() - 1):
+        with alarm(Deadline.after(-1)):
             done.append(True)
 
     thread = threading.Thread(target=work)
@@ -66,7 +67,7 @@ def deaf_and_long():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_ring_that_is_lost_comes_again():
     began = time.monotonic()
-    with pytest.raises(TimeUp), alarm(began + 0.05):
+    with pytest.raises(TimeUp), alarm(Deadline(began + 0.05)):
         deaf_and_long()
     assert 0.05 + AGAIN <= time.monotonic() - began < 0.05 + 2 * AGAIN
 
@@ -81,7 +82,7 @@ def interrupted():
 
 def test_an_interrupt_is_not_taken_for_the_end_of_the_time():
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(KeyboardInterrupt), alarm(time.monotonic() + 5):
+    with pytest.raises(KeyboardInterrupt), alarm(Deadline.after(5)):
         interrupted()
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
@@ -94,7 +95,7 @@ def test_a_timer_that_was_running_goes_on(length):
     try:
         began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with alarm(began + 5):
+        with alarm(Deadline(began + 5)):
             time.sleep(length)
         time.sleep(0.3)
         assert len(rung) == 1

@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 
 from memaudit.audit.events import Event
+from memaudit.audit.families.ground import Ground
 from memaudit.audit.machine.choose import open_executor
 from memaudit.audit.machine.executor import LOCAL, ExecutorError, Together, throttled
 from memaudit.audit.machine.processes import Processes
@@ -24,7 +25,6 @@ from memaudit.audit.report.file import load
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.campaign import PROBE_STEPS, waves
 from memaudit.audit.run.planner import Choice
-from memaudit.audit.run.work import Ground
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.tasks.many import scan_many
 
@@ -98,7 +98,7 @@ def test_of_many_steps_few_are_told_and_the_last_one_is():
 
 @pytest.mark.parametrize("spec", ["slurm", "", "Ray", "rays:1"])
 def test_an_unknown_executor_is_refused_before_any_file_is_read(spec):
-    with pytest.raises(ExecutorError, match="is none") as stop:
+    with pytest.raises(ExecutorError, match="is not known") as stop:
         scan(ScanRequest("absent.pt", "absent.pt", executor=spec))
     assert stop.value.exit_code == 2
 
@@ -189,7 +189,7 @@ def test_an_error_in_one_process_ends_the_others(tmp_path):
 def test_processes_give_the_numbers_of_this_one(request_, tmp_path, monkeypatch):
     asked = dataclasses.replace(request_, lr=0.02, attacks=("sme",), options=("sme.iterations=60",))
     local = scan(dataclasses.replace(asked, out=tmp_path / "local"))
-    monkeypatch.setattr("memaudit.audit.scan.pipeline.open_executor", lambda *_: nullcontext(Processes(2, threads=1)))
+    monkeypatch.setattr("memaudit.audit.scan.workplace.open_executor", lambda *_: nullcontext(Processes(2, threads=1)))
     assert numbers(scan(dataclasses.replace(asked, out=tmp_path / "processes"))) == numbers(local)
 
 

@@ -11,6 +11,7 @@ from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.machine.executor import LOCAL
+from memaudit.audit.machine.means import Limits
 from memaudit.audit.machine.numerics import exact_numerics
 from memaudit.audit.machine.processes import Processes
 from memaudit.audit.request import ScanRequest
@@ -82,7 +83,7 @@ class Telling(SimuDy):
 @pytest.mark.parametrize("executor", [LOCAL, Processes(1, threads=1)], ids=["local", "processes"])
 def test_a_piece_of_work_has_its_precision_with_it(executor, leak, tmp_path):
     ground, recipe = load_scene(ScanRequest(leak.before, leak.after, size=4)).ground, Recipe(4, 0.02, 4, 10)
-    works = [Work(Telling(), recipe, 0, Store(tmp_path).job("x"), tf32=tf32) for tf32 in (False, True)]
+    works = [Work(Telling(), recipe, 0, Store(tmp_path).job("x"), Limits(tf32=tf32)) for tf32 in (False, True)]
     told = executor.map(partial(attempt, ground), works, lambda event: None)
     assert told == ["ieee, ieee, ieee", "tf32, tf32, tf32"]
 

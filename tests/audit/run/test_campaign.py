@@ -11,12 +11,14 @@ import torch
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.events import silence
+from memaudit.audit.machine.clock import Deadline
+from memaudit.audit.machine.means import Limits, Means
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run import campaign as campaigns
 from memaudit.audit.run.campaign import PROBE_STEPS, Campaign, share
-from memaudit.audit.run.drive import Interrupted, drive, job_parts
+from memaudit.audit.run.drive import Interrupted, drive
 from memaudit.audit.run.planner import Choice
-from memaudit.audit.run.store import Store, key
+from memaudit.audit.run.store import Store, job_parts, key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,8 @@ def make(tiny, tmp_path):
             return store.job(key(job_parts(attack, recipe, seed), *more))
 
         request = ScanRequest("a", "b", **asked)
-        return Campaign(request, tiny[0], tiny[1], place, time.monotonic() + seconds, listener)
+        means = Means(listener, limits=Limits(Deadline.after(seconds)))
+        return Campaign(request, lambda: tiny[0], tiny[1], place, means)
 
     return make
 
@@ -313,7 +316,8 @@ class Eager:
 
 def test_what_has_to_wait_for_its_turn_has_its_time_all_the_same(make):
     campaign = make(seconds=4, restarts=3)
-    campaign.executor, campaign.end = Eager(), campaign.deadline + 1
+    limits = Limits(campaign.deadline, campaign.deadline.earlier(-1))
+    campaign.means = Means(campaign.means.listener, Eager(), limits)
     runs, _ = campaign.carry_out(campaign.measure([choice(Slow())]))
     assert [run.outcome.status for run in runs] == ["budget_spent"] * 3
     assert all(run.outcome.reconstruction is not None and run.outcome.steps > PROBE_STEPS for run in runs)

@@ -10,8 +10,10 @@ import torch
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.machine import interrupt
+from memaudit.audit.machine.clock import Deadline
 from memaudit.audit.run import drive as driving
 from memaudit.audit.run.drive import Budget, Interrupted, drive
+from memaudit.audit.run.session import shared
 from memaudit.audit.run.store import Store
 
 ATTACK = SimuDy(iterations=12, step_size=0.1)
@@ -114,7 +116,7 @@ def test_a_finished_job_is_not_run_again(scene, tmp_path):
 
 def test_deadline_in_the_past_ends_at_once_with_nothing_found(scene):
     events = []
-    outcome = drive(ATTACK, *scene, budget=Budget(deadline=time.monotonic()), listener=events.append)
+    outcome = drive(ATTACK, *scene, budget=Budget(deadline=Deadline.after(0)), listener=events.append)
     assert (outcome.status, outcome.steps, outcome.curve) == ("budget_spent", 0, ())
     assert outcome.reconstruction is None
     assert events == []
@@ -141,7 +143,7 @@ class Sleeping(SimuDy):
 
 def test_a_step_in_progress_is_given_up_when_all_time_is_over(scene, tmp_path):
     job, began = Store(tmp_path).job("a"), time.monotonic()
-    outcome = drive(Sleeping(iterations=12, at=4, pause=9.0), *scene, job=job, budget=Budget(end=began + 0.5))
+    outcome = drive(Sleeping(iterations=12, at=4, pause=9.0), *scene, job=job, budget=Budget(end=Deadline(began + 0.5)))
     assert time.monotonic() - began < 2.0
     assert (outcome.status, outcome.steps) == ("budget_spent", 4)
     assert job.load(scene[0].like)[0].step == 4
@@ -149,7 +151,7 @@ def test_a_step_in_progress_is_given_up_when_all_time_is_over(scene, tmp_path):
 
 def test_a_reading_off_that_takes_too_long_claims_nothing(scene, tmp_path):
     job, began = Store(tmp_path).job("a"), time.monotonic()
-    outcome = drive(Sleeping(iterations=3, last=9.0), *scene, job=job, budget=Budget(end=began + 0.5))
+    outcome = drive(Sleeping(iterations=3, last=9.0), *scene, job=job, budget=Budget(end=Deadline(began + 0.5)))
     assert time.monotonic() - began < 2.0
     assert (outcome.status, outcome.reconstruction) == ("budget_spent", None)
     assert drive(SimuDy(iterations=3), *scene, job=job).reconstruction is not None
@@ -158,7 +160,7 @@ def test_a_reading_off_that_takes_too_long_claims_nothing(scene, tmp_path):
 def test_no_step_begins_that_would_not_be_over_with_the_reading_off(scene):
     began = time.monotonic()
     attack = Sleeping(iterations=100, pause=0.2, last=0.3)
-    outcome = drive(attack, *scene, budget=Budget(deadline=began + 1.2, closing=0.3))
+    outcome = drive(attack, *scene, budget=Budget(deadline=Deadline(began + 1.2), closing=0.3))
     assert time.monotonic() - began < 1.3
     assert outcome.reconstruction is not None
     assert outcome.steps >= 2
@@ -180,7 +182,7 @@ def test_a_start_gives_variables_of_the_same_name_and_shape_and_the_labels(scene
     assert torch.equal(taken.constants["labels"], first.state.constants["labels"])
     fresh = ATTACK.init(*scene)
     smaller = dataclasses.replace(start, variables={name: value[:1] for name, value in names.items()})
-    assert driving.shared(fresh, smaller) == set()
+    assert shared(fresh, smaller) == set()
     kept = drive(ATTACK, *scene, budget=Budget(steps=0), start=smaller).state
     assert all(torch.equal(value, fresh.variables[name]) for name, value in kept.variables.items())
 

@@ -5,32 +5,34 @@ import time
 import pytest
 
 from memaudit.attacks.simudy import SimuDy
+from memaudit.audit.machine.clock import Deadline
+from memaudit.audit.machine.means import Limits
 from memaudit.audit.run import work as working
 from memaudit.audit.run.store import Store
-from memaudit.audit.run.work import Work, carry_out
+from memaudit.audit.run.work import Turn, Work, carry_out
 
 
 @pytest.mark.parametrize(
-    ("limits", "deadline", "end"),
+    ("turn", "limits", "deadline", "end"),
     [
-        ({}, None, None),
-        ({"seconds": 100.0, "overrun": 20.0}, 100.0, 120.0),
-        ({"seconds": 100.0, "overrun": 20.0, "until": 70.0}, 70.0, 120.0),
-        ({"seconds": 100.0, "overrun": 20.0, "end": 110.0}, 100.0, 110.0),
+        (Turn(), {}, None, None),
+        (Turn(100.0, overrun=20.0), {}, 100.0, 120.0),
+        (Turn(100.0, overrun=20.0), {"deadline": 70.0}, 70.0, 120.0),
+        (Turn(100.0, overrun=20.0), {"end": 110.0}, 100.0, 110.0),
     ],
 )
 def test_time_ends_for_new_steps_first_and_later_for_one_in_progress(
-    tiny, tmp_path, monkeypatch, limits, deadline, end
+    tiny, tmp_path, monkeypatch, turn, limits, deadline, end
 ):
     victim, recipe, *_ = tiny
     budgets, drive = [], working.drive
     monkeypatch.setattr(
         working, "drive", lambda *args, budget, **more: budgets.append(budget) or drive(*args, budget=budget, **more)
     )
-    now, wall = time.monotonic(), time.time()
-    absolute = {name: value + wall if name in ("until", "end") else value for name, value in limits.items()}
-    work = Work(SimuDy(iterations=1), recipe, 0, Store(tmp_path).job("a"), **absolute)
+    now = time.monotonic()
+    limits = Limits(**{name: Deadline.after(seconds) for name, seconds in limits.items()})
+    work = Work(SimuDy(iterations=1), recipe, 0, Store(tmp_path).job("a"), limits, turn=turn)
     assert carry_out(lambda: victim, work, lambda event: None).steps == 1
     (budget,) = budgets
     for found, expected in ((budget.deadline, deadline), (budget.end, end)):
-        assert found - now == (pytest.approx(expected, abs=5.0) if expected else float("inf"))
+        assert found.at - now == (pytest.approx(expected, abs=5.0) if expected else float("inf"))

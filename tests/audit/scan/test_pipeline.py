@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import time
 
 import numpy as np
 import pytest
@@ -605,7 +604,8 @@ def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path
     events, kept, carry_out = [], [], Campaign.carry_out
 
     def watched(campaign, plan):
-        kept.append((campaign.end - campaign.deadline, campaign.end - time.monotonic()))
+        end = campaign.means.limits.end
+        kept.append((end.at - campaign.deadline.at, end.left))
         return carry_out(campaign, plan)
 
     monkeypatch.setattr(scoring, "seconds", lambda truth, control, counts: kept_free)
@@ -631,9 +631,16 @@ def test_without_training_images_no_time_is_kept_for_scoring(leak, tmp_path, mon
     assert not [event for event in events if event.stage == "match" and event.step]
 
 
-def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("could not create a primitive"), "the search with simudy ended: It ran out of memory"),
+        (IndexError("tuple index"), "the search with simudy ended: It failed (IndexError: tuple index)"),
+    ],
+)
+def test_a_search_that_breaks_does_not_end_the_scan(leak, tmp_path, monkeypatch, error, words):
     def search(*_):
-        raise RuntimeError("could not create a primitive")
+        raise error
 
     events = []
     monkeypatch.setattr("memaudit.audit.scan.learn.search", search)
@@ -644,6 +651,8 @@ def test_a_search_that_runs_out_of_memory_does_not_end_the_scan(leak, tmp_path, 
         ),
         events.append,
     )  # fmt: skip
-    assert "ran out of memory" in found.recipe.lr.evidence
-    assert any("ran out of memory" in event.message for event in events if event.stage == "warning")
+    assert words in found.recipe.lr.evidence
+    assert found.recipe.lr.source == "assumed"
+    assert any(words in event.message for event in events if event.stage == "warning")
     assert found.attacks[0].iterations == 3
+    assert found.verdict.status == "inconclusive"

@@ -1,6 +1,5 @@
 import dataclasses
 import math
-import time
 
 import pytest
 import torch
@@ -14,12 +13,16 @@ from memaudit.attacks.optimise.distances import euclidean
 from memaudit.attacks.simudy import LOG_LR, SimuDy
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import simulate
+from memaudit.audit.events import silence
+from memaudit.audit.machine.clock import Deadline
+from memaudit.audit.machine.means import Means
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.drive import Budget, drive
 from memaudit.audit.run.store import Store, key
 from memaudit.audit.scan import search as infer
+from memaudit.audit.scan.candidates import CREDIBLE, Axes, Candidate
 from memaudit.audit.scan.scene import load
-from memaudit.audit.scan.search import Axes, Candidate, Search, at_edge, search, spread
+from memaudit.audit.scan.search import Search, search
 
 UNKNOWN = Recipe(size=4, lr=math.nan, batch_size=4, epochs=20)
 SGD = Axes(("sgd",), ((4, 20),))
@@ -30,11 +33,11 @@ def candidate(recipe, rung, loss=0.1, ratio=1.0, cosine=0.01):
 
 
 class Faked(Search):
-    """A search whose candidates come from a rule, in place of attacks: ``job(recipe, rung)`` gives them."""
+    """A search whose candidates come from a rule, in place of attacks: ``place(recipe, rung)`` gives them."""
 
     def attempt(self, asked, rung, start=None):
         self.fits = [*getattr(self, "fits", []), *(fit for _, fit in asked)]
-        found = [self.job(recipe, rung) for recipe, _ in asked]
+        found = [self.place(recipe, rung) for recipe, _ in asked]
         self.tried += found
         return found
 
@@ -51,6 +54,10 @@ def nearest(true):
         return candidate(recipe, rung, abs(math.log(ratio)), ratio)
 
     return rule
+
+
+def until(deadline, listener=silence):
+    return Means(listener).until(deadline, deadline)
 
 
 def faked(rule, axes=SGD, recipe=UNKNOWN, iterations=200, **more):
@@ -147,7 +154,7 @@ def test_both_optimizers_are_tried_where_the_change_does_not_settle_it(better):
 
 def test_a_deadline_ends_the_search_before_other_batch_sizes():
     recipe = Recipe(size=40, lr=math.nan, batch_size=32, epochs=20)
-    found, state = faked(nearest(0.31), Axes(("sgd",), SHAPES), recipe, deadline=time.monotonic())
+    found, state = faked(nearest(0.31), Axes(("sgd",), SHAPES), recipe, means=until(Deadline.after(0)))
     assert {c.recipe.batch_size for c in state.tried} == {32}
     assert found is not None
 
@@ -207,22 +214,10 @@ def test_the_last_round_counts_only_where_it_explains_the_change():
             dataclasses.replace(r, lr=r.lr * (2 if rung == 2 else 1)), rung, abs(r.travel - 0.3), cosine=cosine
         )
 
-    found, _ = faked(rule(infer.CREDIBLE / 2))
+    found, _ = faked(rule(CREDIBLE / 2))
     assert (found.rung, found.recipe.travel) == (2, pytest.approx(0.6))
-    found, _ = faked(rule(infer.CREDIBLE * 2))
+    found, _ = faked(rule(CREDIBLE * 2))
     assert (found.rung, found.recipe.travel) == (1, pytest.approx(0.3))
-
-
-def test_edge_and_spread():
-    def at(travel, rung):
-        return candidate(dataclasses.replace(UNKNOWN, lr=travel / 20), rung)
-
-    tried = [at(0.1, 0), at(1.0, 0), at(0.5, 1), at(0.4, 2)]
-    assert not at_edge(tried[-1], tried)
-    assert at_edge(at(1.2, 2), tried)
-    assert at_edge(at(0.09, 2), tried)
-    assert spread(tried[-1], tried) == pytest.approx(1.25)
-    assert spread(at(0.2, 2), tried) == pytest.approx(2.5)
 
 
 # Real probes
@@ -239,7 +234,7 @@ def searching(victim, folder, **more):
     store = Store(folder)
     unknown = Recipe(size=4, lr=math.nan, batch_size=4, epochs=10)
     attack = SimuDy(iterations=100)
-    return Search(attack, victim, unknown, 0, lambda *parts: store.job(key(*parts)), **more)
+    return Search(attack, lambda: victim, unknown, 0, lambda *parts, seed: store.job(key(*parts)), **more)
 
 
 AXES = Axes(("sgd",), ((4, 10),))
@@ -248,7 +243,7 @@ AXES = Axes(("sgd",), ((4, 10),))
 @pytest.fixture(scope="module")
 def searched(victim, tmp_path_factory):
     events, folder = [], tmp_path_factory.mktemp("search")
-    state = searching(victim, folder, allowance=1.0, listener=events.append)
+    state = searching(victim, folder, allowance=1.0, means=Means(events.append))
     return search(state, AXES), state, events, folder
 
 
@@ -293,13 +288,13 @@ def test_the_same_seed_gives_the_same_result_and_saved_states_are_not_run_again(
     assert search(elsewhere, AXES) == found
     assert elsewhere.tried == state.tried
     events = []
-    again = searching(victim, folder, allowance=1.0, listener=events.append)
+    again = searching(victim, folder, allowance=1.0, means=Means(events.append))
     assert search(again, AXES) == found
     assert events == []
 
 
 def test_a_deadline_ends_the_search_with_nothing(victim, tmp_path):
-    state = searching(victim, tmp_path, deadline=time.monotonic())
+    state = searching(victim, tmp_path, means=until(Deadline.after(0)))
     assert search(state, AXES) is None
     assert {(c.status, c.steps, c.complete) for c in state.tried} == {("budget_spent", 0, False)}
 

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from memaudit import MemauditError
-from memaudit.audit.cli.main import main as cli
+from memaudit.audit.cli import main as cli
+from memaudit.audit.run.drive import Interrupted
 from memaudit.audit.settings import ConfigError, catalogue
 from memaudit.audit.tasks.many import Result, Summary, read_pairs, scan_many
 
@@ -114,6 +115,32 @@ def test_an_error_stops_no_other_pair_and_the_worst_comes_first(folder):
     again = scan_many(requests, out, listener=events.append)
     assert again == found
     assert not [event for event in events if event.step and event.stage != "match"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (IndexError("tuple index"), "It failed (IndexError: tuple index)."),
+        (OSError(28, "No space left"), "It failed (OSError: [Errno 28] No space left)."),
+        (ConfigError("Broken.", "Repair it."), "Broken. Repair it."),
+    ],
+)
+def test_whatever_breaks_one_pair_is_told_in_its_row(folder, monkeypatch, error, words):
+    def broken(request, listener):
+        raise error
+
+    monkeypatch.setattr("memaudit.audit.tasks.many.scan", broken)
+    found = scan_many(read(folder, DEFAULTS + PAIR.format("a")), folder / "out")
+    assert [(result.status, result.summary) for result in found.results] == [("error", words)]
+
+
+def test_an_interrupt_ends_all_pairs(folder, monkeypatch):
+    def stopped(request, listener):
+        raise Interrupted("Interrupted; the state is saved.")
+
+    monkeypatch.setattr("memaudit.audit.tasks.many.scan", stopped)
+    with pytest.raises(Interrupted):
+        scan_many(read(folder, DEFAULTS + PAIR.format("a")), folder / "out")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from memaudit.audit.report.facts import (
 from memaudit.audit.report.model import AuditReport, Environment
 from memaudit.audit.report.results import AttackResult, Metrics
 from memaudit.audit.report.verdict import Finding, Verdict
-from memaudit.audit.tasks.defend import parse_defences
+from memaudit.audit.tasks.alter import parse_defences
 from memaudit.audit.verdict.advice import BITS, NOISE, advise
 
 COMMAND = (
