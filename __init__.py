@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from .audit.report.model import AuditReport
     from .audit.request import ScanRequest
     from .audit.scan.pipeline import scan
-    from .audit.tasks.defend import Defence, defend
+    from .audit.tasks.alter import Defence
+    from .audit.tasks.defend import defend
     from .audit.tasks.infer import infer
 else:
     _PLACES = {
         "AuditReport": "report.model",
-        "Defence": "tasks.defend",
+        "Defence": "tasks.alter",
         "ScanRequest": "request",
         "defend": "tasks.defend",
         "infer": "tasks.infer",
@@ -78,7 +79,7 @@ class MemauditError(Exception):
         |-- audit.run.options.OptionError             malformed attack option
         |-- audit.run.store.StoreError                unusable run folder
         |-- audit.settings.ConfigError                unusable configuration file or variable
-        |-- audit.tasks.defend.DefenceError           defence that cannot be measured
+        |-- audit.tasks.alter.DefenceError            defence that cannot be measured
         |-- audit.verdict.baseline.BaselineError      unusable baseline
         |-- audit.verdict.expression.GateError        malformed gate expression
         `-- audit.run.drive.Interrupted               exit code 130: state saved, resumable
