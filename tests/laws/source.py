@@ -37,7 +37,8 @@ def docstring(file: Path) -> str:
     return text[: min(ends) + 1] if ends else ""
 
 
-def imports(file: Path, types: bool = True) -> list[str]:
+@cache
+def imports(file: Path, types: bool = True) -> tuple[str, ...]:
     """Return what a file imports anywhere in it, relative names resolved to ``memaudit...``.
 
     Args:
@@ -53,7 +54,7 @@ def imports(file: Path, types: bool = True) -> list[str]:
             base = package[: len(package) - node.level + 1] if node.level else ()
             name = ".".join((*base, *([node.module] if node.module else [])))
             found += [f"{name}.{alias.name}" for alias in node.names]
-    return found
+    return tuple(found)
 
 
 def _nodes(node: ast.AST, types: bool) -> Iterator[ast.AST]:
@@ -65,7 +66,8 @@ def _nodes(node: ast.AST, types: bool) -> Iterator[ast.AST]:
         yield from _nodes(child, types)
 
 
-def arrows(file: Path) -> set[Path]:
+@cache
+def arrows(file: Path) -> frozenset[Path]:
     """Return the files of the package that a file imports when it runs, also within its functions."""
     found = {MODULES.get(name) or MODULES.get(name.rpartition(".")[0]) for name in imports(file, types=False)}
-    return {target for target in found if target and target != file}
+    return frozenset(target for target in found if target and target != file)

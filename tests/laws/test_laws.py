@@ -77,6 +77,7 @@ def test_no_machine_path_in_the_tree():
             assert needle not in path.read_text(errors="replace"), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [[], ["scan"], ["scan-many"], ["infer"], ["linearity"], ["gate"], ["report"], ["schema"]]
 )

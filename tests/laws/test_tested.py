@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,7 @@ def test_the_fast_tests_are_there_and_touch_every_room():
     assert touched == {room(file) for file in MODULE_FILES}
 
 
+@cache
 def reached(test: Path) -> set[Path]:
     """Return what a test file imports, directly or not, and what the commands that it starts import."""
     found, waiting = set[Path](), [*_named(test), *_named(*test.parent.glob("conftest.py"))]

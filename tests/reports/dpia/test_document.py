@@ -390,6 +390,7 @@ def test_the_command_writes_it_without_numerics(leak: AuditReport, tmp_path: Pat
     assert (tmp_path / "annex.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many"])
 def test_a_browser_shows_it_without_complaint(
