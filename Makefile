@@ -1,20 +1,33 @@
 # One word per chore. `make check` is what CI runs; the commands are those of the environment in PYTHON.
 PYTHON ?= python
 
-.PHONY: install check lint types test docs
+.PHONY: install check fast lint types test docs
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
 
 check: lint types test
 
+# Tests that touch every room, chosen by how long they take; those marked slow are left out. A law holds the list to that.
+FAST = \
+  $(addprefix tests/laws/, test_docs.py test_laws.py test_readme.py test_rooms.py test_tested.py) \
+  $(addprefix tests/attacks/, contract explain firstlayer images optimise simulation/test_losses.py \
+    simulation/test_updates.py test_spear.py) \
+  $(addprefix tests/audit/, change checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
+    families/test_mlp.py machine/test_alarm.py recipe/test_known.py report run/test_drive.py run/test_store.py \
+    run/test_work.py scan/test_results.py scoring/test_chance.py scoring/test_match.py tasks/test_many.py test_plugins.py test_words.py test_request.py \
+    test_settings.py verdict/test_advice.py verdict/test_findings.py verdict/test_gate.py) \
+  $(addprefix tests/reports/, common dpia page test_html.py test_json.py test_junit.py test_markdown.py test_sarif.py)
+
+fast: lint
+	$(PYTHON) -m pytest -q -m "not slow" $(FAST)
+
 lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-# The link gives mypy the package's true module names, whatever the checkout folder is called.
+# The link .links/memaudit gives type checkers the package's true module names, whatever the checkout folder is called.
 types:
-	mkdir -p .links && ln -sfn .. .links/memaudit
 	$(PYTHON) -m mypy
 
 test:

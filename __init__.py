@@ -1,15 +1,60 @@
 """memaudit: can the training data be reconstructed from a model before and after fine-tuning?
 
-The Python API is the same as the command line's::
+The Python interface does what the command line does::
 
-    from memaudit.audit.scan.pipeline import ScanRequest, scan
-    report = scan(ScanRequest(before="before.pt", after="after.pt", data="train/"))
+    import memaudit
+
+    report = memaudit.scan(memaudit.ScanRequest(before="before.pt", after="after.pt", data="train/"))
     print(report.verdict.status)
+
+=================  ====================================================================
+``scan``           audit a pair of checkpoints; the reports land in the run folder
+``ScanRequest``    what to audit, and how: one field for each option
+``AuditReport``    what ``scan`` returns, and ``load`` reads
+``load``           read the report of a run folder, or a report file
+``infer``          how was the pair trained? Takes a ``ScanRequest``, runs no attack
+``defend``         what would lower the leak? Takes a ``ScanRequest`` and ``Defence``
+``Defence``        noise on the change of the parameters, or a rounding of it
+``MemauditError``  the root of all errors that memaudit raises on purpose
+=================  ====================================================================
+
+Each is imported at its first use, so that ``import memaudit`` costs nothing.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 __version__ = "0.1.0"
+
+__all__ = ["AuditReport", "Defence", "MemauditError", "ScanRequest", "defend", "infer", "load", "scan"]
+
+if TYPE_CHECKING:
+    from .audit.report.file import load
+    from .audit.report.model import AuditReport
+    from .audit.request import ScanRequest
+    from .audit.scan.pipeline import scan
+    from .audit.tasks.alter import Defence
+    from .audit.tasks.defend import defend
+    from .audit.tasks.infer import infer
+else:
+    _PLACES = {
+        "AuditReport": "report.model",
+        "Defence": "tasks.alter",
+        "ScanRequest": "request",
+        "defend": "tasks.defend",
+        "infer": "tasks.infer",
+        "load": "report.file",
+        "scan": "scan.pipeline",
+    }
+
+    def __getattr__(name):
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.audit.{_PLACES[name]}"), name)
+
+    def __dir__():
+        return sorted({*globals(), *_PLACES})
 
 
 class MemauditError(Exception):
@@ -17,24 +62,28 @@ class MemauditError(Exception):
 
     ::
 
-        MemauditError                 exit code 2: usage, configuration or input
-        |-- attacks.base.Unsupported          this attack cannot treat this victim or recipe
-        |-- audit.checkpoint.CheckpointError  unreadable, unsafe or mismatched checkpoints
-        |-- audit.families.base.UnknownArchitecture
-        |-- audit.data.base.DataError         unreadable training or control set
-        |-- audit.plugins.PluginError         no such attack, format, family or data source
-        |-- audit.store.StoreError            unusable run folder
-        |-- audit.lock.LockError              run folder in which another process works
-        |-- audit.executor.ExecutorError      no such executor, or one that broke down
-        |-- audit.gate.GateError              malformed gate expression
-        |-- audit.options.OptionError         malformed attack option
-        |-- audit.recipe.RecipeError          training hyper-parameter out of range
-        |-- audit.config.ConfigError          unusable configuration file or variable
-        |-- audit.outputs.OutputError         output that cannot be written where it was asked for
-        |-- audit.report.ReportError          not a report that this version can read
-        |-- audit.baseline.BaselineError      unusable baseline
-        |-- audit.files.FormatError           file that cannot be written
-        `-- audit.drive.Interrupted           exit code 130: state saved, resumable
+        MemauditError                                 exit code 2: usage, configuration or input
+        |-- attacks.contract.attack.Unsupported       this attack cannot treat this victim or recipe
+        |-- audit.checkpoints.weights.CheckpointError unreadable, unsafe or mismatched checkpoints
+        |-- audit.data.base.DataError                 unreadable training or control set
+        |-- audit.families.base.UnknownArchitecture   no network fits the checkpoint
+        |-- audit.files.FormatError                   file that cannot be written
+        |-- audit.machine.device.DeviceError          no such device, or none of this name here
+        |-- audit.machine.executor.ExecutorError      no such executor, or one that broke down
+        |-- audit.machine.lock.LockError              run folder in which another process works
+        |-- audit.option.ConfigError                  unusable configuration file or variable
+        |-- audit.outputs.OutputError                 output that cannot be written where it was asked for
+        |-- audit.plugins.PluginError                 no such attack, format, family or data source
+        |-- audit.recipe.file.RecipeFileError         unusable recipe file
+        |-- audit.recipe.fields.RecipeError           training hyper-parameter out of range
+        |-- audit.report.model.ReportError            not a report that this version can read
+        |-- audit.request.RequestError                number out of range, or contradicting wishes
+        |-- audit.run.options.OptionError             malformed attack option
+        |-- audit.run.store.StoreError                unusable run folder
+        |-- audit.tasks.alter.DefenceError            defence that cannot be measured
+        |-- audit.verdict.baseline.BaselineError      unusable baseline
+        |-- audit.verdict.expression.GateError        malformed gate expression
+        `-- audit.run.drive.Interrupted               exit code 130: state saved, resumable
 
     Attributes:
         message: What is wrong and where, in one sentence.

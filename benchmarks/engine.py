@@ -34,9 +34,9 @@ from memaudit.attacks.simulation.adjoints import ADJOINTS
 from memaudit.attacks.simulation.dynamics import simulate
 from memaudit.attacks.simulation.footprint import Footprint
 from memaudit.audit.machine.memory import PeakMemory
+from memaudit.audit.machine.numerics import exact_numerics
 
 from . import networks
-from .engine_picture import draw
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -169,6 +169,15 @@ def hardware(device: torch.device) -> dict[str, object]:
     }  # fmt: skip
 
 
+def check_machine(results: Path, where: Mapping[str, object]) -> None:
+    """Refuse to put rows among those of another device, whose name the file would then bear."""
+    there = json.loads(results.read_text())["hardware"]["device"] if results.exists() else where["device"]
+    if there != where["device"]:
+        raise SystemExit(
+            f"{results} was measured on {there}, not on {where['device']}: name another file by --results."
+        )
+
+
 def table(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object]) -> str:
     """Return the results as Markdown, one line a case; an engine that was not measured has empty cells."""
     heads = " | ".join(f"{name} | MB" for name in ENGINES)
@@ -197,14 +206,17 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("network", "parameters", "samples", "steps", "engine"))
 
 
-def write(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object], results: Path, page: Path) -> None:
+def write(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object], results: Path, page: Path | None) -> None:
     """Write rows into the results, in place of older ones of the same case; all of them into the page, and drawn."""
     old = json.loads(results.read_text())["rows"] if results.exists() else []
     every = {_key(row): row for row in (*old, *rows)}
     merged = [every[key] for key in sorted(every, key=lambda key: (key[0], key[1], key[3], key[2]))]
     results.write_text(json.dumps({"hardware": where, "rows": merged}, indent=1) + "\n")
-    fill(page, "engine", table(merged, where))
-    draw(merged, page.with_name("engine.png"))
+    if page:
+        from .engine_picture import draw  # matplotlib, which a bare machine may lack
+
+        fill(page, "engine", table(merged, where))
+        draw(merged, page.with_name("engine.png"))
 
 
 def fill(page: Path, name: str, text: str) -> None:
@@ -222,17 +234,23 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", nargs="*", type=int, default=[1, 16], help="dummies n beside 4, with S = 4")
     parser.add_argument("--widths", nargs="*", type=int, default=[100, 1000, 4000], help="of MLPs, for growing P")
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), help="published and stepwise among them")
+    parser.add_argument("--case", nargs=3, action="append", metavar=("NETWORK", "N", "S"), help="only this; repeatable")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--no-page", dest="page", action="store_const", const=None, help="write the results alone")
     asked = parser.parse_args(words)
-    torch.set_flush_denormal(True)
-    for case in cases(asked.networks, asked.steps, asked.samples, asked.widths):
-        rows = measure(case, asked.engines, asked.device, asked.repeats)
-        for row in rows:
-            print(*(row[name] for name in ("network", "samples", "steps", "engine", "ratio", "peak_bytes")), flush=True)
-        write(rows, hardware(asked.device), asked.results, asked.page)
+    wanted = [Case(name, int(samples), int(steps)) for name, samples, steps in asked.case or ()]
+    where = hardware(asked.device)
+    check_machine(asked.results, where)
+    with exact_numerics():
+        for case in wanted or cases(asked.networks, asked.steps, asked.samples, asked.widths):
+            rows = measure(case, asked.engines, asked.device, asked.repeats)
+            for row in rows:
+                told = (row[name] for name in ("network", "samples", "steps", "engine", "ratio", "peak_bytes"))
+                print(*told, flush=True)
+            write(rows, where, asked.results, asked.page)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ finished attack goes to ``benchmarks/results/paper.json`` and is not run again; 
 
 Needs torch, torchvision, numpy, scipy and safetensors, and neither the console script nor an installation::
 
-    mkdir -p .links && ln -sfn .. .links/memaudit
     PYTHONPATH=.links python3 -m benchmarks.paper 20 --data-pack DIR --budget 540
 
 A run goes through ``drive``, the loop of a scan, whose deadline can be kept to the second for one attack at a time. The

@@ -11,10 +11,9 @@ from typer.models import OptionInfo
 from typer.utils import get_params_from_function
 
 from ..option import Option
-from .group import CONFIGURED
 
 
-def catalogue(ctx: typer.Context, commands: Iterable[str] = CONFIGURED) -> dict[str, Option]:
+def catalogue(ctx: typer.Context, commands: Iterable[str]) -> dict[str, Option]:
     """Return every option of some commands by key, from any context of the command line."""
     root = ctx.find_root().command
     found = root.commands if isinstance(root, TyperGroup) else {}

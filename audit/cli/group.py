@@ -27,7 +27,7 @@ class Group(Commands):
             from ..settings import read, relative
             from .catalogue import catalogue
 
-            options = catalogue(ctx)
+            options = catalogue(ctx, CONFIGURED)
             found = read(options, Path.cwd(), os.environ)
             ctx.default_map = {name: found.defaults(options, name)}
             if found.files and not _quiet(rest, found):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..profiles import Profile
+from .group import CONFIGURED
 from .options import AsJson
 from .panels import limits
 
@@ -22,7 +23,7 @@ def config(
     from ..settings import read
     from .catalogue import catalogue
 
-    options = catalogue(ctx)
+    options = catalogue(ctx, CONFIGURED)
     found = read(options, Path.cwd(), os.environ)
     settings = found.complete(options, profile)
     if as_json:

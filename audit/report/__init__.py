@@ -1,1 +1,1 @@
-"""The report: a model and its file."""
+"""The report: its model, its file and its pictures."""

@@ -16,9 +16,9 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **found}
 
 
-def load(path: Path) -> AuditReport:
+def load(path: str | Path) -> AuditReport:
     """Read a report, or the report of a run folder. Raises :class:`ReportError`."""
-    return read(path)[0]
+    return read(Path(path))[0]
 
 
 def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:

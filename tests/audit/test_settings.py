@@ -251,6 +251,7 @@ def test_neither_a_fifo_nor_a_folder_is_a_configuration(tmp_path):
     assert read(OPTIONS, tmp_path, {}).files == ()
 
 
+@pytest.mark.slow
 def test_the_file_that_is_used_is_named_and_cannot_hide(tmp_path):
     (tmp_path / "memaudit.toml").write_text("quiet = true\n")
     (tmp_path / "pyproject.toml").write_text("[tool.memaudit]\nlr = 1\n")
@@ -261,6 +262,7 @@ def test_the_file_that_is_used_is_named_and_cannot_hide(tmp_path):
     assert "Configuration" not in memaudit(tmp_path, "schema").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CONFIGURED)
 def test_help_works_with_a_broken_configuration(tmp_path, command):
     (tmp_path / "memaudit.toml").write_text("[[[")

@@ -28,3 +28,13 @@ def test_the_engine_benchmark_at_toy_size(tmp_path):
     assert text.endswith("after\n")
     assert "old" not in text
     assert text.count("\n| conv |") == 3
+
+
+def test_rows_of_another_device_are_not_put_among_those_of_this_one(tmp_path):
+    results = tmp_path / "engine.json"
+    results.write_text(json.dumps({"hardware": {"device": "another"}, "rows": []}))
+    words = [sys.executable, "-m", "benchmarks.engine", *TOY, "--results", str(results), "--no-page"]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "was measured on another" in done.stderr
+    assert json.loads(results.read_text())["rows"] == []

@@ -12,24 +12,7 @@ from typer.main import get_command
 
 from memaudit.audit.cli.main import app
 
-ROOT = Path(__file__).resolve().parents[2]
-STOREYS = ["attacks", "audit", "reports"]
-FILES = [*sorted(ROOT.glob("*.py")), *(file for storey in STOREYS for file in sorted((ROOT / storey).rglob("*.py")))]
-
-
-def imports(file: Path) -> list[str]:
-    """Return what a file imports, relative names resolved to ``memaudit...``."""
-    parts = ("memaudit", *file.relative_to(ROOT).with_suffix("").parts)
-    package = parts[:-1]
-    found = []
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*base, *([node.module] if node.module else [])))
-            found += [f"{module}.{alias.name}" for alias in node.names]
-    return found
+from .source import FILES, ROOT, STOREYS, imports, place
 
 
 def storey(file: Path) -> int:
@@ -38,7 +21,7 @@ def storey(file: Path) -> int:
     return STOREYS.index(top) if top in STOREYS else len(STOREYS) if top == "__main__.py" else -1
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != ROOT], ids=place)
 def test_a_file_imports_only_its_own_storey_or_a_lower_one(file):
     for name in imports(file):
         match = re.match(r"memaudit\.(attacks|audit|reports)\b", name)
@@ -46,7 +29,7 @@ def test_a_file_imports_only_its_own_storey_or_a_lower_one(file):
             assert STOREYS.index(match[1]) <= storey(file), f"{file.name} imports {name}"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "attacks").glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted((ROOT / "attacks").rglob("*.py")), ids=place)
 def test_attacks_are_pure_numerics(file):
     allowed = {"torch", "scipy", "memaudit", "abc", "collections", "contextlib", "dataclasses", "math", "os", "types"}
     allowed |= {"threading", "typing", "weakref"}
@@ -55,7 +38,7 @@ def test_attacks_are_pure_numerics(file):
     assert not re.search(r"\b(print|open)\(|TrainingSet", text)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", FILES, ids=place)
 def test_no_file_executes_what_a_checkpoint_holds(file):
     tree = ast.parse(file.read_text())
     assert not any(name.split(".")[0] in ("pickle", "dill", "joblib", "cloudpickle") for name in imports(file))
@@ -66,10 +49,9 @@ def test_no_file_executes_what_a_checkpoint_holds(file):
 
 def test_training_data_meet_reconstructions_only_in_match():
     users = {
-        str(file.relative_to(ROOT))
+        place(file)
         for file in (ROOT / "audit").rglob("*.py")
-        if any(name.endswith("base.TrainingSet") for name in imports(file))
-        and any(name.endswith("attack.Reconstruction") for name in imports(file))
+        if {"TrainingSet", "Reconstruction"} <= {name.rpartition(".")[2] for name in imports(file)}
     }
     assert users == {"audit/scoring/match.py"}
 
@@ -115,6 +97,7 @@ def test_a_field_of_the_recipe_is_named_where_it_is_simulated_described_and_aske
 COMMANDS = [[], *([name] for name in get_command(app).commands), ["baseline", "write"], ["baseline", "check"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_needs_no_torch(command):
     code = (

@@ -12,6 +12,7 @@ from ...conftest import optimizer_of, scheduler_of
 SCHEDULES = [(schedule, warmup) for schedule in ("constant", "linear", "cosine") for warmup in (0, 1, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 4, 30])
 @pytest.mark.parametrize(("schedule", "warmup"), SCHEDULES)
 def test_rate_is_what_torch_schedulers_give(schedule, warmup, epochs):

@@ -120,6 +120,7 @@ def train(
 # Optimiser
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3, 40])
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize(
@@ -169,6 +170,7 @@ def test_travel_of_adam_is_near_the_sum_of_its_rates():
 # Size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", ["sgd", "momentum", "nesterov"])
 @pytest.mark.parametrize("count", [1, 2, 9, 30, 60, 90])
 def test_size_is_the_rank_of_the_first_layer(count, optimiser):
@@ -216,6 +218,7 @@ def test_size_of_a_recognised_perceptron_without_its_module():
     assert "linearity" not in facts
 
 
+@pytest.mark.slow
 def test_size_of_a_large_layer_goes_through_a_sketch():
     torch.manual_seed(0)
     width, d, n = 1100, 1300, 40

@@ -42,6 +42,7 @@ def run(leak, tmp_path_factory):
     ), out
 
 
+@pytest.mark.slow
 def test_a_leak_is_exit_code_one_with_json_alone_on_stdout(run):
     done, out = run
     assert done.returncode == 1, done.stderr
@@ -55,12 +56,14 @@ def test_a_leak_is_exit_code_one_with_json_alone_on_stdout(run):
     assert (out.parent / "x.html").read_text().startswith("<!")
 
 
+@pytest.mark.slow
 def test_the_json_validates_against_the_printed_schema(run):
     schema = json.loads(memaudit("schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(run[0].stdout), schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gate", "code"),
     [
@@ -76,6 +79,7 @@ def test_gate_decides_again(run, gate, code):
     assert done.returncode == code, done.stderr
 
 
+@pytest.mark.slow
 def test_gate_on_a_missing_metric_is_inconclusive(run, tmp_path):
     report = load(run[1])
     bare = report.attacks[0].model_copy(update={"metrics": None, "matches": []})
@@ -86,6 +90,7 @@ def test_gate_on_a_missing_metric_is_inconclusive(run, tmp_path):
     assert json.loads(done.stdout)["status"] == "inconclusive"
 
 
+@pytest.mark.slow
 def test_report_renders_again_without_torch(run, tmp_path):
     code = (
         "import sys; sys.argv = ['memaudit', 'report', %r, '-o', 'html=' + %r, '-o', 'json=' + %r]\n"
@@ -100,6 +105,7 @@ def test_report_renders_again_without_torch(run, tmp_path):
     assert (tmp_path / "a.json").read_bytes() == (run[1] / "report.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_scan_gates_and_passes(leak, tmp_path):
     done = memaudit(*scan_words(leak, tmp_path / "run", "-q", "--fail-if", "ssim_mean>0.9999"))
     assert done.returncode == 0, done.stderr
@@ -108,6 +114,7 @@ def test_scan_gates_and_passes(leak, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_plan_names_what_runs_and_what_does_not(leak, tmp_path):
     words = ["scan", leak.before, leak.after, "--lr", 0.02, "--size", 4, "--epochs", 10, "--out", tmp_path / "run"]
     done = memaudit(*words, "--max-time", 60, "--json")
@@ -120,6 +127,7 @@ def test_the_plan_names_what_runs_and_what_does_not(leak, tmp_path):
     assert "Left out: simudy" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["simudi", "al"])
 def test_an_attack_that_is_not_there_gets_the_nearest(leak, attack):
     done = memaudit("scan", leak.before, leak.after, "--attack", attack)
@@ -127,6 +135,7 @@ def test_an_attack_that_is_not_there_gets_the_nearest(leak, attack):
     assert attack in done.stderr
 
 
+@pytest.mark.slow
 def test_tf32_is_in_the_command_of_the_report_and_warned_of_on_a_cpu(leak, tmp_path):
     done = memaudit(*scan_words(leak, tmp_path, "--max-iterations", 2, "--device", "cpu", "--tf32"))
     assert done.returncode == 3, done.stderr
@@ -134,6 +143,7 @@ def test_tf32_is_in_the_command_of_the_report_and_warned_of_on_a_cpu(leak, tmp_p
     assert " --tf32 " in load(tmp_path).command
 
 
+@pytest.mark.slow
 def test_inspect_of_a_pair_and_of_one_file(leak):
     found = json.loads(memaudit("inspect", leak.before, leak.after, "--json").stdout)
     assert found["architecture"]["family"] == "mlp"
@@ -155,6 +165,7 @@ def test_any_terminal_can_show_the_tables(leak, encoding):
     assert "read off the change" in done.stdout.decode(encoding)
 
 
+@pytest.mark.slow
 def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
     import torch
     from safetensors.torch import save_file
@@ -166,6 +177,7 @@ def test_inspect_of_an_unrecognised_network_says_so_and_goes_on(tmp_path):
     assert "--model" in done.stdout
 
 
+@pytest.mark.slow
 def test_plugins_lists_options():
     found = json.loads(memaudit("plugins", "--json").stdout)
     assert {row["name"] for row in found["attacks"]} >= {"simudy"}
@@ -200,6 +212,7 @@ def wait_for_step(process, out: Path, step: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
     def words(out):
@@ -225,6 +238,7 @@ def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
         assert picture.read_bytes() == (tmp_path / "whole" / picture.relative_to(out)).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, tmp_path):
     def words(out):
         known = scan_words(leak, out, "-q")
@@ -246,6 +260,7 @@ def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, t
     assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("extra", "drawn"), [({}, True), ({"CI": "true"}, False)])
 def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_path, extra, drawn):
     parent, child = os.openpty()
@@ -273,6 +288,7 @@ def test_version_and_no_arguments():
     assert "scan" in bare.stdout
 
 
+@pytest.mark.slow
 def test_brackets_in_a_path_are_printed_as_they_are():
     done = memaudit("inspect", "[bold]missing[/bold].pt")
     assert done.returncode == 2

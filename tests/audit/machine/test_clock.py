@@ -43,28 +43,40 @@ def test_a_part_counts_from_the_beginning():
     assert whole.earlier(30.0) == Deadline(90.0)
 
 
-def test_a_pickled_deadline_is_a_moment_of_the_wall_clock(monkeypatch):
+@pytest.fixture
+def clocks(monkeypatch):
+    """Return a function that sets both clocks, which then stand still."""
+
+    def clocks(wall: float, steady: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: wall)
+        monkeypatch.setattr(time, "monotonic", lambda: steady)
+
+    return clocks
+
+
+def test_a_pickled_deadline_is_a_moment_of_the_wall_clock(clocks):
     """The other process may have started at any time, and its monotonic clock with it."""
+    clocks(wall=2e9, steady=7e5)
     sent = pickle.dumps(Deadline.after(100.0))
-    away = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: away() - 5e5)
+    clocks(wall=2e9, steady=3e5)
     found = pickle.loads(sent)
-    assert found.left == pytest.approx(100.0, abs=5.0)
-    assert found.part(0.5).left == pytest.approx(50.0, abs=5.0)
+    assert found.left == pytest.approx(100.0)
+    assert found.part(0.5).left == pytest.approx(50.0)
 
 
-def test_time_on_the_way_counts(monkeypatch):
-    sent, wall, steady = pickle.dumps(Deadline.after(100.0)), time.time, time.monotonic
-    monkeypatch.setattr(time, "time", lambda: wall() + 60)
-    monkeypatch.setattr(time, "monotonic", lambda: steady() + 60)
-    assert pickle.loads(sent).left == pytest.approx(40.0, abs=5.0)
+def test_time_on_the_way_counts(clocks):
+    clocks(wall=2e9, steady=7e5)
+    sent = pickle.dumps(Deadline.after(100.0))
+    clocks(wall=2e9 + 60, steady=7e5 + 60)
+    assert pickle.loads(sent).left == pytest.approx(40.0)
 
 
-def test_a_wall_clock_that_is_set_moves_no_deadline_of_this_process(monkeypatch):
-    found, wall = Deadline.after(100.0), time.time
-    monkeypatch.setattr(time, "time", lambda: wall() - 3600)
-    assert found.left == pytest.approx(100.0, abs=5.0)
-    assert copy.copy(found).left == pytest.approx(100.0, abs=5.0)
+def test_a_wall_clock_that_is_set_moves_no_deadline_of_this_process(clocks):
+    clocks(wall=2e9, steady=7e5)
+    found = Deadline.after(100.0)
+    clocks(wall=2e9 - 3600, steady=7e5)
+    assert found.left == pytest.approx(100.0)
+    assert copy.copy(found).left == pytest.approx(100.0)
 
 
 def left(deadline):
@@ -75,5 +87,4 @@ def test_another_process_agrees():
     found = Deadline.after(1000.0)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         there = pool.apply(left, (found,))
-    assert there == pytest.approx(found.left, abs=60.0)
-    assert found.left < there
+    assert found.left - 1 <= there <= 1000 + 1, "as it was when it was asked, but for how exactly two clocks are read"

@@ -1,6 +1,8 @@
 import contextlib
 import dataclasses
 import math
+import os
+import signal
 import time
 from typing import ClassVar
 
@@ -9,7 +11,8 @@ import torch
 
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.simudy import SimuDy
-from memaudit.audit.machine import interrupt
+from memaudit.audit.machine import clock, interrupt
+from memaudit.audit.machine.alarm import alarm
 from memaudit.audit.machine.clock import Deadline
 from memaudit.audit.run import drive as driving
 from memaudit.audit.run.drive import Budget, Interrupted, drive
@@ -123,47 +126,82 @@ def test_deadline_in_the_past_ends_at_once_with_nothing_found(scene):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sleeping(SimuDy):
-    """SimuDy that sleeps in the step ``at``, in every step if that is negative, and in ``finish``."""
+class Endless(SimuDy):
+    """SimuDy whose time is up in the step ``at``, or in ``finish`` where that is negative: there it would not end."""
 
-    name: ClassVar[str] = "sleeping"
+    name: ClassVar[str] = "endless"
     at: int = -1
-    pause: float = 0.0
-    last: float = 0.0
 
     def step(self, victim, recipe, state):
-        if self.at in (-1, state.step):
-            time.sleep(self.pause)
-        return super().step(victim, recipe, state)
+        return self._late() if state.step == self.at else super().step(victim, recipe, state)
 
     def finish(self, victim, recipe, state):
-        time.sleep(self.last)
-        return super().finish(victim, recipe, state)
+        return self._late() if self.at < 0 else super().finish(victim, recipe, state)
+
+    def _late(self):
+        os.kill(os.getpid(), signal.SIGALRM)  # the alarm of a Budget's end; without one, the end of these tests
+        time.sleep(60)
+        raise AssertionError("nobody gave it up")
 
 
-def test_a_step_in_progress_is_given_up_when_all_time_is_over(scene, tmp_path):
-    job, began = Store(tmp_path).job("a"), time.monotonic()
-    outcome = drive(Sleeping(iterations=12, at=4, pause=9.0), *scene, job=job, budget=Budget(end=Deadline(began + 0.5)))
-    assert time.monotonic() - began < 2.0
+@pytest.fixture
+def ends(monkeypatch):
+    """When the alarms are set that drive sets."""
+    found = []
+    monkeypatch.setattr(driving, "alarm", lambda end: found.append(end) or alarm(end))
+    return found
+
+
+def test_a_step_in_progress_is_given_up_when_all_time_is_over(scene, tmp_path, ends):
+    job, end = Store(tmp_path).job("a"), Deadline.after(3600)
+    outcome = drive(Endless(iterations=12, at=4), *scene, job=job, budget=Budget(end=end))
     assert (outcome.status, outcome.steps) == ("budget_spent", 4)
     assert job.load(scene[0].like)[0].step == 4
+    assert set(ends) == {end}
 
 
-def test_a_reading_off_that_takes_too_long_claims_nothing(scene, tmp_path):
-    job, began = Store(tmp_path).job("a"), time.monotonic()
-    outcome = drive(Sleeping(iterations=3, last=9.0), *scene, job=job, budget=Budget(end=Deadline(began + 0.5)))
-    assert time.monotonic() - began < 2.0
+def test_a_reading_off_that_takes_too_long_claims_nothing(scene, tmp_path, ends):
+    job, end = Store(tmp_path).job("a"), Deadline.after(3600)
+    outcome = drive(Endless(iterations=3), *scene, job=job, budget=Budget(end=end))
     assert (outcome.status, outcome.reconstruction) == ("budget_spent", None)
+    assert set(ends) == {end}
     assert drive(SimuDy(iterations=3), *scene, job=job).reconstruction is not None
 
 
-def test_no_step_begins_that_would_not_be_over_with_the_reading_off(scene):
-    began = time.monotonic()
-    attack = Sleeping(iterations=100, pause=0.2, last=0.3)
-    outcome = drive(attack, *scene, budget=Budget(deadline=Deadline(began + 1.2), closing=0.3))
-    assert time.monotonic() - began < 1.3
+class Clock:
+    """The time of a test: it goes on only where the test says so."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass(frozen=True)
+class Ticking(SimuDy):
+    """SimuDy whose steps take 0.2 s, and reading off 0.3 s, by the clock of the test."""
+
+    name: ClassVar[str] = "ticking"
+    clock: Clock = dataclasses.field(default_factory=Clock)
+
+    def step(self, victim, recipe, state):
+        self.clock.now += 0.2
+        return super().step(victim, recipe, state)
+
+    def finish(self, victim, recipe, state):
+        self.clock.now += 0.3
+        return super().finish(victim, recipe, state)
+
+
+def test_no_step_begins_that_would_not_be_over_with_the_reading_off(scene, monkeypatch):
+    attack = Ticking(iterations=100)
+    for module in (driving, clock):
+        monkeypatch.setattr(module, "time", attack.clock)
+    outcome = drive(attack, *scene, budget=Budget(deadline=Deadline(101.2), closing=0.3))
     assert outcome.reconstruction is not None
-    assert outcome.steps >= 2
+    assert outcome.steps == 4, "0.8 s, and 0.3 s to read off; a fifth step would end after 1.3 s"
+    assert attack.clock.now == pytest.approx(101.1)
 
 
 def test_diverged_in_the_first_step_leaves_nothing_to_read_off(scene):

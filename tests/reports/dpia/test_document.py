@@ -104,6 +104,7 @@ def test_markdown_by_name_and_a_page_otherwise(leak: AuditReport, folder: Path, 
     assert dpia.markdown(leak) == text
 
 
+@pytest.mark.slow
 def test_all_sections_in_order_in_both(report: AuditReport) -> None:
     text, found = dpia.markdown(report), html(report)
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
@@ -112,6 +113,7 @@ def test_all_sections_in_order_in_both(report: AuditReport) -> None:
     assert anchors == {f"#{slug(name)}" for name in SECTIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [{}, {"system": {"name": "x"}}])
 def test_nothing_is_claimed(report: AuditReport, context: dict[str, Any]) -> None:
     for text in (dpia.markdown(report, Look(context=context)), html(report, context).seen()):
@@ -343,6 +345,7 @@ def test_hostile_strings_are_inert_in_both(name: str, request: pytest.FixtureReq
     assert "{{ 7 * 7 }}" in found.seen()
 
 
+@pytest.mark.slow
 def test_every_row_of_every_table_is_whole(report: AuditReport, hostile: AuditReport) -> None:
     for text in (dpia.markdown(report), dpia.markdown(hostile)):
         for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
@@ -377,6 +380,7 @@ def test_the_guide_names_every_key_and_its_example_is_valid() -> None:
     assert set(told) >= set(questions()) - {"assessment.identifiable", "assessment.not_identifiable"}
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_without_numerics(leak: AuditReport, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(leak.to_json())
     (tmp_path / "context.toml").write_text('[system]\npurpos = "x"\n')
@@ -397,6 +401,7 @@ def test_the_command_writes_it_without_numerics(leak: AuditReport, tmp_path: Pat
     assert (tmp_path / "annex.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many"])
 def test_a_browser_shows_it_without_complaint(
