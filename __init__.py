@@ -77,6 +77,7 @@ class MemauditError(Exception):
         |-- audit.recipe.file.RecipeFileError         unusable recipe file
         |-- audit.recipe.fields.RecipeError           training hyper-parameter out of range
         |-- audit.report.model.ReportError            not a report that this version can read
+        |-- audit.report.notebook.PictureError        picture of a report that cannot be read
         |-- audit.request.RequestError                number out of range, or contradicting wishes
         |-- audit.run.options.OptionError             malformed attack option
         |-- audit.run.store.StoreError                unusable run folder
