@@ -337,7 +337,7 @@ def test_no_torch(tmp_path, words):
 def test_exit_codes_of_a_scan(monkeypatch, tmp_path, status, words, code):
     from types import SimpleNamespace
 
-    from memaudit.audit.cli.main import console
+    from memaudit.audit.cli import console
     from memaudit.audit.scan import pipeline
 
     monkeypatch.chdir(tmp_path)
