@@ -15,6 +15,7 @@ import torch
 
 from ..events import Event, Listener
 from . import interrupt
+from .clock import Deadline
 from .executor import RETRIES, ExecutorError, Function, Item, Result, throttled
 from .numerics import exact_numerics
 
@@ -103,10 +104,10 @@ def _stop(running: list[_Running]) -> None:
     for one in running:
         if one.process.is_alive():
             os.kill(one.process.pid, signal.SIGTERM)
-    end = time.monotonic() + PARTING
+    end = Deadline.after(PARTING)
     for one in running:
         one.pipe.close()
-        one.process.join(max(end - time.monotonic(), 0.0))
+        one.process.join(end.left)
         if one.process.is_alive():
             one.process.kill()
             one.process.join()

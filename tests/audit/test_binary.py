@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from memaudit.attacks.contract.params import cosine_distance
-from memaudit.attacks.contract.victim import Normalisation
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.audit.change.facts import read_delta
@@ -74,7 +74,7 @@ def request(binary, out, **more):
 
 def read(pair):
     architecture, module = detect(pair.after.tensors)
-    return read_delta(pair, architecture, partial(victim, pair, architecture, module, Normalisation()))
+    return read_delta(pair, architecture, partial(victim, pair, architecture, module, Images()))
 
 
 def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):

@@ -13,7 +13,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from memaudit.attacks.contract.victim import Normalisation
+from memaudit.attacks.images.medium import Images
 from memaudit.audit.change.facts import frozen, masked, read_delta
 from memaudit.audit.change.movement import rounding, scaled_rows, signals
 from memaudit.audit.change.rank import data_rank
@@ -76,7 +76,7 @@ class Trained:
     def read(self, *dtypes: torch.dtype, architecture: Architecture | None = None) -> Delta:
         found = architecture or Architecture("custom", "test", {}, self.classes, self.shape)
         pair = self.pair(*dtypes)
-        return read_delta(pair, found, partial(victim, pair, found, self.network, Normalisation()))
+        return read_delta(pair, found, partial(victim, pair, found, self.network, Images()))
 
 
 def paired(before, after, first=torch.float32, last=torch.float32) -> CheckpointPair:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from memaudit.attacks.contract.victim import Normalisation
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.checkpoints.pair import read_pair
 from memaudit.audit.families.detect import detect
 from memaudit.audit.families.ground import Ground
@@ -15,7 +16,7 @@ from memaudit.audit.families.victim import placed, victim
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.scene import load
 
-CPU, SCALE = torch.device("cpu"), Normalisation((0.5,), (0.25,))
+CPU, SCALE = torch.device("cpu"), Images(Normalisation((0.5,), (0.25,)))
 
 
 @pytest.fixture
