@@ -20,7 +20,7 @@ FLAT, ALIKE, STEEP = 30.0, 2.0, 10.0
 """That limit is FLAT times as high where the first value that follows is at most ALIKE times the median of the rest:
 noise is flat, an input with almost no gradient is not. Beyond STEEP times the median it is no rounding at all."""
 
-EDGE = 1.5
+EDGE = 1.4
 """Above this multiple of the largest singular value that rounding alone has (Davidson and Szarek, 2001, theorem 2.13:
 sqrt(width) + sqrt(d) times that of an entry), a value is data. Entries are not rounded alike, hence the margin."""
 

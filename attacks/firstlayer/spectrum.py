@@ -21,7 +21,8 @@ WORK = 1e9
 """Largest rows x columns x min(rows, columns) that is decomposed whole where a sketch of twice SKETCH will do."""
 
 LIVE = 10.0
-"""Units and inputs took part if their change is more than this multiple of what is otherwise left of it."""
+"""Units and inputs took part if their change is more than this multiple of what is otherwise left of it; where no gap
+parts the two, if they changed at all."""
 
 CLOSED = 1e-2
 """The bias saw what the weight saw if at most this share of its change lies outside the columns of the weight's."""
@@ -137,8 +138,9 @@ def _change(sides: Pair, factor: float) -> Tensor:
 def _live(change: Tensor, fit: Fit, noise: float) -> tuple[int, int]:
     """Return how many units and how many inputs took part in ``change`` (width, d)."""
     left = float(fit.values[fit.edge.rank :].norm()) / math.sqrt(change.numel())
+    least = LIVE * max(left, noise) if fit.edge.clear else 0.0
     lengths = (change.square().mean(axis).sqrt() for axis in (1, 0))
-    units, inputs = (int((length > LIVE * max(left, noise)).sum()) for length in lengths)
+    units, inputs = (int((length > least).sum()) for length in lengths)
     return units, inputs
 
 
