@@ -163,6 +163,8 @@ def sketches(matrix: Tensor, size: int) -> tuple[Tensor | None, Tensor | None]:
 
 
 def sketched(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """Return ``left @ matrix @ right``, which has the same rank if that is small."""
+    """Return ``left @ matrix @ right``, which has the same rank if that is small; the longer side goes first."""
+    if right is not None and matrix.shape[1] > matrix.shape[0]:
+        matrix, right = matrix @ right, None
     matrix = matrix if left is None else left @ matrix
     return matrix if right is None else matrix @ right

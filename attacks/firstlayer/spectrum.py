@@ -114,7 +114,7 @@ def spectrum(
     """
     before, after = (side.double() for side in weight)
     width, d = before.shape
-    floor = Floor((width, d), noise, max(float(side.square().mean().sqrt()) for side in (before, after)))
+    floor = Floor((width, d), noise, max(float(side.norm()) for side in (before, after)) / math.sqrt(before.numel()))
     flat = (before.T, after.T) if width > d else (before, after)
     large = sketch and width * d * min(width, d) > WORK
     sides = sketches(flat[0], 2 * SKETCH) if large else (None, None)
@@ -139,7 +139,7 @@ def _live(change: Tensor, fit: Fit, noise: float) -> tuple[int, int]:
     """Return how many units and how many inputs took part in ``change`` (width, d)."""
     left = float(fit.values[fit.edge.rank :].norm()) / math.sqrt(change.numel())
     least = LIVE * max(left, noise) if fit.edge.clear else 0.0
-    lengths = (change.square().mean(axis).sqrt() for axis in (1, 0))
+    lengths = (torch.linalg.vector_norm(change, dim=axis) / math.sqrt(change.shape[axis]) for axis in (1, 0))
     units, inputs = (int((length > least).sum()) for length in lengths)
     return units, inputs
 
