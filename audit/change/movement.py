@@ -1,7 +1,7 @@
 """How far each tensor moved, against the rounding of its own number format; and which part of it training never moved.
 
-Everything here looks at one tensor at a time. Sources: design 13.2 (frozen tensors, numerical floor, weight decay on
-coordinates without gradient).
+Everything here looks at one tensor at a time. Where the gradient is zero weight decay alone acts, so that all of it
+shrinks by the same factor.
 """
 
 import math
@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ...attacks.firstlayer.rounding import noise
 from ..checkpoints.pair import CheckpointPair
 from ..report.facts import FLOOR, TensorReading
 
@@ -124,21 +125,13 @@ def signals(pair: CheckpointPair) -> list[Signal]:
         before, after = _tamed(before), _tamed(pair.after.tensors[name])
         stored = [side.stored.get(name, before.dtype) for side in (pair.before, pair.after)]
         kinds = [kind if kind.is_floating_point else before.dtype for kind in stored]
-        noise = rounding(before, kinds[0]).square() + rounding(after, kinds[1]).square()
-        level = float(noise.mean().sqrt()) if before.numel() else 0.0
-        found.append(Signal(name, before, after, max(kinds, key=lambda kind: torch.finfo(kind).eps), level))
+        coarse = max(kinds, key=lambda kind: torch.finfo(kind).eps)
+        found.append(Signal(name, before, after, coarse, noise((before, after), kinds)))
     return found
 
 
 def _tamed(values: Tensor) -> Tensor:
     return values.clamp(-HUGE, HUGE) if values.dtype == torch.float64 else values
-
-
-def rounding(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the standard deviation of rounding each value to ``dtype``: its unit in the last place over sqrt(12)."""
-    info = torch.finfo(dtype)
-    _, exponent = torch.frexp(values.double().abs().clamp(min=info.smallest_normal))
-    return torch.exp2(exponent.double() - 1) * (info.eps / 12**0.5)
 
 
 def scaled_rows(before: Tensor, change: Tensor, noise: float) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,11 @@ Two kinds of evidence, added as log-odds. The classifier head: under softmax cro
 rows sum to zero over the classes, so that after SGD, however many steps and batches and with any momentum,
 ``sum_c W_f[c] = alpha sum_c W_0[c]`` holds to rounding, with alpha the weight-decay factor; Adam divides every
 coordinate by its own scale and breaks this. The sizes: Adam's steps are as long for a small gradient as for a large
-one, so that the typical change is not far below the largest and all tensors move alike (design 13.2).
+one (Kingma and Ba, 2015, section 2.1), so that the typical change is not far below the largest and all tensors move
+alike.
 
 The constants are a fit to 780 victims trained by torch.optim (perceptrons, convolutions, residual networks; 1 to 200
-steps, 1 to 100 images); :mod:`tests.audit.test_delta` trains others.
+steps, 1 to 100 images); :mod:`tests.audit.change.test_facts` trains others.
 """
 
 import math

@@ -5,22 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import Tensor, nn
-
 from ... import MemauditError
 from ...attacks.contract.victim import Victim
+from ...attacks.firstlayer.spectrum import Spectrum, spectrum
+from ...attacks.firstlayer.subspace import first_layer
 from ..checkpoints.pair import CheckpointPair, shared_prefix
 from ..families.base import Architecture
 from .movement import Signal, signals
 from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
-from .rank import Rank, data_rank
 
 STATISTICS = ("running_mean", "running_var")
 """Last parts of the names of batch norm's running statistics, which are no parameters."""
 
-PASSING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Unflatten)
-"""Modules between the image and a layer that leave the layer fed by raw inputs."""
+FEWEST = 3
+"""Units and inputs, at least, of a layer whose rank tells anything."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Readings:
         """The same with the first layer: a low rank speaks for SGD, a rank of one for neither."""
         if self.suspicion is None:
             return None
-        low = self.rank is not None and 2 <= self.rank.count <= self.rank.room / 2
+        low = self.spectrum is not None and 2 <= self.spectrum.edge.rank <= self.spectrum.live / 2
         return self.suspicion - 2.0 * low
 
     @property
@@ -87,20 +85,28 @@ class Readings:
         return next((s for s in self.parameters if s.name == name and s.before.ndim == 2), None)
 
     @cached_property
-    def rank(self) -> Rank | None:
-        """Rank of the first layer's change; not looked for where Adam is all but certain."""
+    def spectrum(self) -> Spectrum | None:
+        """What the first layer's change shows, where its rank ends at rounding; not read if Adam is all but certain."""
         first = self.first
         if self.suspicion is None or self.suspicion > 3 or first is None or not first.fine or first.status != "moved":
             return None
+        if min(first.before.shape) < FEWEST:
+            return None
         name = f"{first.name.removesuffix('weight')}bias"
         biases = [s for s in self.parameters if s.name == name and s.before.shape == first.before.shape[:1]]
-        bias = (biases[0].before, biases[0].after) if biases else None
         known = min(self.decays, key=lambda decay: decay.spread, default=None)
-        for factor in (known.factor, None) if known else (None,):
-            found = _quiet(first, bias, factor)
-            if found:
-                return found
-        return None
+        try:
+            found = spectrum(
+                (first.before, first.after),
+                first.noise,
+                (biases[0].before, biases[0].after) if biases else None,
+                known=known.factor if known else 1.0,
+                balanced=self.architecture is not None and len(first.before) == self.architecture.classes,
+                sketch=True,
+            )
+        except RuntimeError:  # a decomposition that does not converge, e.g. of huge values
+            return None
+        return found if found.edge.kind == "sharp" else None
 
     @cached_property
     def victim(self) -> Victim | None:
@@ -114,43 +120,27 @@ class Readings:
     def decay(self) -> Decay | None:
         """Weight decay from all measurements."""
         found = list(self.decays)
-        if self.rank is not None and self.is_sgd:
-            words = f"once that factor is undone, the change of the first layer has rank {self.rank.count}"
-            found.append(Decay(self.rank.factor, self.rank.spread, 0.95, words))
+        if self.spectrum is not None and self.is_sgd and self.spectrum.factor > 0:
+            words = f"once that factor is undone, the change of the first layer has rank {self.spectrum.edge.rank}"
+            found.append(Decay(self.spectrum.factor, self.spectrum.spread, 0.95, words))
         return agreed(found)
 
 
 def _first_linear(found: Readings) -> str | None:
-    """Return the name of the weight of the linear layer that flattened raw images feed, ``None`` if there is none."""
+    """Return the name of the weight of the linear layer that sees all numbers of an image, ``None`` if there is none.
+
+    The layout of a perceptron tells it without the network; any other network is run.
+    """
     if found.architecture is None:
         return None
     if found.architecture.family == "mlp":
         return f"{found.architecture.layout['layers'][0]}.weight".lstrip(".")
     if found.victim is None:
         return None
-    module = found.victim.module
-    called = _first_leaf(found.victim, found.architecture)
-    if not isinstance(called, nn.Linear) or called.in_features != math.prod(found.architecture.shape):
-        return None
-    path = next((name for name, part in module.named_modules() if part is called), "")
-    return f"{path}.weight".lstrip(".")[len(shared_prefix(module.state_dict())) :]
-
-
-def _first_leaf(subject: Victim, architecture: Architecture) -> nn.Module | None:
-    called: list[nn.Module] = []
-    leaves = [part for part in subject.module.modules() if not list(part.children()) and not isinstance(part, PASSING)]
-    hooks = [part.register_forward_pre_hook(lambda part, _: called.append(part)) for part in leaves]
     try:
-        with torch.no_grad():
-            subject.logits(subject.theta0, subject.like.new_zeros(1, *architecture.shape))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return called[0] if called else None
-
-
-def _quiet(first: Signal, bias: tuple[Tensor, Tensor] | None, factor: float | None) -> Rank | None:
-    try:
-        return data_rank(first.before, first.after, first.noise, bias, factor)
-    except RuntimeError:  # a decomposition that does not converge, e.g. of huge values
+        name = first_layer(found.victim).name("weight")
+    except Exception:  # there is none, or a stranger's forward fails on noise: then nothing is read off it
         return None
+    if found.victim.theta0[name].shape[1] != math.prod(found.architecture.shape):
+        return None
+    return name[len(shared_prefix(found.victim.module.state_dict())) :]

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from memaudit.attacks.images.medium import Images
 from memaudit.audit.change.facts import frozen, masked, read_delta
-from memaudit.audit.change.movement import rounding, scaled_rows, signals
-from memaudit.audit.change.rank import data_rank
+from memaudit.audit.change.movement import scaled_rows, signals
 from memaudit.audit.checkpoints.pair import Checkpoint, CheckpointPair
 from memaudit.audit.cli.show import print_inspection
 from memaudit.audit.families.base import Architecture
@@ -218,18 +217,47 @@ def test_size_of_a_recognised_perceptron_without_its_module():
     assert "linearity" not in facts
 
 
-@pytest.mark.slow
-def test_size_of_a_large_layer_goes_through_a_sketch():
-    torch.manual_seed(0)
-    width, d, n = 1100, 1300, 40
-    start, bias = torch.randn(width, d) / 30, torch.randn(width) / 30
-    share, x = torch.randn(width, n) / 50, torch.randn(n, d) / 50
-    end = (0.999 * start.double() + share.double() @ x.double()).float()
-    found = data_rank(start, end, 1e-9, (bias, bias + share.sum(1)))
-    assert found.count == n
-    assert found.closed
-    assert found.factor == pytest.approx(0.999, abs=1e-7)
-    assert data_rank(start, end + torch.randn(width, d) / 1000, 1e-9) is None
+class Scaled(nn.Module):
+    """Scales its images itself."""
+
+    def __init__(self, low: float = -math.inf) -> None:
+        super().__init__()
+        self.net, self.low = mlp(), low
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.min() < self.low:
+            raise TypeError("negative pixels")
+        return self.net((x - 0.5) / 0.25)
+
+
+class Backbone(nn.Module):
+    """A convolution that is not trained, and a head that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 6, 3, 2, 1).requires_grad_(False), mlp((6, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.body(x)))
+
+
+def test_size_of_a_network_of_ones_own():
+    found = train(Scaled(), count=12)
+    assert found.read().facts["size"].value == 12
+    assert "size" not in train(Backbone(), count=12).read().facts  # its rank is that of features
+
+
+def test_a_forward_that_refuses_noise_tells_no_size():
+    facts = train(Scaled(low=-1e-9), x=images(12).abs()).read().facts
+    assert "size" not in facts
+    assert facts["optimizer"].value == "sgd"
+
+
+def test_size_and_decay_where_little_of_the_start_is_left():
+    found = train(mlp(widths=(200,)), count=60, steps=200, lr=0.1, decay=0.05)
+    facts = found.read().facts
+    assert facts["size"].value == 60
+    assert facts["weight_decay_factor"].value == pytest.approx(0.995**200, abs=1e-6)
 
 
 # Weight decay
@@ -335,14 +363,6 @@ def test_signal_and_masks_in_bfloat16():
     assert all(row.dtype == "bfloat16" for row in coarse.tensors)
     mixed = {row.name: row.snr for row in found.read(torch.float32, torch.bfloat16).tensors}
     assert all(row.snr < mixed[row.name] * 2 for row in coarse.tensors)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_rounding_is_that_of_the_format(dtype):
-    values = torch.randn(20000, dtype=torch.float64)
-    error = (values.to(dtype).double() - values).square().mean().sqrt()
-    assert float(rounding(values, dtype).square().mean().sqrt()) == pytest.approx(float(error), rel=0.05)
-    assert (rounding(torch.zeros(3), dtype) > 0).all()
 
 
 def test_feasibility_counts_what_moved():
