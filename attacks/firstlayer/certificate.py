@@ -3,7 +3,7 @@
 In the coordinates of a :class:`.Subspace` the change of the first layer is ``U diag(s) = D C`` with C (n, r) the
 inputs. A unit that stays inactive for input i throughout training has an exact zero in column i of D. So the vector q
 with ``U q = D e_i`` is the null vector of those rows of U, and where enough rows are known to be zero it is unique
-(Dimitrov et al., 2024, section 4; for parameter changes docs/decisions/0007-span.md). Which units are inactive is
+(Dimitrov et al., 2024, section 4, for one gradient; over training the signals add up). Which units are inactive is
 taken from approximate inputs, the most inactive ones first, so those need not be good: what comes out is exact or is
 recognised as not unique.
 """

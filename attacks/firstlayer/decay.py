@@ -26,6 +26,9 @@ SETTLED = 0.01
 ROUNDED = 2.0**-26
 """Alpha is not known better than that: the factor of every step is itself rounded to float32."""
 
+LOST = 1e-24
+"""Below this share of the weight's power, what is left of it outside the span is rounding of float64."""
+
 Pair = tuple[Tensor, Tensor]
 
 
@@ -35,7 +38,7 @@ class Fit:
 
     Attributes:
         factor: Alpha, in [-1, 1]; below 0 only where momentum overshot.
-        spread: Half-width of its interval.
+        spread: Half-width of its interval, infinite where nothing shows it.
         values: (rows,) singular values, descending.
         vectors: (rows, rows) left singular vectors, in columns.
         edge: Where data end among the values.
@@ -56,6 +59,8 @@ class Fit:
 def fitted(whole: Pair, floor: Floor, known: float, brief: bool) -> Fit:
     """Return the best fit to a weight, sought on a small sketch of it, and on the whole where that shows no gap.
 
+    Where no rank shows, alpha does not either: then it is ``known``.
+
     Args:
         whole: The weight (or itself a sketch of it) before and after training, (rows, columns >= rows) float64.
         floor: Its rounding.
@@ -65,13 +70,12 @@ def fitted(whole: Pair, floor: Floor, known: float, brief: bool) -> Fit:
     sides = sketches(whole[0], SKETCH)
     small = sketched(whole[0], *sides), sketched(whole[1], *sides)
     found = _best(_settled(small, floor, alpha) for alpha in _starts(small, known))
-    if sides == (None, None):
-        return found
-    if found.edge.clear:
-        rank, found = found.edge.rank, _fit(whole, floor, found.factor, found.spread)
-        if found.edge.clear and found.edge.rank == rank:
-            return found
-    return _best(_settled(whole, floor, alpha) for alpha in ([known] if brief else _starts(whole, known)))
+    if sides != (None, None):
+        rank = found.edge.rank if found.edge.clear else 0
+        found = _fit(whole, floor, found.factor, found.spread) if rank else found
+        if not (found.edge.clear and found.edge.rank == rank):
+            found = _best(_settled(whole, floor, alpha) for alpha in ([known] if brief else _starts(whole, known)))
+    return _fit(whole, floor, known, math.inf) if found.edge.kind == "none" else found
 
 
 def _best(fits: Iterable[Fit]) -> Fit:
@@ -123,8 +127,8 @@ def _outside(weights: Pair, fit: Fit) -> tuple[float, float]:
     start, rest = (part - left @ (left.T @ part) for part in (weights[0], change))
     start, rest = (part - (part @ right) @ right.T for part in (start, rest))
     power, count = float(start.square().sum()), (change.shape[0] - rank) * (change.shape[1] - rank)
-    if power == 0 or count <= 0:
-        return fit.factor, 0.0
+    if count <= 0 or power <= LOST * float(weights[0].square().sum()):
+        return fit.factor, math.inf
     slope = float((start * rest).sum()) / power
     spread = 4 * float((rest - slope * start).norm()) / math.sqrt(power * count) + ROUNDED
     following = min(max(fit.factor + slope, -1.0), 1.0)

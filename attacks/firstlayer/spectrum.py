@@ -36,7 +36,7 @@ class Spectrum:
         weight: (width, d) before and after training.
         bias: (width,) before and after training, or ``None``.
         factor: By which weight decay shrank the weight, in [-1, 1]; below 0 only where momentum overshot.
-        spread: Half-width of its interval.
+        spread: Half-width of its interval, infinite where nothing shows the factor.
         edge: The rank, and how sure it is.
         live: How many units, or inputs if those are fewer, took part.
         room: The most that the rank can be, whatever the number of training inputs: as many as took part, or one unit
@@ -107,7 +107,7 @@ def spectrum(
         weight: (width, d) before and after training; of a convolution, the kernels flattened.
         noise: Root mean square of the rounding in their difference: :func:`.rounding.noise`.
         bias: (width,) before and after training, which decayed as the weight did or not at all.
-        known: The factor of weight decay, as far as it is known from elsewhere.
+        known: The factor of weight decay as far as it is known from elsewhere; it stays where no rank shows.
         balanced: Whether the signals of all units add up to zero, as those of a head do under softmax cross-entropy.
         sketch: Whether a random sketch may stand for a layer beyond :data:`WORK`, which is enough for the rank of few
             inputs.

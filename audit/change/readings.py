@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from torch import nn
+
 from ... import MemauditError
 from ...attacks.contract.victim import Victim
 from ...attacks.firstlayer.spectrum import Spectrum, spectrum
@@ -120,9 +122,10 @@ class Readings:
     def decay(self) -> Decay | None:
         """Weight decay from all measurements."""
         found = list(self.decays)
-        if self.spectrum is not None and self.is_sgd and self.spectrum.factor > 0:
-            words = f"once that factor is undone, the change of the first layer has rank {self.spectrum.edge.rank}"
-            found.append(Decay(self.spectrum.factor, self.spectrum.spread, 0.95, words))
+        read = self.spectrum
+        if read is not None and self.is_sgd and read.factor > 0 and math.isfinite(read.spread):
+            words = f"once that factor is undone, the change of the first layer has rank {read.edge.rank}"
+            found.append(Decay(read.factor, read.spread, 0.95, words))
         return agreed(found)
 
 
@@ -135,12 +138,15 @@ def _first_linear(found: Readings) -> str | None:
         return None
     if found.architecture.family == "mlp":
         return f"{found.architecture.layout['layers'][0]}.weight".lstrip(".")
-    if found.victim is None:
+    numbers = math.prod(found.architecture.shape)
+    if found.victim is None or not any(
+        isinstance(part, nn.Linear) and part.in_features == numbers for part in found.victim.module.modules()
+    ):
         return None
     try:
         name = first_layer(found.victim).name("weight")
     except Exception:  # there is none, or a stranger's forward fails on noise: then nothing is read off it
         return None
-    if found.victim.theta0[name].shape[1] != math.prod(found.architecture.shape):
+    if found.victim.theta0[name].shape[1] != numbers:
         return None
     return name[len(shared_prefix(found.victim.module.state_dict())) :]

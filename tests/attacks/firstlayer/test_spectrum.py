@@ -1,5 +1,7 @@
 """The spectrum of one layer's change: rank, weight decay, room and bias, on changes whose truth is known."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -75,7 +77,10 @@ def test_a_known_factor_is_a_start_and_not_believed():
 def test_a_change_of_full_rank_has_no_edge():
     for count, kind in ((600, torch.float32), (600, torch.float64)):
         weight, bias, _, _ = trained(count, 0.99, dtype=kind)
-        assert spectrum(weight, noise(weight, (kind, kind)), bias).edge.kind == "none"
+        found = spectrum(weight, noise(weight, (kind, kind)), bias, known=0.97)
+        assert (found.edge.kind, found.factor, found.spread) == ("none", 0.97, math.inf)
+        assert torch.allclose(found.values, torch.linalg.svdvals(found.change))
+        assert found.rows(50).shape == (50, 300)
 
 
 def test_units_that_are_exactly_dead_do_not_hide_the_rank():
