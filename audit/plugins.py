@@ -34,7 +34,7 @@ def load(group: str, name: str) -> object:
         raise PluginError(f"There is no {name!r} in {group}.", nearest(name, list(entries)))
     try:
         return entries[name].load()
-    except Exception as error:  # a stranger's module may fail in any way
+    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way, or want to end the process
         raise PluginError(
             f"The plugin {name!r} of {group} ({entries[name].value}) cannot be imported: {one_line(error)}.",
             f"Repair or uninstall the package{_distribution(entries[name])} that brings it.",

@@ -1,8 +1,8 @@
 """What an attack tells of itself, so that whoever plans, advises or documents need not know its name. No torch here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 LAST = 1000
 """Place of an attack that asks for none."""
@@ -48,6 +48,10 @@ WEIGHTS = "The checkpoint after training, with all parameters (white box); the o
 """What one must hold for an attack on the change, and for one on the trained weights alone."""
 
 
+Reads = Literal["change", "first layer", "weights"]
+"""What an attack explains."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What an attack tells of itself; its words stand in the plan and in the data-protection document.
@@ -67,19 +71,30 @@ class Card:
         on_request: Why it runs on request alone: a clause.
         place: Where it stands in the order of attacks: exact ones up to 29, cheap ones from 30, others later. Equal
             places are ordered by name.
+
+    Raises:
+        TypeError: A value of another type: a stranger's card is refused where it is written.
     """
 
     goal: str = ""
     knowledge: str = ""
     source: str = ""
     access: str = CHANGE
-    reads: Literal["change", "first layer", "weights"] = "change"
+    reads: Reads = "change"
     exact: bool = False
     simulates: bool = False
     starts_from: str = ""
     rule: Rule | None = None
     on_request: str = "not one of memaudit's own"
     place: int = LAST
+
+    def __post_init__(self) -> None:
+        """Refuse what others could not work with."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            fits = value is None or callable(value) if field.name == "rule" else type(value) is type(field.default)
+            if not fits or (field.name == "reads" and value not in get_args(Reads)):
+                raise TypeError(f"the card of an attack has {field.name}={value!r}")
 
 
 UNTOLD = Card()

@@ -1,5 +1,6 @@
 """The command line: a thin layer over the Python API. Torch is imported only inside the commands that need it."""
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -36,6 +37,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
+
+
+ENDED = MemauditError("A plugin or a model file ended the program.", "Take sys.exit() out of it, or uninstall it.")
 
 
 def _version(wanted: bool) -> None:
@@ -77,6 +81,8 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
         code = _fail(MemauditError("Interrupted.", "Run the same command to resume."), 130)
+    except SystemExit as error:  # shell completion ends so; anything else is a stranger's module, and no audit is done
+        code = error.code if "_MEMAUDIT_COMPLETE" in os.environ else _fail(ENDED)
     except Exception as error:
         code = _explain(error)
     sys.exit(code)

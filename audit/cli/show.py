@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,14 +12,15 @@ from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
 from ..settings import relative
-from ..tasks.alter import Defence
-from ..tasks.infer import Inference
-from ..tasks.linearity import Linearity
-from ..tasks.many import Summary
 from ..verdict.advice import NO_BACKING
 from .console import COLOURS
 from .numbers import NOTHING, fixed, number, percent, plain
 from .verdicts import print_summary
+
+if TYPE_CHECKING:  # what was done is imported by who does it: it takes seconds
+    from ..tasks.infer import Inference
+    from ..tasks.linearity import Linearity
+    from ..tasks.many import Summary
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
@@ -95,7 +96,7 @@ def print_plugins(console: Console, found: dict[str, list[dict[str, Any]]]) -> N
                 )
 
 
-def print_inference(console: Console, found: Inference) -> None:
+def print_inference(console: Console, found: "Inference") -> None:
     """Print the recipe as a table with the evidence."""
     table = Table(title="How the model was trained", title_justify="left")
     for column in ("field", "value", "source", "confidence", "evidence"):
@@ -112,7 +113,7 @@ def _sureness(fact: Fact) -> str:
     return sure if low is None or high is None else f"{sure} ({number(low, 3)} to {number(high, 3)})".strip()
 
 
-def print_linearity(console: Console, found: Linearity) -> None:
+def print_linearity(console: Console, found: "Linearity") -> None:
     """Print the measurement and what it means."""
     spread = f"samples from {fixed(found.lowest)} to {fixed(found.highest)}"
     console.print(
@@ -141,6 +142,8 @@ def _accuracy_column(points: Sequence[DefencePoint]) -> Iterator[str]:
 
 
 def _cells(point: DefencePoint) -> list[str]:
+    from ..tasks.alter import Defence
+
     what = "as it is" if point.kind == "none" else str(Defence(point.kind, point.value or 0.0))
     scores = [fixed(point.similarity_mean), fixed(point.similarity_max)]
     found = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
@@ -163,7 +166,7 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
     console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")
 
 
-def print_pairs(console: Console, found: Summary) -> None:
+def print_pairs(console: Console, found: "Summary") -> None:
     """Print what became of each pair, the worst first."""
     table = Table("pair", "verdict", "what")
     for result in found.results:

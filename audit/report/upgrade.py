@@ -23,6 +23,8 @@ def upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
     if str(content["schema_version"]).split(".")[0] not in READ:
         return content
     kept = {name: value for name, value in content.items() if name not in ("$schema", "schema_version", "per_image")}
+    if not told_findings(content):
+        kept |= _unjudged(content)
     return kept | {
         "kind": asdict(IMAGE),
         "attacks": [_result(attack) for attack in content.get("attacks", [])],
@@ -30,7 +32,6 @@ def upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
         "per_record": [{**best, "match": _match(best["match"])} for best in content.get("per_image", [])],
         "defences": [_numbers(point) for point in content.get("defences", [])],
         "delta": _delta(content.get("delta", {})),
-        "findings": content.get("findings", []) if told_findings(content) else [_unknown(content)],
     }
 
 
@@ -40,15 +41,19 @@ def told_findings(content: Mapping[str, Any]) -> bool:
     return major not in READ or int(minor.partition(".")[0] or 0) >= FINDINGS_SINCE
 
 
-def _unknown(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what keeps a report without findings from passing any gate: what would be found is not known."""
-    return {
+def _unjudged(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the finding that lets a report without findings pass no gate, and lets one that shows a leak fail."""
+    version = content["schema_version"]
+    shown = any((attack.get("metrics") or {}).get("recovered") for attack in content.get("attacks", []))
+    severity, too = ("high", ", but recovered records") if shown else ("none", "")
+    finding = {
         "rule": "MA100",
         "name": "FindingsNotRecorded",
-        "severity": "none",
-        "message": f"A report of schema {content['schema_version']} has no findings: scan again to have it judged.",
+        "severity": severity,
+        "message": f"A report of schema {version} has no findings{too}: scan again to have it judged.",
         "blocks": True,
     }
+    return {"findings": [finding], "verdict": {**content.get("verdict", {}), "severity": severity}}
 
 
 def _result(attack: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,6 +162,8 @@ def _joined(choice: Choice, rule: Rule, sight: Sight) -> Choice:
         runs, reason = rule(sight)
     except Exception as error:
         return choice.dropped(f"its rule failed ({plugins.one_line(error)})")
+    if not isinstance(runs, bool) or not isinstance(reason, str):
+        return choice.dropped("its rule failed (it must return a bool and a reason)")
     start = choice.card.starts_from if runs else ""
     return dataclasses.replace(choice, runs=runs, reason=reason, optional=True, start_from=start)
 

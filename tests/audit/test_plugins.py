@@ -17,7 +17,10 @@ def _stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "stranger-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\nodd = stranger_plugin:Odd\nrotten = stranger_plugin:Absent\n")
+    (info / "entry_points.txt").write_text(
+        f"[{GROUP}]\nodd = stranger_plugin:Odd\nrotten = stranger_plugin:Absent\nleaving = leaving_plugin\n"
+    )
+    (tmp_path / "leaving_plugin.py").write_text("raise SystemExit(0)\n")
     (tmp_path / "stranger_plugin.py").write_text("class Odd:\n    name = 'odd'\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
@@ -50,10 +53,11 @@ def test_an_empty_group_says_so() -> None:
 def test_a_broken_plugin_is_named_and_hides_nothing() -> None:
     working, broken = load_all(GROUP)
     assert {"odd", "mlp", "resnet", "vgg"} <= set(working)
-    assert len(broken) == 1
-    assert "'rotten'" in broken[0].message
-    assert "stranger_plugin:Absent" in broken[0].message
-    assert "stranger" in broken[0].hint
+    leaving, rotten = broken
+    assert "'rotten'" in rotten.message
+    assert "stranger_plugin:Absent" in rotten.message
+    assert "stranger" in rotten.hint
+    assert "SystemExit" in leaving.message, "a plugin that ends the process must not end an audit with exit code 0"
 
 
 def test_one_line_keeps_the_first_line_printable() -> None:

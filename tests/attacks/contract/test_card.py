@@ -1,3 +1,5 @@
+import pytest
+
 from memaudit.attacks.contract.card import LAST, UNTOLD, Card, Sight, card_of
 
 
@@ -32,3 +34,12 @@ def test_what_is_seen_in_words():
     assert seen.samples == "1 sample"
     assert seen.covered == "0.043 numbers moved for each unknown one of the records"
     assert Sight(1, 8, True, None, 1.0, False).samples == "8 samples, as the change shows"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"place": None}, {"goal": 5}, {"exact": "no"}, {"rule": "always"}, {"reads": "mail"}]
+)
+def test_a_card_of_wrong_types_is_refused_where_it_is_written(wrong):
+    (name,) = wrong
+    with pytest.raises(TypeError, match=name):
+        Card(**wrong)

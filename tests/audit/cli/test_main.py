@@ -19,6 +19,7 @@ from memaudit.audit.report.file import load
 from memaudit.audit.run.campaign import PROBE_STEPS
 
 from ...conftest import SCRIPT
+from ..report.old import demo
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
@@ -276,6 +277,23 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_p
     assert process.wait(timeout=60) == 1
     assert (re.search(rb"60/60.*loss", shown) is not None) == drawn
     assert b"FAIL" in shown
+
+
+def test_a_plugin_that_ends_the_program_does_not_end_it_well(tmp_path):
+    """No audit was done, so that exit code 0 would be a false clean."""
+    info = tmp_path / "leaving-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaving\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[memaudit.reports]\nleave = leaving:leave\n")
+    (tmp_path / "leaving.py").write_text("def leave(*given): raise SystemExit(0)\n")
+    (tmp_path / "report.json").write_text(json.dumps(demo()))
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [SCRIPT, "report", tmp_path, "-o", f"leave={tmp_path / 'out'}"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "ended the program" in done.stderr
 
 
 def test_version_and_no_arguments():

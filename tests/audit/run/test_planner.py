@@ -151,6 +151,7 @@ def _stranger(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text(
         "[memaudit.attacks]\nodd = stranger_attack:Odd\nrotten = stranger_attack:Absent\n"
         "ready = stranger_attack:Ready\nfailing = stranger_attack:Failing\n"
+        "vague = stranger_attack:Vague\n"
     )
     (tmp_path / "stranger_attack.py").write_text(
         "from dataclasses import dataclass\nfrom typing import ClassVar\n"
@@ -159,6 +160,8 @@ def _stranger(tmp_path, monkeypatch):
         "@dataclass(frozen=True)\nclass Ready(SimuDy):\n    name: ClassVar[str] = 'ready'\n"
         "    card: ClassVar[Card] = Card(rule=lambda sight: (sight.size < 9, f'{sight.samples}'), place=35,\n"
         "                                starts_from='sme')\n\n"
+        "@dataclass(frozen=True)\nclass Vague(SimuDy):\n    name: ClassVar[str] = 'vague'\n"
+        "    card: ClassVar[Card] = Card(rule=lambda sight: ('no', 'x'))\n\n"
         "@dataclass(frozen=True)\nclass Failing(SimuDy):\n    name: ClassVar[str] = 'failing'\n"
         "    card: ClassVar[Card] = Card(rule=lambda sight: 1 / 0)\n"
     )
@@ -200,6 +203,8 @@ def test_a_strangers_rule_that_fails_ends_nothing_else():
     found = {choice.name: choice for choice in choose(candidates(ScanRequest("a", "b")), ScanRequest("a", "b"), SEEN)}
     assert not found["failing"].runs
     assert "its rule failed (ZeroDivisionError" in found["failing"].reason
+    assert not found["vague"].runs
+    assert "its rule failed (it must return" in found["vague"].reason
     assert found["simudy"].runs
 
 
