@@ -1,6 +1,9 @@
 # One word per chore. `make check` is what CI runs; the commands are those of the environment in PYTHON.
 PYTHON ?= python
 
+# Tests run in a process per core, each file in one of them, and each process, with those that it starts, on one thread.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+
 .PHONY: install check fast lint types test docs
 
 install:
@@ -20,7 +23,7 @@ FAST = \
   $(addprefix tests/reports/, common dpia page test_html.py test_json.py test_junit.py test_markdown.py test_sarif.py)
 
 fast: lint
-	$(PYTHON) -m pytest -q -m "not slow" $(FAST)
+	$(PYTEST) -q -m "not slow" $(FAST)
 
 lint:
 	$(PYTHON) -m ruff check .
@@ -31,7 +34,7 @@ types:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 docs:
 	COLUMNS=100 $(PYTHON) -m typer memaudit.audit.cli.main utils docs --name memaudit --output docs/cli.md

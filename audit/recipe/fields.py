@@ -182,7 +182,7 @@ _TABLE = {
     "dampening": Field("Dampening", float, Range(0, 1), aliases=("dampening",), optimizer="sgd"),
     "beta1": Field("Beta1", float, Range(0, 1, under=True), aliases=("beta1", "adam_beta1"), optimizer="adam"),
     "beta2": Field("Beta2", float, Range(0, 1, under=True), aliases=("beta2", "adam_beta2"), optimizer="adam"),
-    "eps": Field("Eps", float, Range(0, 10**6, over=True), aliases=("eps", "adam_epsilon"), optimizer="adam"),
+    "eps": Field("Eps", float, Range(0, 10**6), aliases=("eps", "adam_epsilon"), optimizer="adam"),
     "batch_norm": Field("Batch norm", Mode, help="Mode of batch norm in training. [default: read off its statistics]"),
     "labels": Field(
         "{Many} of each class", list, Range(0, 10**6), form="data|CLASS:COUNT,...",

@@ -115,6 +115,8 @@ class RecordKind:
         _check_words((self.statistic,))
         if not -1 <= self.threshold <= 1:
             raise ValueError(f"a threshold of {self.threshold}")
+        if len(self.metrics()) < 2 + len(self.details):
+            raise ValueError("two numbers of a kind of record have the same name")
 
     def metrics(self) -> dict[str, Metric]:
         """Return the numbers of a result that have names of this kind, as gates use them."""

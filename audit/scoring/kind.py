@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 import torch
 from torch import Tensor
 
+from ... import MemauditError
 from ...attacks.contract.victim import Victim
 from .. import plugins
 from ..report.kind import RecordKind
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 GROUP = "memaudit.kinds"
 """The entry-point group of kinds: classes that are made with the victim's medium."""
+
+
+class KindError(MemauditError):
+    """A kind of record whose numbers cannot be right; the message names them."""
+
 
 Told = Callable[[int], None]
 """Hears how many more pairs are scored."""

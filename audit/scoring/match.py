@@ -13,11 +13,14 @@ from torch import Tensor
 from ...attacks.contract.attack import Reconstruction
 from ..data.base import DataError, TrainingSet
 from . import chance
-from .kind import Kind, Told, unheard
+from .kind import Kind, KindError, Told, unheard
 from .levels import LEVEL
 from .pairing import Method, Scores, assign
 
 _NONE: Scores = np.empty(0)
+
+_ROUNDING = 1e-6
+"""How far rounding may take a similarity out of [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def match(
 
     Raises:
         DataError: The control set holds training records, or shapes differ.
+        KindError: A similarity that is not a number in [-1, 1].
     """
     _check_shape(kind, "training", truth, reconstruction.records)
     if control is not None:
@@ -133,7 +137,13 @@ def comparisons(kind: Kind, truth: TrainingSet, control: TrainingSet | None, cou
 
 
 def _scored(kind: Kind, records: Tensor, guesses: Tensor, told: Told) -> Scores:
-    return kind.matrix(records, guesses, told).cpu().numpy()
+    scores = kind.matrix(records, guesses, told).cpu().numpy()
+    if not (np.abs(scores) <= 1 + _ROUNDING).all():
+        raise KindError(
+            f"The {kind.about.statistic} of some {kind.about.words.many} is not in [-1, 1].",
+            f"Without it nothing can be concluded: repair the package that brings the kind {kind.about.name!r}.",
+        )
+    return scores
 
 
 def matched_null(scores: Scores, size: int, method: Method) -> Scores:

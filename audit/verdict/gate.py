@@ -1,5 +1,6 @@
 """Gates: expressions over a report's metrics, and the verdict that they give. No torch here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class _Bench:
             found = getattr(attack.agreement if metric in DATALESS else attack.metrics, metric, None)
         else:
             found = self.own(metric, attack)
-        return None if found is None else float(found)
+        return float(found) if found is not None and math.isfinite(found) else None
 
     def own(self, metric: str, attack: AttackResult) -> float | None:
         """Return a number that the kind of the records names; ``None`` where it was not measured."""

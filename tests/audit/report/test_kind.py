@@ -48,3 +48,9 @@ def test_names_and_thresholds_are_sane(change):
 def test_decimals_are_few():
     with pytest.raises(ValueError, match="decimals"):
         replace(IMAGE.details[0], digits=10**9)
+
+
+@pytest.mark.parametrize("name", ["ssim", "psnr"])
+def test_no_detail_hides_another_number(name):
+    with pytest.raises(ValueError, match="same name"):
+        replace(IMAGE, details=(replace(IMAGE.details[0], name=name), IMAGE.details[1]))

@@ -10,6 +10,7 @@ from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.data.base import DataError, TrainingSet
 from memaudit.audit.scoring.image import Image
+from memaudit.audit.scoring.kind import KindError, Told, unheard
 from memaudit.audit.scoring.match import Match, match, matched_null, mismatched
 from memaudit.audit.scoring.pairing import Method, assign
 from memaudit.audit.scoring.similarity import ssim_matrix
@@ -251,6 +252,23 @@ def test_a_diverged_reconstruction_is_matched_but_not_recovered() -> None:
         np.isfinite([found.similarity, found.details["ssim_paper"], found.details["psnr"], found.details["mse"]]).all()
         for found in matches
     )
+
+
+@pytest.mark.parametrize("number", [float("nan"), 100.0, -1.1])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_similarity_that_is_none_is_refused(number: float, call: int) -> None:
+    """A number beside [-1, 1], from a stranger's kind, could be hidden by a comparison or stand out from all."""
+
+    class Odd(Image):
+        calls = 0
+
+        def matrix(self, truth: Tensor, guess: Tensor, told: Told = unheard) -> Tensor:
+            Odd.calls += 1
+            found = super().matrix(truth, guess, told)
+            return torch.where(torch.eye(*found.shape) > 0, number, found) if Odd.calls == call else found
+
+    with pytest.raises(KindError, match="SSIM of some images"):
+        match(reconstruction(noise(3, 0)), training_set(noise(3, 1)), Odd(MEDIUM), control=training_set(noise(3, 2)))
 
 
 def test_matches_are_plain_values() -> None:

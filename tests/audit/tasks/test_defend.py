@@ -130,9 +130,10 @@ def test_an_interrupted_defence_goes_on(request_of, tmp_path):
     assert report.defences[1].accuracy is None
 
 
-def test_the_table_says_what_a_lower_leak_does_not_mean(defended, capsys):
+def test_the_table_says_what_a_lower_leak_does_not_mean(defended, capsys, monkeypatch):
     from memaudit.audit.cli.console import make_console
 
+    monkeypatch.setenv("COLUMNS", "120")
     print_defences(make_console(), defended[0])
     said = capsys.readouterr().err
     assert "as it is" in said

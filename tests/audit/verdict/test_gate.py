@@ -97,6 +97,11 @@ def test_what_did_not_converge_clears_nothing_but_a_leak_is_a_leak(status):
     assert decide([attack(status=status, ssim_max=0.9)], "ssim_max>=0.4").status == "fail"
 
 
+@pytest.mark.parametrize("text", ["ssim_max>0.4", "ssim_max<=0.4"])
+def test_a_number_that_is_none_was_not_measured(text):
+    assert decide([attack(ssim_max=float("nan"))], text).status == "inconclusive"
+
+
 def test_a_missing_metric_is_inconclusive_and_says_why():
     assert "pass --data" in decide([attack(metrics=False)], "recovered>0").summary
     assert "not run" in decide([attack()], "loo.recovered>0").summary
