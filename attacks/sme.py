@@ -87,7 +87,7 @@ class SME:
         require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images and labels. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
+        """Draw images and labels. Raises :class:`.attack.Unsupported` where the change is not a sum of gradients."""
         inversion.check(victim, recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)

@@ -1,4 +1,4 @@
-"""Report formats by name: which are wanted, and writing them. No torch here."""
+"""Report formats by name: which ones to write, and writing them. No torch here."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ def read_context(path: str | Path | None) -> dict[str, Any]:
     """Read facts for compliance documents from a TOML file; none where no file is given.
 
     Raises:
-        OutputError: The file cannot be read, or is no TOML.
+        OutputError: The file cannot be read, or is not TOML.
     """
     if path is None:
         return {}

@@ -32,7 +32,7 @@ class ScanRequest(Given):
         control: Held-out images, never members of the training set; same forms.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
-            chooses from what the change of the parameters tells.
+            chooses from what the change of the parameters shows.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.

@@ -187,7 +187,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--state", type=Path, default=ROOT / "memaudit-runs" / "gpu", help="where unfinished rows are kept"
     )
-    parser.add_argument("--budget", type=float, default=math.inf, help="no piece begins after so many seconds")
+    parser.add_argument("--budget", type=float, default=math.inf, help="no piece starts after this many seconds")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--toy", action="store_true", help="tiny, on the CPU, results beside the states: in a minute")
     asked = parser.parse_args(words)

@@ -55,7 +55,7 @@ MODES = ("float32", "control", "tf32")
 
 
 def rounded(value: Tensor, bits: int) -> Tensor:
-    """Return float32 numbers with their mantissa rounded to so many bits, ties away from zero; others as they are."""
+    """Return float32 numbers with their mantissa rounded to this many bits, ties away from zero; others as they are."""
     if value.dtype != torch.float32:
         return value
     unit = 1 << (23 - bits)
@@ -63,7 +63,7 @@ def rounded(value: Tensor, bits: int) -> Tensor:
 
 
 class Rounding(TorchDispatchMode):
-    """Rounds the factors of matrix products and convolutions to so many bits of mantissa; TF32 has ten."""
+    """Rounds the factors of matrix products and convolutions to this many bits of mantissa; TF32 has ten."""
 
     def __init__(self, bits: int = 10) -> None:
         super().__init__()

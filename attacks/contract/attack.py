@@ -102,7 +102,7 @@ class Reconstruction:
 class Attack(Protocol):
     """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
 
-    It has no loop, no file and no screen; :func:`.drive.drive` owns those. What it tells of itself is its card; one
+    It has no loop, no file and no screen; :func:`.drive.drive` owns those. What it says about itself is its card; one
     without a card runs on request.
     """
 

@@ -118,6 +118,6 @@ def rounding(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def stored(values: Tensor) -> torch.dtype:
-    """Return the coarsest floating type that holds all ``values`` exactly: as far as they tell, that of their file."""
+    """Return the coarsest floating type that holds all ``values`` exactly: as far as they show, that of their file."""
     types = (torch.bfloat16, torch.float16, torch.float32)
     return next((kind for kind in types if torch.equal(values, values.to(kind).to(values.dtype))), values.dtype)

@@ -31,7 +31,7 @@ ALIKE = -0.15
 """A head whose ln(median / largest change) is above this moved by steps of one length, which may cancel by chance."""
 
 SAMPLE = 500_000
-"""So many changes of a tensor, evenly spaced, stand for all of them in order statistics."""
+"""This many changes of a tensor, evenly spaced, stand for all of them in order statistics."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class HeadSum:
 
 
 def head_sum(signals: Sequence[Signal], classes: int | None) -> HeadSum | None:
-    """Return the cancellation of the head: the last moved matrix with a row a class, of all if ``classes`` is None."""
+    """Return the cancellation of the head: the last moved matrix with a row per class, any if ``classes`` is None."""
     matrices = [s for s in signals if s.is_weight and s.before.ndim == 2 and s.length > 0 and s.status != "decayed"]
     if classes is not None:
         head = next((s for s in reversed(matrices) if len(s.before) == classes and classes > 1), None)

@@ -145,7 +145,7 @@ def _first_linear(found: Readings) -> str | None:
         return None
     try:
         name = first_layer(found.victim).name("weight")
-    except Exception:  # there is none, or a stranger's forward fails on noise: then nothing is read off it
+    except Exception:  # there is none, or a third-party network fails on noise: then nothing is read off it
         return None
     if found.victim.theta0[name].shape[1] != numbers:
         return None

@@ -1,4 +1,4 @@
-"""How the network was trained, as far as the change tells: optimiser, learning rates, decay, steps, batch norm."""
+"""How the network was trained, as far as the change shows: optimiser, learning rates, decay, steps, batch norm."""
 
 import math
 from collections import Counter
@@ -90,7 +90,7 @@ def read_decay(found: Readings) -> Fact | None:
 
 
 def read_steps(found: Readings) -> Fact | None:
-    """Return the number of training steps that the counters of batch norm tell, ``None`` where they stood still."""
+    """Return the number of training steps that the counters of batch norm show, ``None`` where they stood still."""
     counts = [
         float(found.pair.after.tensors[name].double().sum() - value.double().sum())
         for name, value in found.pair.before.tensors.items()

@@ -1,4 +1,4 @@
-"""A lock on a run folder: the kernel releases it when its holder ends, in whatever way."""
+"""A lock on a run folder: the kernel releases it when its holder ends, however it ends."""
 
 import errno
 import fcntl

@@ -126,13 +126,13 @@ _KINDS = {
 _TABLE = {
     "optimizer": Field(
         "Optimiser", Optimizer, help="Update rule. [default: read off the change]",
-        usual="sgd", why="the change does not tell", aliases=("optimizer", "optim"),
+        usual="sgd", why="the change does not show it", aliases=("optimizer", "optim"),
         spellings=dict.fromkeys(("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf"), "adamw")
         | {"sgd": "sgd", "adam": "adam"},
     ),
     "size": Field(
         "Training {many}", int, Range(1, 10**6), form="N|auto", besides=("auto",),
-        help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
+        help="Number of training samples; auto reads it off the change or takes too many and drops the idle ones. "
         "[default: the count of --data, else auto]",
     ),
     "lr": Field(
@@ -152,7 +152,7 @@ _TABLE = {
     ),
     "momentum": Field(
         "Momentum", float, Range(0, 1, under=True), help="Momentum of SGD. [default: 0]", optimizer="sgd",
-        usual=0.0, why="plain SGD; a parameter change hardly tells momentum from a larger learning rate",
+        usual=0.0, why="plain SGD; a parameter change hardly distinguishes momentum from a larger learning rate",
         aliases=("momentum",),
     ),
     "nesterov": Field(
@@ -161,7 +161,7 @@ _TABLE = {
     ),
     "weight_decay": Field(
         "Weight decay", float, Range(0, 10**6),
-        help="L2 factor, decoupled for adamw. [default: what the change tells, else 0]",
+        help="L2 factor, decoupled for adamw. [default: read off the change, else 0]",
         usual=0.0, why="no weight decay", aliases=("weight_decay",),
     ),
     "schedule": Field(

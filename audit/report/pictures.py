@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 from ..files import FREE, FormatError
 
 FOLDER = Path("evidence")
-"""Where pictures lie in the run folder, for nobody else to read: they are personal data."""
+"""Where pictures lie in the run folder, readable by the owner alone: they are personal data."""
 
 DIGITS = 8
 """Hexadecimal digits of the digest of its pixels in a picture's name."""

@@ -43,7 +43,7 @@ class Campaign:
         ground: Gives the victim, in every process.
         recipe: How it was trained, complete.
         place: Where states are kept.
-        means: With what attacks run, and within which limits; their first steps are timed in this process.
+        means: What attacks run with, and within which limits; their first steps are timed in this process.
         ends: What other attacks may start from, by attack and seed: runs that came to the end of their schedule.
     """
 

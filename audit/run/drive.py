@@ -62,7 +62,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attack run came to.
+    """The outcome of one attack run.
 
     Attributes:
         status: As in :data:`.results.Status`.
@@ -85,7 +85,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """One attack with one seed, and what it came to.
+    """One attack with one seed, and its outcome.
 
     Attributes:
         attack: The stepper.
@@ -202,7 +202,7 @@ def _in_memory(attack: Attack, state: State, work: Callable[[State], Result], li
         state, name = less  # out here the failed work's tensors are gone
         torch.cuda.empty_cache()
         settle()
-        listener(Event("warning", f"{attack.name} ran out of memory; it goes on with adjoint={name}"))
+        listener(Event("warning", f"{attack.name} ran out of memory; it continues with adjoint={name}"))
 
 
 def _loop(

@@ -28,5 +28,5 @@ def in_words(error: Exception) -> MemauditError:
         return error
     torch.cuda.empty_cache()
     if out_of_memory(error):
-        return MemauditError("It ran out of memory, or of what --max-memory leaves.")
+        return MemauditError("It ran out of memory or reached the --max-memory limit.")
     return MemauditError(f"It failed ({one_line(error)}).")

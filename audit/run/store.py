@@ -5,7 +5,7 @@
     RUN/report.json report.html          written by the formats
     RUN/evidence/*.png                   reconstructions and their matched originals
     RUN/jobs/KEY/state.safetensors       one attack on one recipe with one seed, resumable
-    RUN/events.jsonl                     what happened, one JSON object a line
+    RUN/events.jsonl                     what happened, one JSON object per line
     RUN/lock                             locked while a process works here (:mod:`.lock`)
 
 A job's key hashes everything its result depends on. The same question finds its own state again, so resuming needs

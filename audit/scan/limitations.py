@@ -43,7 +43,7 @@ def limitations(
     if closest is not None and (warning := too_small(closest, scene)):
         said.append(warning)
     said += [
-        f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
+        f"Assumed, as the file does not say: {ASSUMED[fact]} (--model replaces it)."
         for fact in scene.architecture.assumed
         if fact in ASSUMED
     ]

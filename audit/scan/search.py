@@ -68,7 +68,7 @@ class Search:
         recipe: What is known; its learning rate is ignored.
         seed: Seeds every candidate alike.
         place: Where states are kept.
-        means: With what probes run, and within which limits.
+        means: What probes run with, and within which limits.
         allowance: Share of the attack's own simulated steps that all probes together may take.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.

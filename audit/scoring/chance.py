@@ -17,7 +17,7 @@ from .levels import FEWEST, LEVEL
 Values = NDArray[np.float64]
 
 KEPT = 512
-"""Values of a distribution that a report keeps: all, or so many quantiles."""
+"""Values of a distribution that a report keeps: all, or this many quantiles."""
 
 _TAIL, _LEAST = 0.25, 10
 """The tail is the upper quarter of the null, or ten values where that is more, but never more than its upper half."""

@@ -119,7 +119,7 @@ def _open_test(spec: str, scene: Scene) -> TrainingSet:
         raise DefenceError(f"--test {spec} has images without a label.", "Accuracy needs one for each image.")
     if int(found.labels.max()) >= most:
         raise DefenceError(
-            f"--test {spec} has the label {int(found.labels.max())}; the network knows {most} classes.",
+            f"--test {spec} has the label {int(found.labels.max())}; the network has {most} classes.",
             "Number the classes from 0, as in training.",
         )
     return found

@@ -67,7 +67,7 @@ ORDER = ("error", "fail", "inconclusive", "pass")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one pair.
+    """The outcome of one pair.
 
     Attributes:
         name: As in the file.

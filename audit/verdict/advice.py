@@ -78,8 +78,8 @@ def _withhold_base(report: AuditReport) -> Advice | None:
         id="withhold-base",
         title="Publish only one of the two checkpoints",
         effect=f"{_listed(found)} needed both. Costs nothing, but works only if nobody can get the other one: a "
-        "public base model is known to everybody. Intermediate checkpoints and adapters are such pairs too. What the "
-        "trained weights tell alone is for the attacks that read nothing else.",
+        "public base model is available to everybody. Intermediate checkpoints and adapters are such pairs too. "
+        "Attacks that read the trained weights alone measure what those reveal.",
         command=_again(report, wanted) if wanted else "",
     )
 
@@ -99,7 +99,7 @@ def _noise(report: AuditReport) -> Advice | None:
     return Advice(
         id="noise-change",
         title="Add noise to the change before publishing",
-        effect=f"{expect}. May cost accuracy: --test measures that. It is no differential privacy.",
+        effect=f"{expect}. May cost accuracy: --test measures that. It is not differential privacy.",
         command=_defend(report, "--noise", NOISE),
     )
 
@@ -119,8 +119,8 @@ def _rounding(report: AuditReport) -> Advice | None:
         )
     else:
         said = (
-            f"Storing the weights as bfloat16 would not do: the change would still be about {ratio:.2g} times its "
-            "rounding."
+            f"Storing the weights as bfloat16 would not be enough: the change would still be about {ratio:.2g} times "
+            "its rounding."
         )
     return Advice(
         id="round-change",
@@ -136,10 +136,10 @@ def _private(report: AuditReport) -> Advice | None:
     return Advice(
         id="dp-sgd",
         title="Train again with differential privacy (DP-SGD)",
-        effect=f"Clips the gradient of each {report.kind.words.one} and adds noise in every step: the only means here "
-        "with a proof, for the epsilon that was trained for. Costs accuracy"
+        effect=f"Clips the gradient of each {report.kind.words.one} and adds noise in every step: the only defence "
+        "here with a proof, for the epsilon used in training. Costs accuracy"
         + (f", much of it with {size:.0f} {report.kind.words.many}" if size and size < 1000 else "")
-        + ", and time. Audit the new pair all the same.",
+        + ", and time. Audit the new pair anyway.",
     )
 
 

@@ -168,7 +168,7 @@ def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep
     if gate.metric in ("identifiable", "tpr_at_1_fpr") and any(attack.metrics for attack in chosen):
         return f" (there are too few held-out {kind.words.many} for it; pass more with --control)"
     if all(attack.status == "budget_spent" and not attack.reconstructions for attack in chosen):
-        return f" (the time was up before an attack had its {kind.words.many} read off; give more --max-time)"
+        return f" (time ran out before any {kind.words.many} were read out; give more --max-time)"
     return " (no training data were given to match against; pass --data)"
 
 

@@ -50,7 +50,7 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
 
 
 def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
-    """Compare the digest in a report with that of its content as it stands in the file."""
+    """Compare the digest in a report with that of its content as found in the file."""
     found = content_digest(content)
     if not report.content_sha256 and not told_findings(content):
         return Check("content", "unchecked", f"a report of schema {content['schema_version']} has no digest")

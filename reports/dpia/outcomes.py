@@ -1,4 +1,4 @@
-"""What came of each attack, of each class of attacks, and of all: for people who judge risk."""
+"""The outcome of each attack, of each class of attacks, and of all: for people who judge risk."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Risk(NamedTuple):
 
 
 def outcomes(report: AuditReport) -> dict[str, Outcome]:
-    """Return what came of each attack that :func:`.threats.threats` knows, in the same order."""
+    """Return the outcome of each attack that :func:`.threats.threats` knows, in the same order."""
     return {name: _outcome(report, name) for name in threats(report)}
 
 
@@ -78,7 +78,7 @@ def classes(report: AuditReport) -> list[tuple[dict[str, str], Outcome]]:
 
 
 def risk(report: AuditReport) -> Risk:
-    """Return likelihood and severity as far as the findings tell; whoever is affected is for a person to judge."""
+    """Return likelihood and severity as far as the findings show; who is affected is for a person to judge."""
     recovered, leaks, words = len(exposed(report)), any(f.leaks for f in report.findings), report.kind.words
     severity = str(report.verdict.severity)
     if severity == "none" and report.verdict.status != "pass":

@@ -16,7 +16,7 @@ _LEVELS = (0.5, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class Chance:
-    """One result held against chance."""
+    """One result compared with chance."""
 
     title: str
     comparison: str
@@ -27,7 +27,7 @@ class Chance:
 
 
 def held_against_chance(report: AuditReport) -> list[Chance]:
-    """Return the best result of each attack that was held against chance, in the order of the leaderboard."""
+    """Return the best result of each attack that was compared with chance, in the order of the leaderboard."""
     best: dict[str, AttackResult] = {}
     for result in standing(report):
         if result.metrics and result.metrics.null and result.metrics.observed:

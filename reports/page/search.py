@@ -86,7 +86,7 @@ def described(point: SearchPoint) -> str:
 
 
 def rounds(search: list[SearchPoint]) -> str:
-    """Return what tells the rounds of a search apart; empty for a single one."""
+    """Return what distinguishes the rounds of a search; empty for a single one."""
     steps = {rung: max(p.iterations for p in search if p.rung == rung) for rung in sorted({p.rung for p in search})}
     if len(steps) < 2:
         return ""
