@@ -47,7 +47,7 @@ class Spear:
     ``U q``; sparse ones are looked for from random rows of U by iteratively reweighted least squares (in place of the
     paper's random subsets of rows, whose number grows as 2^n), refined on their zeros, and the sparsest independent n
     are taken. They are right if the units with a signal are those that are active for the inputs that follow; else
-    the search goes on. Works for any number of steps and batches of SGD, with momentum and weight decay.
+    the search continues. Works for any number of steps and batches of SGD, with momentum and weight decay.
 
     Attributes:
         iterations: Most batches of proposals.

@@ -99,7 +99,7 @@ def read_context(path: str | Path | None) -> dict[str, Any]:
 def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look = Look()) -> list[Path]:
     """Write the formats of every scan into the run folder, then the wanted ones; return all paths.
 
-    Without pictures, training images have numbers in the place of their names.
+    Without pictures, training images have numbers in place of their names.
 
     Raises:
         MemauditError: One could not be written; all others were.

@@ -21,7 +21,7 @@ PREFIX = "MEMAUDIT_"
 OWN, SHARED = "memaudit.toml", "pyproject.toml"
 
 SIZE_LIMIT = 2**20
-"""Bytes; a larger file is no configuration."""
+"""Bytes; a larger file is not a configuration."""
 
 PATHS = frozenset({"after", "before", "context", "control", "data", "out", "output", "recipe", "test"})
 """Options that name files: in a configuration file they count from its folder."""

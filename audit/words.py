@@ -8,7 +8,7 @@ from typing import Any
 from .report.kind import Detail
 
 NOTHING = "–"
-"""What stands where there is no value."""
+"""What is shown where there is no value."""
 
 LISTED, LISTED_WORDS = 20, 5
 """Of a list, this many numbers or words are written out."""

@@ -1,7 +1,7 @@
 """The SimuDy paper's table, ResNet-18 on CIFAR-10 (Tian et al., ICLR 2025): ``python -m benchmarks.paper [N ...]``.
 
 A row is a number N of images that a pretrained network with a fresh head was fine-tuned on. With ``--budget SECONDS``
-a call stops in time, exits with 75 while work is left, and goes on from the run folder when it is called again. A
+a call stops in time, exits with 75 while work is left, and continues from the run folder when it is called again. A
 finished attack goes to ``benchmarks/results/paper.json`` and is not run again; ``--table`` writes docs/benchmarks.md.
 
 Needs torch, torchvision, numpy, scipy and safetensors, and neither the console script nor an installation::

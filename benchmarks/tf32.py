@@ -9,7 +9,7 @@ instruction gave torch's products exactly (https://github.com/triton-lang/triton
 cores cut off what they add (https://doi.org/10.7717/peerj-cs.330), and cuDNN may choose other algorithms.
 
 Two runs whose numbers differ in the last bit drift apart too. So there is a third one, the control, whose factors are
-rounded to 22 of float32's 23 bits: what it differs by is no effect of TF32.
+rounded to 22 of float32's 23 bits: what it differs by is not an effect of TF32.
 
 Results: ``benchmarks/results/tf32.json``, a table in ``docs/benchmarks.md``.
 """

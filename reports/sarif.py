@@ -87,7 +87,7 @@ def _model(report: AuditReport) -> str:
 
 
 def _rules(findings: Sequence[Finding], known: Mapping[str, Rule]) -> list[dict[str, Any]]:
-    """Return every rule, and those that only a newer version knows, as far as the report tells of them."""
+    """Return every rule, and those that only a newer version knows, as far as the report describes them."""
     worst = {rule.id: rule.severities[0] for rule in known.values()}
     for finding in sorted(findings, key=lambda finding: -_ORDER.index(finding.severity)):
         worst[finding.rule] = finding.severity

@@ -87,7 +87,7 @@ class Reconstruction:
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these records come from.
         twins: (n,) booleans: dummies that only share the record of a more influential one; ``None`` if not looked for.
-        explained: Whether a low loss speaks for the records; not where they were made up to have the right features.
+        explained: Whether a low loss is evidence for the records; not where they were fitted to the right features.
     """
 
     records: Tensor

@@ -66,7 +66,7 @@ def held(victim: Victim, layer: Layer, state: State) -> State:
 
 
 def _released(state: State) -> State:
-    """Return the state that holds no direction: together they contradict themselves."""
+    """Return the state that holds no direction: together they contradict each other."""
     constants = {**state.constants, "owners": state.constants["owners"][:0]}
     return replace(state, constants=constants, memory={**state.memory, "exact": state.memory["exact"][:, :0]})
 

@@ -13,7 +13,7 @@ TRAVELLED = (0.9, 2.2)
 """Sum of the learning rates over the 99.9th percentile of Adam's changes, for nine of ten of 250 Adam victims."""
 
 COUNTED = 1e9
-"""A counter that rose by more is no counter."""
+"""A counter that rose by more is not a counter."""
 
 STEADY, REACHED = 1e-5, 0.91
 """This share of Adam's numbers, driven most steadily, goes at least so much of the sum of learning rates."""

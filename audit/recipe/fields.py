@@ -85,7 +85,7 @@ class Field:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it may be; empty where it is no word."""
+        """The words that it may be; empty where it is not a word."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property

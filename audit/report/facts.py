@@ -41,7 +41,7 @@ class Fact(Model, Generic[T]):
     def number(self) -> float:
         """The value as a number. Raises :class:`TypeError` where it is not one."""
         if not isinstance(self.value, int | float):
-            raise TypeError(f"{self.value!r} is no number")
+            raise TypeError(f"{self.value!r} is not a number")
         return self.value
 
 

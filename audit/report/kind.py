@@ -63,7 +63,7 @@ class Detail:
         unit: Behind the number.
         digits: Decimals that are shown, up to nine.
         brief: Whether it is shown where there is room for little.
-        best: Whether its highest value is told beside its mean.
+        best: Whether its highest value is shown beside its mean.
     """
 
     name: str

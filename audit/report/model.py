@@ -135,7 +135,7 @@ class AuditReport(Model):
         return self.model_copy(update={"content_sha256": content_digest(self._content())})
 
     def nameless(self) -> "AuditReport":
-        """Return the report with numbers in the place of the names of training records, and without texts of them."""
+        """Return the report with numbers in place of the names of training records, and without texts of them."""
 
         def number(match: Match) -> Match:
             shown = {"truth": withheld(match.truth), "reconstruction": withheld(match.reconstruction)}

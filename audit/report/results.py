@@ -19,7 +19,7 @@ Origin = Literal["run", "consensus"]
 
 
 Key = tuple[str, Origin, int | None]
-"""What tells a result from all others of a report: its attack, what it comes from and its seed."""
+"""What distinguishes a result from all others of a report: its attack, what it comes from and its seed."""
 
 
 class Scores(Model):
@@ -162,7 +162,7 @@ class AttackResult(Model):
 
     @property
     def key(self) -> Key:
-        """What tells it from all other results."""
+        """What distinguishes it from all other results."""
         return self.name, self.kind, self.seed
 
 
@@ -205,7 +205,7 @@ class LeaderboardRow(Model):
 
     @property
     def key(self) -> Key:
-        """What tells its result from all others."""
+        """What distinguishes its result from all others."""
         return self.attack, self.kind, self.seed
 
 
@@ -220,7 +220,7 @@ class BestMatch(Model):
 
     @property
     def key(self) -> Key:
-        """What tells its result from all others."""
+        """What distinguishes its result from all others."""
         return self.attack, self.kind, self.seed
 
 

@@ -67,7 +67,7 @@ class Campaign:
     def measure(self, plan: Sequence[Choice]) -> list[Choice]:
         """Take and time the first steps of each attack that runs; leave out those that cannot treat this victim.
 
-        The steps are kept: the attack goes on from them. Only an attack that is to start from another one's end takes
+        The steps are kept: the attack continues from them. Only an attack that is to start from another one's end takes
         its first steps again.
 
         Raises:

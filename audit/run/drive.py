@@ -49,7 +49,7 @@ class Budget:
         deadline: No step begins that would not be over by then, if it takes as long as the last one, with the
             reconstruction read off.
         closing: Seconds that reading off the reconstruction is expected to take.
-        end: Even a step or the reading-off in progress is given up then.
+        end: Even a step or a read-out in progress is given up then.
         memory: Bytes, beyond those in use, that a step may take; infinity to go by what the machine has.
     """
 

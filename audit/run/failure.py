@@ -12,7 +12,7 @@ SPREADING = (MemauditError, OSError)
 
 
 def failure(error: Exception) -> MemauditError:
-    """Return in words why one attack could not be run; the others go on without it.
+    """Return in words why one attack could not be run; the others continue without it.
 
     Raises:
         MemauditError, OSError: ``error`` itself, where it ends the whole scan.

@@ -138,7 +138,7 @@ class Job:
         try:
             with safe_open(self.path, framework="pt") as file:
                 plain = json.loads(file.metadata()["state"])
-                for name in file.keys():  # noqa: SIM118 - a safe_open handle is no mapping
+                for name in file.keys():  # noqa: SIM118 - a safe_open handle is not a mapping
                     group, member = name.split(".", 1)
                     # A clone is aligned as a fresh tensor is: the same bits go on to give the same bits.
                     device = "cpu" if group == "constants" else like.device

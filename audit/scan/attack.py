@@ -18,7 +18,7 @@ from .scene import Scene
 def attack(
     scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means
 ) -> tuple[list[Run], list[PlanStep]]:
-    """Choose attacks, tell the plan, and run it.
+    """Choose attacks, announce the plan, and run it.
 
     Args:
         scene: What is known.

@@ -36,7 +36,7 @@ def workplace(scene: Scene, end: Deadline, listener: Listener) -> Iterator[tuple
     limits = Limits(end.part(ATTACKING), end, request.max_memory, request.tf32)
     with (
         store.held(),
-        open_executor(request.executor, device) as executor,  # processes that it starts have limits of their own
+        open_executor(request.executor, device) as executor,  # processes that it starts have their own limits
         ceiling(device, request.max_memory),
     ):
         yield store, Means(_logged(listener, store), executor, limits)

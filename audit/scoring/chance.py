@@ -2,7 +2,7 @@
 
 The statistic of a record is its highest similarity, in [-1, 1], to any reconstruction. A record that was not trained on
 is exchangeable with a held-out one, so its rank among these is uniform: a conformal p-value, exact whatever the attack
-made. The rank cannot tell how unlikely a value above all of them is; there the p-value goes on as the tail does, see
+made. The rank cannot tell how unlikely a value above all of them is; there the p-value continues as the tail does, see
 :func:`tail`.
 """
 

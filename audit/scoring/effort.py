@@ -49,6 +49,6 @@ class Progress:
         self.listener(Event("match", f"pairs of {self.many}", self.step, self.total))
 
     def close(self) -> None:
-        """Tell of the end, where fewer were scored than foreseen: idle reconstructions are not."""
+        """Report the end, where fewer were scored than expected: idle reconstructions are not."""
         if 0 < self.step < self.total:
             self(self.total - self.step)

@@ -232,7 +232,7 @@ def _check_shape(kind: Kind, role: str, data: TrainingSet, guesses: Tensor) -> N
 
 
 def check_held_out(kind: Kind, control: TrainingSet, truth: TrainingSet) -> None:
-    """Raise :class:`DataError` if records stand in both sets."""
+    """Raise :class:`DataError` if records are in both sets."""
     trained = {record.numpy().tobytes() for record in truth.records}
     shared = sum(record.numpy().tobytes() in trained for record in control.records)
     if shared:

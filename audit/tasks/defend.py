@@ -99,7 +99,7 @@ def _measure(
         publish(scene.pair, defence, request.seed, run / AFTER) for defence, run in zip(defences, runs, strict=True)
     ]
     plain = dataclasses.replace(request, out=folder, outputs=())
-    listener(Event("defend", f"the pair as it is, then {_many(len(defences), 'defence')}, each a scan of its own"))
+    listener(Event("defend", f"the pair as it is, then {_many(len(defences), 'defence')}, each scanned separately"))
     scans = [scan(plain, listener)]
     points = [_point(scans[0], Distorted("none", None, 0.0), _accuracy(scene, scene.pair.after.tensors, bench))]
     given = _informed(plain, scans[0], place / "recipe.toml")

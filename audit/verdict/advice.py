@@ -1,6 +1,6 @@
-"""What would lower a leak, as far as this model's own report tells: which means apply, what they do, what they cost.
+"""What would lower a leak, as far as this model's own report shows: which measures apply, what they do, what they cost.
 
-Nothing here promises safety: where a means can be measured without training again, its command is given. Measured
+Nothing here promises safety: where a measure can be tested without training again, its command is given. Measured
 examples of each are in docs/defend.md. No torch here.
 """
 
@@ -15,7 +15,7 @@ from .levels import BITS, NOISE
 from .rules import rules
 
 STATISTICS = ("running_mean", "running_var")
-"""Ends of the names of tensors that are no parameters."""
+"""Ends of the names of tensors that are not parameters."""
 
 EPS = {
     "float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7,
@@ -25,9 +25,9 @@ EPS = {
 
 NO_BACKING = (
     "A lower leak means that these attacks did worse, not that the model is safe: an attacker who adapts to the "
-    "defence may do better. inconclusive clears nothing."
+    "defence may do better. An inconclusive verdict clears nothing."
 )
-"""What stands under every measured curve."""
+"""The note under every measured curve."""
 
 SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
 """Options of a scan that its measurements do not depend on, and how many words follow each."""

@@ -61,7 +61,7 @@ class Baseline(BaseModel):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A report held against a baseline; each finding of a leak is in one of the first three."""
+    """A report compared with a baseline; each finding of a leak is in one of the first three."""
 
     known: list[Finding]
     expired: list[Finding]
@@ -76,7 +76,7 @@ def accept(report: AuditReport, reason: str, expires: datetime.date, salt: str |
         report: A finished audit.
         reason: Why they are accepted, in words.
         expires: The last day on which they are.
-        salt: Tells digests of different baselines apart; a fresh one by default.
+        salt: Keeps digests of different baselines apart; a fresh one by default.
 
     Raises:
         BaselineError: No reason is given.
@@ -103,7 +103,7 @@ def accept(report: AuditReport, reason: str, expires: datetime.date, salt: str |
 
 
 def compare(report: AuditReport, baseline: Baseline, today: datetime.date) -> Comparison:
-    """Hold the leaks that a report shows against what was accepted.
+    """Compare the leaks that a report shows with what was accepted.
 
     A finding is known where its fingerprint is accepted, no record was added and its severity did not rise.
     """

@@ -39,7 +39,7 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
         after: The same of the one after training.
 
     Raises:
-        ReportError: The file is no report.
+        ReportError: The file is not a report.
         CheckpointError: A checkpoint cannot be read safely.
     """
     report, content = read(path)
@@ -71,7 +71,7 @@ def _pictures(report: AuditReport, folder: Path) -> Check:
 
 
 def _digest(path: Path) -> str:
-    """Return the digest that is part of a picture's name; empty for what is no picture."""
+    """Return the digest that is part of a picture's name; empty for what is not a picture."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             planes = picture.split()

@@ -149,7 +149,7 @@ def blurred(picture: Image.Image) -> Image.Image:
 
 
 def hidden(text: str) -> str:
-    """Return the text beyond recognition: a block for each mark, so that not even the words' lengths are told."""
+    """Return the text beyond recognition: a block for each mark, so that not even the words' lengths show."""
     return "▒" * min(len(text), 80)
 
 

@@ -88,7 +88,7 @@ def risk(report: AuditReport) -> Risk:
         why = f"{was} recovered in this audit; the attack needs no more than section 4 says."
         return Risk("demonstrated", why, severity)
     if report.verdict.status == "inconclusive":
-        hint = " What was found below points to a leak all the same." if leaks else ""
+        hint = " What was found below points to a leak anyway." if leaks else ""
         return Risk("not determined", f"The audit is inconclusive.{hint}", severity)
     if leaks or report.verdict.status == "fail":
         why = f"No {words.one} is recovered, but there is a trace of the training {words.many}."

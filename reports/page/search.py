@@ -1,4 +1,4 @@
-"""The search for the recipe, as the page tells and draws it (SimuDy, Fig. 3)."""
+"""The search for the recipe, as the page describes and draws it (SimuDy, Fig. 3)."""
 
 import math
 from collections.abc import Callable
