@@ -397,7 +397,7 @@ def test_pictures_without_room_are_left_out_and_counted(
     found = page(leak, folder)
     count = len(found.all("img"))
     assert 0 < count < 20
-    assert f"{20 - count} pictures had no room in this page" in found.seen()
+    assert f"{20 - count} pictures did not fit into this page" in found.seen()
 
 
 @pytest.mark.parametrize(("harmless", "poison"), [("leak", "hostile"), ("many", "hostile_many")])

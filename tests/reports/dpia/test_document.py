@@ -272,7 +272,7 @@ def test_with_everything_told_nothing_is_open(leak: AuditReport, clean: AuditRep
     ("context", "message", "hint"),
     [
         ({"sistem": {}}, "no section [sistem]", "system"),
-        ({"system": "x"}, "system is no section", "[system]"),
+        ({"system": "x"}, "system is not a section", "[system]"),
         ({"system": {"purpos": "x"}}, "no key system.purpos", "system.purpose"),
         ({"data": {"purpose": "x"}}, "no key data.purpose", "system.purpose"),
         ({"system": {"purpose": 3}}, "system.purpose is 3", "text"),
