@@ -32,7 +32,7 @@ def test_a_file_imports_only_its_own_storey_or_a_lower_one(file):
 @pytest.mark.parametrize("file", sorted((ROOT / "attacks").rglob("*.py")), ids=place)
 def test_attacks_are_pure_numerics(file):
     allowed = {"torch", "scipy", "memaudit", "abc", "collections", "contextlib", "dataclasses", "math", "os", "types"}
-    allowed |= {"threading", "typing", "weakref"}
+    allowed |= {"functools", "threading", "typing", "weakref"}
     assert {name.split(".")[0] for name in imports(file)} <= allowed
     text = file.read_text()
     assert not re.search(r"\b(print|open)\(|TrainingSet", text)

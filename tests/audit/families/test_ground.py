@@ -32,7 +32,7 @@ def same(one, other):
     assert torch.equal(one.logits(one.thetaf, x), other.logits(other.thetaf, x))
     assert all(torch.equal(value, other.delta[name]) for name, value in one.delta.items())
     assert one.delta.keys() == other.delta.keys()
-    assert (one.masked, one.normalisation, one.shape) == (other.masked, other.normalisation, other.shape)
+    assert (one.masked, one.medium, one.shape) == (other.masked, other.medium, other.shape)
     return True
 
 
