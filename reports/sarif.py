@@ -26,7 +26,7 @@ _LEVELS: dict[Severity, str] = {
     "critical": "error", "high": "error", "medium": "warning", "low": "note", "none": "none",
 }  # fmt: skip
 _SCORES: dict[Severity, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
-"""In the middle of the ranges by which GitHub tells critical (over 9.0), high (7.0), medium (4.0) and low apart."""
+"""In the middle of the ranges by which GitHub separates critical (over 9.0), high (7.0), medium (4.0) and low."""
 
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
 

@@ -20,7 +20,7 @@ STATISTICS = ("running_mean", "running_var")
 """Last parts of the names of batch norm's running statistics, which are not parameters."""
 
 FEWEST = 3
-"""Units and inputs, at least, of a layer whose rank tells anything."""
+"""Units and inputs, at least, of a layer whose rank shows anything."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Field:
         help: Of its option; empty where the command line has none.
         form: How the option is written where that is more than a value of its kind.
         besides: What the option may say in place of a value.
-        usual: What is assumed where nothing tells.
+        usual: What is assumed where nothing is known.
         why: Why just that; empty where the reason depends on what else is known.
         aliases: What settings beside a checkpoint call it; the first one with a sound value counts.
         spellings: What words there mean, by their lower case; empty where they mean themselves.

@@ -23,7 +23,7 @@ _SETTINGS = ("hyper_parameters", "args", "hparams", "config")
 """Keys under which they put their settings."""
 
 _GROUP_KEYS = {"sgd": of_optimizer("sgd"), "adam": frozenset({"betas", "eps", "amsgrad"})}
-"""What tells a parameter group of :mod:`torch.optim`."""
+"""What identifies a parameter group of :mod:`torch.optim`."""
 
 _ANY_GROUP_KEYS = frozenset(
     {

@@ -152,7 +152,7 @@ class Job:
 
 
 class Place(Protocol):
-    """Where the state of an attack on a recipe belongs; ``more`` is what else tells it apart."""
+    """Where the state of an attack on a recipe belongs; ``more`` is what else identifies it."""
 
     def __call__(self, attack: Attack, recipe: Recipe, *more: str, seed: int) -> Job:
         """Return the place."""

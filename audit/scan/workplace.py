@@ -1,4 +1,4 @@
-"""Where a scan works: its run folder, held against other processes, and what it works with."""
+"""Where a scan works: its run folder, locked against other processes, and what it works with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

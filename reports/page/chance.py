@@ -90,7 +90,7 @@ def _whole(kind: RecordKind, metrics: Metrics, other: str) -> str:
 
 def _share(kind: RecordKind, metrics: Metrics, other: str) -> str:
     if metrics.tpr_at_1_fpr is None:
-        return f"With {count(metrics.null_size or 0, 'comparison')}, 99 % of chance cannot be told; that takes 100."
+        return f"With {count(metrics.null_size or 0, 'comparison')}, the 99 % level is not known; that takes 100."
     many = kind.words.many
     return f"{percent(metrics.tpr_at_1_fpr)} of the training {many} are above 99 % of the {other}; chance gives 1 %."
 

@@ -485,7 +485,7 @@ def test_a_weak_or_small_comparison_is_named(leak: AuditReport, folder: Path) ->
     seen = page(report, folder).seen()
     assert "A weaker comparison. No held-out images were given." in seen
     assert "than mismatched images are" in seen
-    assert "With 9 comparisons, 99 % of chance cannot be told; that takes 100." in seen
+    assert "With 9 comparisons, the 99 % level is not known; that takes 100." in seen
     assert "too few comparisons for a single image" in seen
     assert "stands out alone" not in chance.held_against_chance(report)[0].chart
     assert "nearest to a reconstruction" not in " ".join(chance.held_against_chance(report)[0].statements)
