@@ -1,4 +1,4 @@
-# One word per chore. `make check` is what CI runs; the commands are those of the environment in PYTHON.
+# One command per chore. `make check` is what CI runs; the commands are those of the environment in PYTHON.
 PYTHON ?= python
 
 # Tests run in a process per core, each file in one of them, and each process, with those that it starts, on one thread.
@@ -11,7 +11,7 @@ install:
 
 check: lint types test
 
-# Tests that touch every room, chosen by how long they take; those marked slow are left out. A law holds the list to that.
+# Tests that touch every room, chosen by how long they take; those marked slow are left out. A test checks the list.
 FAST = \
   $(addprefix tests/laws/, test_docs.py test_laws.py test_readme.py test_rooms.py test_tested.py) \
   $(addprefix tests/attacks/, contract explain firstlayer images optimise simulation/test_losses.py \

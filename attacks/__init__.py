@@ -1,1 +1,1 @@
-"""The attacks, one a file, and the numerics that they share: tensors in, tensors out; no file, no clock, no screen."""
+"""The attacks, one per file, and the numerics they share: tensors in, tensors out; no file, no clock, no screen."""

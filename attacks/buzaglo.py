@@ -43,7 +43,7 @@ class Buzaglo(Stationarity):
         source="Buzaglo et al., NeurIPS 2023",
         access=WEIGHTS,
         reads="weights",
-        on_request="explains the trained weights alone, which tells less than the change",
+        on_request="explains the trained weights alone, which reveal less than the change",
         place=120,
     )
     loss: Literal["margin", "any"] = "margin"

@@ -30,7 +30,7 @@ class GradInversion:
 
     Minimises the squared distance of the gradients, relative to the gradient's norm, with priors on the images, for
     ``seeds`` starts at once. Batch norm's statistics are matched only where training left them in the second file;
-    those before training tell nothing of the data. Late in the run every start is drawn to the consensus: the pixel
+    those before training show nothing about the data. Late in the run every start is drawn to the consensus: the pixel
     median of all, matched image by image. Differs from the paper in that matching, where it registers images of 224
     pixels, and in weights for distances that are free of scale.
 

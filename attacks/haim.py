@@ -42,7 +42,7 @@ class Haim(Stationarity):
         source="Haim et al., NeurIPS 2022",
         access=WEIGHTS,
         reads="weights",
-        on_request="explains the trained weights alone, which tells less than the change",
+        on_request="explains the trained weights alone, which reveal less than the change",
         place=110,
     )
 

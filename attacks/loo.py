@@ -100,7 +100,7 @@ class Loo:
         require(self, ("iterations", "step_size", "factor", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images and duals. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
+        """Draw images and duals. Raises :class:`.attack.Unsupported` where the change is not a sum of gradients."""
         check(victim, recipe)
         if self.blur:
             only("image", "loo.blur", victim)

@@ -41,7 +41,7 @@ class OneStep:
         iterations: Length of the schedule, in updates of the dummies.
         step_size: Adam step on the normalised images.
         multiplier_step: Step of gradient descent with momentum 0.9 on the weights.
-        refit: Every so many updates the weights are solved for; 0 for never.
+        refit: Updates between solving for the weights; 0 for never.
         factor: Dummies for each training image; they have 2.
         init_scale: Standard deviation of the Gaussian noise that the images start from.
         alpha: Weight of the total variation beside the cosine distance.

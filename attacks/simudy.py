@@ -1,4 +1,4 @@
-"""SimuDy: optimise dummy data until training simulated on them lands on the real final parameters."""
+"""SimuDy: optimise dummy data until training simulated on them ends at the real final parameters."""
 
 import math
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ class SimuDy:
         smoothing: Adam's epsilon at the start of the run, in units of a gradient entry's root mean square; it falls
             to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
-        relabel: Every so many updates the dummy whose class fits worst gets a better one, if that lowers the loss; 0
+        relabel: Updates after which the dummy whose class fits worst gets a better one, if that lowers the loss; 0
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
             long as the real one.

@@ -41,7 +41,7 @@ class SME:
     ``distance(change, theta_f - theta0) + alpha roughness(x) + beta excess(x)`` over the images and the one number
     ``a``. A step costs one gradient however long the training was, which makes this the cheap attack and a start for
     ``simudy``: the images are the same variables. No weight of the total variation suits all networks, but the loss
-    tells which one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise,
+    shows which one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise,
     and the end of the one with the lowest loss is kept. Differs from the published code as ``simudy`` does from its
     own; that one has ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000,
     search=False``.
@@ -87,7 +87,7 @@ class SME:
         require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Draw images and labels. Raises :class:`.attack.Unsupported` where the change is no sum of gradients."""
+        """Draw images and labels. Raises :class:`.attack.Unsupported` where the change is not a sum of gradients."""
         inversion.check(victim, recipe)
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)

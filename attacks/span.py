@@ -26,7 +26,7 @@ from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.trainstep import TrainingStep
 
 STRETCH = 4
-"""A coarse simulation takes steps at most so many times as long as the real ones: longer ones are not stable."""
+"""A coarse simulation takes steps at most this many times as long as the real ones: longer ones are not stable."""
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
@@ -41,7 +41,7 @@ class Span:
     2024, theorem 3.1; for parameter changes docs/decisions/0007-span.md). So the inputs are
     ``W diag(s) R`` with the right singular vectors R (r, d) and the singular values s of that change, and W (n, r) is
     all that is unknown: the image prior acts on pixels, the simulation runs on the network behind that layer. The
-    bias of the layer gives one exact linear equation an input. Now and then the exact directions that the approximate
+    bias of the layer gives one exact linear equation per input. Now and then the exact directions that the approximate
     inputs lead to are certified and held (:mod:`.certificate`); when all are, the inputs are exact
     whatever the labels and batches were, and the attack is over.
 
@@ -53,7 +53,7 @@ class Span:
             features that a ReLU made.
         epochs: Simulated epochs; 0 for as many as the recipe has.
         coarse: Most simulated epochs in the first half of the schedule, at the same travel; 0 for no limit.
-        certify: Every so many updates exact directions are looked for; 0 for never.
+        certify: Updates between searches for exact directions; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
         adjoint: How the simulation is differentiated: a name in :data:`.adjoints.ADJOINTS`, or ``auto``

@@ -34,7 +34,7 @@ INDEPENDENT = 0.02
 
 def _joins(sight: Sight) -> tuple[bool, str]:
     if sight.size > LARGEST:
-        return False, f"{sight.size} samples; its search doubles with each, and ends in time up to {LARGEST}"
+        return False, f"{sight.size} samples; the search doubles with each and is feasible up to {LARGEST}"
     return True, f"exact; {sight.samples}"
 
 
@@ -47,7 +47,7 @@ class Spear:
     ``U q``; sparse ones are looked for from random rows of U by iteratively reweighted least squares (in place of the
     paper's random subsets of rows, whose number grows as 2^n), refined on their zeros, and the sparsest independent n
     are taken. They are right if the units with a signal are those that are active for the inputs that follow; else
-    the search goes on. Works for any number of steps and batches of SGD, with momentum and weight decay.
+    the search continues. Works for any number of steps and batches of SGD, with momentum and weight decay.
 
     Attributes:
         iterations: Most batches of proposals.
@@ -90,13 +90,13 @@ class Spear:
             )
         if found.count > self.largest:
             raise Unsupported(
-                f"the change shows {found.count} training samples, more than the {self.largest} that sparse directions "
-                "are looked for.",
+                f"the change shows {found.count} training samples, more than the {self.largest} that spear "
+                "searches for.",
                 "span takes more; spear.largest raises the limit.",
             )
         if found.bias_change is None:
             raise Unsupported(
-                f"{found.layer.path} has no trained bias, which is what tells how strong each sample is.",
+                f"{found.layer.path} has no trained bias, which shows how strong each sample is.",
                 "span finds the strength by simulation.",
             )
         basis = (found.change @ found.rows.T) / found.values

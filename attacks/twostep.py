@@ -13,7 +13,7 @@ from .onestep import OneStep
 class TwoStep(OneStep):
     """What the SimuDy authors compare with as "Loo" (Tian et al., ICLR 2025, appendix C.4; their published code).
 
-    As :class:`.onestep.OneStep` with one more weight a dummy, for its gradient before training:
+    As :class:`.onestep.OneStep` with one more weight per dummy, for its gradient before training:
     ``theta0 - theta_f = sum_i w_i grad loss(theta_f; x_i) + v_i grad loss(theta0; x_i)``. Not the attack of Loo et al.
     (:class:`.loo.Loo`), whose weights are trained with the images, one for each logit, and need no labels.
 
@@ -21,7 +21,7 @@ class TwoStep(OneStep):
         iterations: Length of the schedule, in updates of the dummies.
         step_size: Adam step on the normalised images.
         multiplier_step: Step of gradient descent with momentum 0.9 on the weights.
-        refit: Every so many updates the weights are solved for; 0 for never.
+        refit: Updates between solving for the weights; 0 for never.
         factor: Dummies for each training image; they have 2.
         init_scale: Standard deviation of the Gaussian noise that the images start from.
         alpha: Weight of the total variation beside the cosine distance.

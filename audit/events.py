@@ -1,4 +1,4 @@
-"""What the shell tells whoever listens: the console, the run folder's log, a test."""
+"""What the shell reports to listeners: the console, the run folder's log, a test."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

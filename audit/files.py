@@ -27,7 +27,7 @@ def read_toml(path: Path, what: str, error: type[MemauditError], hint: str) -> d
     Args:
         path: The file.
         what: What it is called in messages, such as ``The recipe``.
-        error: What is raised where it cannot be read, is too large, or is no TOML.
+        error: What is raised where it cannot be read, is too large, or is not TOML.
         hint: What to do about it.
     """
     try:
@@ -55,7 +55,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
         ``path``, as given.
 
     Raises:
-        FormatError: The destination is no regular file, or its folder cannot be written to.
+        FormatError: The destination is not a regular file, or its folder cannot be written to.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():

@@ -24,7 +24,7 @@ class Option:
         kind: Type of its value, or of each of its values.
         many: Whether it can be given several times.
         form: How its value is written, where that is more than its type.
-        default: Its value where nobody gives one.
+        default: Its value where none is given.
         commands: Commands that have it, and what their functions call it.
     """
 

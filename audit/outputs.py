@@ -1,4 +1,4 @@
-"""Report formats by name: which are wanted, and writing them. No torch here."""
+"""Report formats by name: which ones to write, and writing them. No torch here."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,7 @@ def read_context(path: str | Path | None) -> dict[str, Any]:
     """Read facts for compliance documents from a TOML file; none where no file is given.
 
     Raises:
-        OutputError: The file cannot be read, or is no TOML.
+        OutputError: The file cannot be read, or is not TOML.
     """
     if path is None:
         return {}
@@ -99,7 +99,7 @@ def read_context(path: str | Path | None) -> dict[str, Any]:
 def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look = Look()) -> list[Path]:
     """Write the formats of every scan into the run folder, then the wanted ones; return all paths.
 
-    Without pictures, training images have numbers in the place of their names.
+    Without pictures, training images have numbers in place of their names.
 
     Raises:
         MemauditError: One could not be written; all others were.

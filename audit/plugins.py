@@ -1,4 +1,4 @@
-"""Everything that can be added to memaudit is an entry point; built-ins are found the same way as a stranger's."""
+"""Everything that can be added to memaudit is an entry point; built-ins are found the same way as third-party ones."""
 
 import difflib
 from importlib.metadata import EntryPoint, entry_points
@@ -34,7 +34,7 @@ def load(group: str, name: str) -> object:
         raise PluginError(f"There is no {name!r} in {group}.", nearest(name, list(entries)))
     try:
         return entries[name].load()
-    except (Exception, SystemExit) as error:  # a stranger's module may fail in any way, or want to end the process
+    except (Exception, SystemExit) as error:  # third-party code may fail in any way, or try to end the process
         raise PluginError(
             f"The plugin {name!r} of {group} ({entries[name].value}) cannot be imported: {one_line(error)}.",
             f"Repair or uninstall the package{_distribution(entries[name])} that brings it.",

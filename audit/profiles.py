@@ -1,4 +1,4 @@
-"""Profiles: how much a scan does, as values for options that nobody gave. No torch here."""
+"""Profiles: how much a scan does, as values for options that were not given. No torch here."""
 
 from typing import Any, Literal
 

@@ -32,7 +32,7 @@ class ScanRequest(Given):
         control: Held-out images, never members of the training set; same forms.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
-            chooses from what the change of the parameters tells.
+            chooses from what the change of the parameters shows.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
         matching: ``hungarian`` for the best total, or ``greedy`` as the SimuDy authors pair.
         seed: Seeds everything random.
@@ -105,7 +105,7 @@ RANGES = {
     "max_memory": Range(1),
     "max_iterations": Range(1),
 }
-"""Of the numbers that are no part of a recipe."""
+"""Of the numbers that are not part of a recipe."""
 
 
 def check(request: ScanRequest) -> None:
@@ -122,7 +122,7 @@ def check(request: ScanRequest) -> None:
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:
-    """Refuse numbers out of :data:`RANGES`, by name. Raises :class:`RequestError`; ``None`` is no number."""
+    """Refuse numbers out of :data:`RANGES`, by name. Raises :class:`RequestError`; ``None`` is not a number."""
     for name, value in values.items():
         if value is not None and value not in RANGES[name]:
             option = "--" + name.replace("_", "-")

@@ -1,7 +1,7 @@
 """Options from files and the environment: what the command line leaves out, and where it comes from. No torch here.
 
 Precedence: command line, environment (``MEMAUDIT_MAX_TIME``), ``memaudit.toml``, ``[tool.memaudit]`` of
-``pyproject.toml``, profile, default. The files are found upwards from the current folder, which may be a stranger's
+``pyproject.toml``, profile, default. The files are found upwards from the current folder, which may be a downloaded
 checkpoint folder: no file may name code to run, or have anything written outside its own folder.
 """
 
@@ -21,7 +21,7 @@ PREFIX = "MEMAUDIT_"
 OWN, SHARED = "memaudit.toml", "pyproject.toml"
 
 SIZE_LIMIT = 2**20
-"""Bytes; a larger file is no configuration."""
+"""Bytes; a larger file is not a configuration."""
 
 PATHS = frozenset({"after", "before", "context", "control", "data", "out", "output", "recipe", "test"})
 """Options that name files: in a configuration file they count from its folder."""
@@ -158,7 +158,7 @@ def from_table(
 
 
 def _harmless(model: str, where: str) -> None:
-    """Refuse a model that would import or run a file: the folder of the configuration may be a stranger's."""
+    """Refuse a model that would import or run a file: the folder of the configuration may come from a stranger."""
     if model != "auto" and not (model.startswith("torchvision:") and model.removeprefix("torchvision:").isidentifier()):
         raise ConfigError(
             f"{where}: a configuration file may name only auto or torchvision:NAME, as other models are code to run.",
@@ -186,7 +186,7 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
         return head + (path if os.path.isabs(path) or folder == Path.cwd() else os.path.relpath(folder / path)) + tail
     except (ValueError, OSError) as error:  # a zero byte, or links in a circle
         why = printable(str(error))
-        raise ConfigError(f"{where}: {printable(path)} is no path ({why}).", "Correct it.") from None
+        raise ConfigError(f"{where}: {printable(path)} is not a path ({why}).", "Correct it.") from None
 
 
 def _from_environment(options: Mapping[str, Option], environment: Mapping[str, str]) -> dict[str, Setting]:

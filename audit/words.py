@@ -8,7 +8,7 @@ from typing import Any
 from .report.kind import Detail
 
 NOTHING = "–"
-"""What stands where there is no value."""
+"""What is shown where there is no value."""
 
 LISTED, LISTED_WORDS = 20, 5
 """Of a list, this many numbers or words are written out."""
@@ -17,7 +17,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return up to so many significant digits, or a dash."""
+    """Return at most this many significant digits, or a dash."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 

@@ -29,7 +29,7 @@ KEPT = ("attack", "kind", "seed", "status", "ssim_mean", "ssim_max", "ssim_paper
 
 
 def options(name: str) -> list[str]:
-    """What the scan is told of a victim: its recipe, but neither labels nor the order of its batches."""
+    """What the scan is told about a victim: its recipe, but neither labels nor the order of its batches."""
     spec = VICTIMS[name]
     told = {"--lr": spec.lr, "--epochs": spec.epochs, "--batch-size": spec.batch_size or spec.size,
             "--momentum": spec.momentum, "--weight-decay": spec.weight_decay}  # fmt: skip
@@ -39,7 +39,7 @@ def options(name: str) -> list[str]:
 
 
 def estrange(folder: Path, size: int) -> None:
-    """Put images that the victim never saw in the place of its training images: a negative control."""
+    """Put images that the victim never saw in place of its training images: a negative control."""
     pack = dict(np.load(folder / "control.npz"))
     for name, rows in (("private", slice(size)), ("control", slice(size, None))):
         np.savez(folder / f"{name}.npz", images=pack["images"][rows], labels=pack["labels"][rows], names=pack["names"])

@@ -170,7 +170,7 @@ def hardware(device: torch.device) -> dict[str, object]:
 
 
 def check_machine(results: Path, where: Mapping[str, object]) -> None:
-    """Refuse to put rows among those of another device, whose name the file would then bear."""
+    """Refuse to put rows among those of another device, whose name the file would then carry."""
     there = json.loads(results.read_text())["hardware"]["device"] if results.exists() else where["device"]
     if there != where["device"]:
         raise SystemExit(
@@ -179,7 +179,7 @@ def check_machine(results: Path, where: Mapping[str, object]) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object]) -> str:
-    """Return the results as Markdown, one line a case; an engine that was not measured has empty cells."""
+    """Return the results as Markdown, one line per case; an engine that was not measured has empty cells."""
     heads = " | ".join(f"{name} | MB" for name in ENGINES)
     lines = [f"| network | P | n | S | {heads} | stepwise beyond trajectory, MB |"]
     lines.append("|" + "---|" * (5 + 2 * len(ENGINES)))
@@ -220,7 +220,7 @@ def write(rows: Sequence[Mapping[str, Any]], where: Mapping[str, object], result
 
 
 def fill(page: Path, name: str, text: str) -> None:
-    """Put a text between the marks of that name, in place of what stands there."""
+    """Put a text between the marks of that name, in place of what is there."""
     begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
     head, rest = page.read_text().split(begin, 1)
     page.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")

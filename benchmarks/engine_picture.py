@@ -1,8 +1,8 @@
 """The engine's benchmark drawn: ``python -m benchmarks.engine_picture`` reads its results, writes ``docs/engine.png``.
 
-Two panels a column: seconds an iteration as a multiple of the published loop's, and peak memory in MB; over simulated
-steps S for each network, then over images n and over parameters P. Matplotlib, because it is what people who read
-benchmarks know how to read and how to change.
+Two panels per column: seconds per iteration as a multiple of the published loop's, and peak memory in MB; over
+simulated steps S for each network, then over images n and over parameters P. Matplotlib, because it is what people who
+read benchmarks know how to read and how to change.
 """
 
 import json

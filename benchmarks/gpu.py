@@ -2,7 +2,7 @@
 
 A piece is ``engine-NETWORK``, one iteration beside the published loop with n = 20 and S = 8 (:mod:`benchmarks.engine`),
 or ``paper-N``, a row of the SimuDy paper's table (:mod:`benchmarks.paper`). Each is a process of its own. A row that is
-not finished in one piece goes on in the next. After every piece the results are written: ``engine-gpu.json``,
+not finished in one piece continues in the next. After every piece the results are written: ``engine-gpu.json``,
 ``paper.json``, and ``gpu.json``, which says on what hardware each piece ran, and how it ended.
 
 Exit codes: 0 all is measured, 1 a piece failed, 2 bad input, 75 work is left (call it again), 130 interrupted.
@@ -34,7 +34,7 @@ PATIENCE = 20
 """Seconds that an interrupted piece has to save what it did."""
 DONE, FAILED, BAD, LEFT, INTERRUPTED = 0, 1, 2, 75, 130
 Status = Literal["done", "left", "cut", "failed"]
-"""``cut`` is a piece that did not end in its time, and may go on."""
+"""``cut`` is a piece that did not end in its time, and may continue."""
 
 
 def pieces(asked: argparse.Namespace) -> dict[str, list[str]]:
@@ -67,10 +67,10 @@ class Kit:
 
     Attributes:
         commands: Words of each piece, a module of this package first.
-        file: Where it is written what became of them.
-        hardware: On what they run.
-        deadline: :func:`time.monotonic` value from which no piece begins.
-        told: What became of each piece that began, in order.
+        file: Where their outcomes are written.
+        hardware: What they run on.
+        deadline: :func:`time.monotonic` value from which no piece starts.
+        told: The outcome of each piece that started, in order.
     """
 
     commands: Mapping[str, Sequence[str]]
@@ -187,7 +187,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--state", type=Path, default=ROOT / "memaudit-runs" / "gpu", help="where unfinished rows are kept"
     )
-    parser.add_argument("--budget", type=float, default=math.inf, help="no piece begins after so many seconds")
+    parser.add_argument("--budget", type=float, default=math.inf, help="no piece starts after this many seconds")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--toy", action="store_true", help="tiny, on the CPU, results beside the states: in a minute")
     asked = parser.parse_args(words)

@@ -1,6 +1,6 @@
 """Table 1 of the SimuDy paper, how linear training is: ``python -m benchmarks.linearity [ROW ...] [--seeds N]``.
 
-100 CIFAR-10 images (the first of the test set, ten a class), plain SGD, learning rate 0.01, full batch, 20 epochs
+100 CIFAR-10 images (the first of the test set, ten per class), plain SGD, learning rate 0.01, full batch, 20 epochs
 (the paper does not say how many), networks from PyTorch's default initialisation and one pretrained, batch norm in
 train mode and in eval mode. Results: ``benchmarks/results/linearity.json``. Seeds set the initialisation.
 """
@@ -51,7 +51,7 @@ ROWS: dict[str, tuple[Callable[[], nn.Module], Literal["train", "eval"], float]]
     "resnet18, default init, eval": (networks.resnet18, "eval", 0.5988),
     "resnet18, pretrained, eval": (pretrained, "eval", 0.5988),
 }
-"""The network, the mode of batch norm, the paper's value; of its ResNet-18 the paper tells neither mode nor start."""
+"""The network, the mode of batch norm, the paper's value; of its ResNet-18 the paper gives neither mode nor start."""
 
 
 def run(row: str, seed: int, epochs: int) -> dict[str, object]:

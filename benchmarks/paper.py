@@ -1,7 +1,7 @@
 """The SimuDy paper's table, ResNet-18 on CIFAR-10 (Tian et al., ICLR 2025): ``python -m benchmarks.paper [N ...]``.
 
 A row is a number N of images that a pretrained network with a fresh head was fine-tuned on. With ``--budget SECONDS``
-a call stops in time, exits with 75 while work is left, and goes on from the run folder when it is called again. A
+a call stops in time, exits with 75 while work is left, and continues from the run folder when it is called again. A
 finished attack goes to ``benchmarks/results/paper.json`` and is not run again; ``--table`` writes docs/benchmarks.md.
 
 Needs torch, torchvision, numpy, scipy and safetensors, and neither the console script nor an installation::
@@ -276,7 +276,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [HEAD, ("---",) * len(HEAD), *(_line(*kind, rows) for kind in dict.fromkeys(kinds))]
     machines = sorted({f"{row['hardware']}, torch {row['torch']}" for row in rows})
     told = f"{len(rows)} runs on {'; '.join(machines)}."
-    none = "No row has been measured yet, for want of a GPU: the numbers are the paper's alone."
+    none = "No row has been measured yet, for lack of a GPU: all numbers are the paper's."
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", told if rows else none, ""])
 
 
@@ -334,8 +334,10 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--attack", action="append", choices=list(ATTACKS), help="run only this one; repeatable")
     parser.add_argument("--set", action="append", default=[], help="ATTACK.OPTION=VALUE; repeatable")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N-1 of victim and attack alike")
-    parser.add_argument("--budget", type=float, default=math.inf, help="stop after so many seconds, imports aside")
-    parser.add_argument("--steps", type=int, help="stop each attack at so many updates in all, to time them")
+    parser.add_argument(
+        "--budget", type=float, default=math.inf, help="stop after this many seconds, not counting imports"
+    )
+    parser.add_argument("--steps", type=int, help="stop each attack at this many updates in all, to time them")
     parser.add_argument("--data-pack", type=Path, default=Path(os.environ.get("MEMAUDIT_DATA_PACK", SHARED)),
                         help="folder of the data pack; MEMAUDIT_DATA_PACK, or ../shared/data by default")  # fmt: skip
     parser.add_argument("--weights", type=Path, help=f"of benchmarks.pretrain; the pack's {WEIGHTS} by default")

@@ -9,7 +9,7 @@ instruction gave torch's products exactly (https://github.com/triton-lang/triton
 cores cut off what they add (https://doi.org/10.7717/peerj-cs.330), and cuDNN may choose other algorithms.
 
 Two runs whose numbers differ in the last bit drift apart too. So there is a third one, the control, whose factors are
-rounded to 22 of float32's 23 bits: what it differs by is no effect of TF32.
+rounded to 22 of float32's 23 bits: what it differs by is not an effect of TF32.
 
 Results: ``benchmarks/results/tf32.json``, a table in ``docs/benchmarks.md``.
 """
@@ -55,7 +55,7 @@ MODES = ("float32", "control", "tf32")
 
 
 def rounded(value: Tensor, bits: int) -> Tensor:
-    """Return float32 numbers with their mantissa rounded to so many bits, ties away from zero; others as they are."""
+    """Return float32 numbers with their mantissa rounded to this many bits, ties away from zero; others as they are."""
     if value.dtype != torch.float32:
         return value
     unit = 1 << (23 - bits)
@@ -63,7 +63,7 @@ def rounded(value: Tensor, bits: int) -> Tensor:
 
 
 class Rounding(TorchDispatchMode):
-    """Rounds the factors of matrix products and convolutions to so many bits of mantissa; TF32 has ten."""
+    """Rounds the factors of matrix products and convolutions to this many bits of mantissa; TF32 has ten."""
 
     def __init__(self, bits: int = 10) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""A finished report becomes files, a format in each."""
+"""A finished report becomes files, one format per file."""

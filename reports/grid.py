@@ -37,7 +37,7 @@ _PAPER, _INK, _SOFT, _ALARM, _MISSING = "#ffffff", "#1c1f24", "#5b636e", "#b3261
 
 
 class Column(NamedTuple):
-    """What stands under each other: one record or two, and a line of text."""
+    """What is drawn below each other: one record or two, and a line of text."""
 
     exhibits: tuple[Picture | Text, ...]
     caption: str

@@ -43,7 +43,7 @@ _STATUS = {
 def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
     """Write one offline page with the pictures inside.
 
-    A picture that is missing, outside ``folder`` or no PNG becomes a placeholder. Pictures without room in the page
+    A picture that is missing, outside ``folder`` or not a PNG becomes a placeholder. Pictures without room in the page
     are linked to, see :class:`.pictures.Aside`.
 
     Raises:

@@ -101,7 +101,7 @@ _OUTCOMES: dict[Decision, Outcome] = {"fail": "failure", "pass": "passed", "inco
 
 
 def _case(finding: Finding, report: AuditReport) -> Case:
-    """Return a finding as a case: what the gates let pass is no failure, but stays to be read."""
+    """Return a finding as a case: what the gates let pass is not a failure, but is still shown."""
     rule = rules(report.kind).get(finding.rule)
     name = _name(rule) if rule else f"{finding.rule} {finding.name}"
     if not finding.leaks:

@@ -100,7 +100,7 @@ def _printed(weasyprint: ModuleType, page: str) -> bytes:
     try:
         with _quiet("weasyprint", "fontTools"):
             return bytes(weasyprint.HTML(string=page, url_fetcher=fetcher).write_pdf())
-    except Exception as error:  # a bug of the renderer is no reason for a traceback: the page can be had without it
+    except Exception as error:  # a bug of the renderer is not a reason for a traceback: the page can be had without it
         raise FormatError(
             f"WeasyPrint failed on this report ({type(error).__name__}: {_first_line(error)}).",
             "Print the HTML report from a browser.",

@@ -26,7 +26,7 @@ _LEVELS: dict[Severity, str] = {
     "critical": "error", "high": "error", "medium": "warning", "low": "note", "none": "none",
 }  # fmt: skip
 _SCORES: dict[Severity, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
-"""In the middle of the ranges by which GitHub tells critical (over 9.0), high (7.0), medium (4.0) and low apart."""
+"""In the middle of the ranges by which GitHub separates critical (over 9.0), high (7.0), medium (4.0) and low."""
 
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
 
@@ -87,7 +87,7 @@ def _model(report: AuditReport) -> str:
 
 
 def _rules(findings: Sequence[Finding], known: Mapping[str, Rule]) -> list[dict[str, Any]]:
-    """Return every rule, and those that only a newer version knows, as far as the report tells of them."""
+    """Return every rule, and those that only a newer version knows, as far as the report describes them."""
     worst = {rule.id: rule.severities[0] for rule in known.values()}
     for finding in sorted(findings, key=lambda finding: -_ORDER.index(finding.severity)):
         worst[finding.rule] = finding.severity

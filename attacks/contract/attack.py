@@ -87,7 +87,7 @@ class Reconstruction:
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these records come from.
         twins: (n,) booleans: dummies that only share the record of a more influential one; ``None`` if not looked for.
-        explained: Whether a low loss speaks for the records; not where they were made up to have the right features.
+        explained: Whether a low loss is evidence for the records; not where they were fitted to the right features.
     """
 
     records: Tensor
@@ -102,7 +102,7 @@ class Reconstruction:
 class Attack(Protocol):
     """A stepper: a frozen dataclass whose fields are its options and whose docstring cites the paper.
 
-    It has no loop, no file and no screen; :func:`.drive.drive` owns those. What it tells of itself is its card; one
+    It has no loop, no file and no screen; :func:`.drive.drive` owns those. What it says about itself is its card; one
     without a card runs on request.
     """
 

@@ -1,4 +1,4 @@
-"""What an attack tells of itself, so that whoever plans, advises or documents need not know its name. No torch here."""
+"""What an attack says about itself, so that plans, advice and documents need not know its name. No torch here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -45,7 +45,7 @@ Rule = Callable[[Sight], tuple[bool, str]]
 
 CHANGE = "Both checkpoints, with all parameters (white box)."
 WEIGHTS = "The checkpoint after training, with all parameters (white box); the one before is not used."
-"""What one must hold for an attack on the change, and for one on the trained weights alone."""
+"""What an attacker must have for an attack on the change, and for one on the trained weights alone."""
 
 
 Reads = Literal["change", "first layer", "weights"]
@@ -54,21 +54,21 @@ Reads = Literal["change", "first layer", "weights"]
 
 @dataclass(frozen=True)
 class Card:
-    """What an attack tells of itself; its words stand in the plan and in the data-protection document.
+    """What an attack says about itself; its words appear in the plan and in the data-protection document.
 
     Attributes:
-        goal: What it looks for, in a sentence; empty where the attack tells no threat model.
-        knowledge: What one must know to repeat it, in a sentence.
+        goal: What it looks for, in a sentence; empty where the attack describes no threat model.
+        knowledge: What an attacker must know to repeat it, in a sentence.
         source: Who published it.
-        access: What one must hold to repeat it, in a sentence.
+        access: What an attacker must have to repeat it, in a sentence.
         reads: What it explains: the change of all parameters, above all that of the first layer, or the trained
             weights alone, without those before training.
         exact: Where it converges, its records explain the change and no others do (mixtures of them apart): attacks
             that come later in the default plan are left out then. Claim it only for what proves this.
         simulates: It simulates the training itself, so that records of the right number can bring its loss to zero.
         starts_from: The attack whose end it starts from, in the default plan.
-        rule: How it joins the default plan; ``None`` for an attack that runs on request alone.
-        on_request: Why it runs on request alone: a clause.
+        rule: How it joins the default plan; ``None`` for an attack that runs only on request.
+        on_request: Why it runs only on request: a clause.
         place: Where it stands in the order of attacks: exact ones up to 29, cheap ones from 30, others later. Equal
             places are ordered by name.
 
@@ -102,6 +102,6 @@ UNTOLD = Card()
 
 
 def card_of(attack: type) -> Card:
-    """Return an attack's own card: what another class tells need not hold for one that is derived from it."""
+    """Return an attack's own card: what holds for a class need not hold for one derived from it."""
     card = vars(attack).get("card")
     return card if isinstance(card, Card) else UNTOLD

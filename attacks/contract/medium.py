@@ -14,7 +14,7 @@ class Medium(Protocol):
 
     *Variables* are what is optimised, *inputs* (n, ...) floating-point numbers that the network takes, in the shape of
     :attr:`.victim.Victim.shape`, *records* what a person is shown and what is scored. A frozen dataclass whose ``repr``
-    tells it from every other medium of the same victim.
+    distinguishes it from every other medium of the same victim.
     """
 
     kind: ClassVar[str]

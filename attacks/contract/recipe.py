@@ -54,7 +54,7 @@ class Recipe:
 
     @property
     def batches(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return -(-self.size // self.batch_size)
 
     @property
@@ -79,7 +79,7 @@ class Recipe:
     def travel(self) -> float:
         """How far a gradient of constant norm 1 would have carried the parameters: lr times steps for plain SGD.
 
-        What a parameter change tells of learning rate, steps and momentum together. For Adam, whose steps do not
+        What a parameter change shows of learning rate, steps and momentum together. For Adam, whose steps do not
         depend on the gradient's norm, the sum of the learning rates.
         """
         momentum = self.momentum if self.optimizer == "sgd" else 0.0

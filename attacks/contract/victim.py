@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Victim:
-    """A network before and after training, and all that an attacker knows of it.
+    """A network before and after training, and all that an attacker knows about it.
 
     Attributes:
         module: The architecture without weights (its own tensors may live on the meta device), in eval mode.

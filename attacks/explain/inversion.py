@@ -58,18 +58,18 @@ def terms(change: Params, delta: Params) -> dict[str, float]:
 
 
 def check(victim: Victim, recipe: Recipe) -> None:
-    """Refuse a change that is no gradient.
+    """Refuse a change that is not a gradient.
 
     Raises:
         Unsupported: With the reason.
     """
     if recipe.optimizer != "sgd":
         raise Unsupported(
-            f"The change under {recipe.optimizer} is no gradient: every parameter moves by about the learning rate.",
+            f"The change under {recipe.optimizer} is not a gradient: every parameter moves by about the learning rate.",
             "simudy simulates this optimiser.",
         )
     if not victim.delta or not float(norm(victim.delta)):
-        raise Unsupported("No parameter changed by more than rounding.", "Give checkpoints of a longer training.")
+        raise Unsupported("No parameter changed by more than rounding.", "Give checkpoints from a longer training.")
 
 
 def start(victim: Victim, recipe: Recipe, variables: Named, x: Tensor, labels: Tensor, rule: Rule) -> State:
@@ -106,9 +106,9 @@ def finish(victim: Victim, recipe: Recipe, state: State, labels: Tensor) -> Reco
 
 
 def labels_of(victim: Victim, recipe: Recipe, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (n,) labels: those that the recipe counts, else what the change of the head tells.
+    """Return (n,) labels: those that the recipe counts, else what the change of the head shows.
 
-    With fewer samples than classes the biases that rose tell them (:func:`.labels.guess`); otherwise their amounts
+    With fewer samples than classes the biases that rose show them (:func:`.labels.guess`); otherwise their amounts
     do, if the network thinks of the first inputs ``x`` as of the real ones (:func:`.labels.recount`).
     """
     labels = guess(victim, recipe, generator)
@@ -125,11 +125,11 @@ def only_label(victim: Victim, recipe: Recipe) -> int:
     the other sign than the rest, whatever the sign of the features.
 
     Raises:
-        Unsupported: There is no layer with one row a class.
+        Unsupported: There is no layer with one row per class.
     """
     change = head_change(victim, undecayed(victim, recipe))
     if change is None:
-        raise Unsupported("The network has no layer with one row a class to read the label off.", "dlg needs none.")
+        raise Unsupported("The network has no layer with one row per class to read the labels from.", "dlg needs none.")
     fell = int((change > 0).sum()) == len(change) - 1 > 1
     return int(change.argmin() if fell else change.argmax())
 

@@ -2,8 +2,8 @@
 
 Under the logistic loss or cross-entropy a homogeneous network converges in direction to a stationary point of margin
 maximisation; under weight decay any network converges to one of its loss. Either way
-``theta_f = sum_i w_i grad Phi(theta_f; x_i)`` with one weight a record (Haim et al., 2022, eq. 4; Buzaglo et al., 2023,
-sections 4 and 5). How training started is forgotten, so that ``theta0`` is not used.
+``theta_f = sum_i w_i grad Phi(theta_f; x_i)`` with one weight per record (Haim et al., 2022, eq. 4; Buzaglo et al.,
+2023, sections 4 and 5). How training started is forgotten, so that ``theta0`` is not used.
 
 Everything here is free of scale: the residual is relative to ``|theta_f|^2``, multipliers are in units in which the
 first ones, drawn at random, would explain it if the shares of the dummies were orthogonal, and step sizes are relative

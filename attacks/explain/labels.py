@@ -33,7 +33,7 @@ def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:
 def head_change(victim: Victim, change: Params) -> Tensor | None:
     """Return (k,) how much a parameter change raised each class's logit bias; ``None`` without a recognisable head.
 
-    Read off the last parameter with one entry a class; where that is a weight (k, features), its row sums serve,
+    Read off the last parameter with one entry per class; where that is a weight (k, features), its row sums serve,
     as features after a ReLU are not negative. A single logit counts for class 1 and against class 0.
     """
     head = _head(victim, change)
@@ -49,7 +49,7 @@ def _head(victim: Victim, change: Params) -> Tensor | None:
 
 
 def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> Tensor:
-    """Return ``labels`` with so many samples of each class that the logit biases would have moved as they did.
+    """Return ``labels`` with as many samples of each class as would move the logit biases as they did.
 
     Under SGD on cross-entropy the bias of class c moves by ``travel (n_c / n - p_c)``, with p_c its mean probability
     over training: the loss's gradient by it is ``p_c - y_c``. What the simulation moved it by gives p_c; solving for

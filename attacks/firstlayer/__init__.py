@@ -1,1 +1,1 @@
-"""What the change of a first linear layer tells of its inputs."""
+"""What the change of a first linear layer shows about its inputs."""

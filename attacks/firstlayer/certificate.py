@@ -23,16 +23,16 @@ SHARES = (1.0, 0.7, 0.35, 0.15, 0.05)
 surely inactive. The first that gives a unique one counts."""
 
 SPARE = 1.1
-"""So many times the number of unknowns must be inactive units: with hardly more, one wrong unit spoils the vector."""
+"""Inactive units needed per unknown: with hardly more units than unknowns, one wrong unit spoils the vector."""
 
 NOTHING = 1e-3
 """Singular values below this share of the largest are taken for zero."""
 
 LIKELY = 0.8
-"""Of the non-zero signals of one direction, so many must belong to units active for the approximate input."""
+"""Share of one direction's non-zero signals that must belong to units active for the approximate input."""
 
 AGREEMENT = 0.95
-"""Of the non-zero signals of a complete solution, so many must belong to active units; mixtures of inputs fail this."""
+"""Share of a complete solution's non-zero signals that must belong to active units; mixtures of inputs fail this."""
 
 ZERO = 1e-3
 """Entries of ``U q`` below this share of the largest count as zero."""
@@ -57,7 +57,7 @@ class Directions:
 
 
 def certified(basis: Tensor, highest: Tensor) -> Directions:
-    """Return the exact directions that approximate inputs lead to, at most one an input.
+    """Return the exact directions that approximate inputs lead to, at most one per input.
 
     Args:
         basis: (width, r) the matrix U above, with orthonormal columns.

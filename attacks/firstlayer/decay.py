@@ -136,7 +136,7 @@ def _outside(weights: Pair, fit: Fit) -> tuple[float, float]:
 
 
 def _pencil(before: Tensor, after: Tensor) -> float:
-    """Return the median real eigenvalue of (after, before), 1 where there is none or it is no shrinkage."""
+    """Return the median real eigenvalue of (after, before), 1 where there is none or it is not a shrinkage."""
     draw, size = torch.Generator().manual_seed(1), min(before.shape)
     for axis in (0, 1):
         if before.shape[axis] > size:

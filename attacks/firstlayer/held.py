@@ -1,7 +1,7 @@
 """The state of an attack in the row space of the first layer: exact directions are held once they are certified.
 
 Its variable ``w`` (n, r) stands for the inputs ``w diag(scale) R``. In its memory, with U (width, r) an orthonormal
-basis of the layer's signals: ``basis`` is U, ``scale`` (r,) the units of ``w``, ``offset`` (r,) what the bias tells,
+basis of the layer's signals: ``basis`` is U, ``scale`` (r,) the units of ``w``, ``offset`` (r,) what the bias shows,
 ``before`` and ``after`` (width, r) the layer's weight at both ends of training, ``exact`` (r, k) the directions that
 are held; the constant ``owners`` (k,) names the input that each belongs to (Dimitrov et al., 2024, section 4; for
 parameter changes docs/decisions/0007-span.md).
@@ -66,7 +66,7 @@ def held(victim: Victim, layer: Layer, state: State) -> State:
 
 
 def _released(state: State) -> State:
-    """Return the state that holds no direction: together they contradict themselves."""
+    """Return the state that holds no direction: together they contradict each other."""
     constants = {**state.constants, "owners": state.constants["owners"][:0]}
     return replace(state, constants=constants, memory={**state.memory, "exact": state.memory["exact"][:, :0]})
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 GAP = 20.0
 """Neighbouring singular values at least this far apart, as a ratio, end the rank. Those of rounding alone come nearer
-than 7, as it is cut off at LOWEST; among data such a gap is rare, and what follows it tells."""
+than 7, as it is cut off at LOWEST; among data such a gap is rare, and what follows it shows which it is."""
 
 QUIET = 100.0
 """What follows the gap is rounding up to this multiple of one rounding of the stored type: every step of training
@@ -18,7 +18,7 @@ rounds again, and weight decay adds a rounding that is the same in every step.""
 
 FLAT, ALIKE, STEEP = 30.0, 2.0, 10.0
 """That limit is FLAT times as high where the first value that follows is at most ALIKE times the median of the rest:
-noise is flat, an input with almost no gradient is not. Beyond STEEP times the median it is no rounding at all."""
+noise is flat, an input with almost no gradient is not. Beyond STEEP times the median it is not rounding at all."""
 
 EDGE = 1.4
 """Above this multiple of the largest singular value that rounding alone has (Davidson and Szarek, 2001, theorem 2.13:
@@ -26,7 +26,7 @@ sqrt(width) + sqrt(d) times that of an entry), a value is data. Entries are not 
 
 COARSE = 2.0**-18
 """Rounding above this share of the weights is that of storage: the float32 roundings of a training do not reach it, so
-that its law is known. Below it only a gap tells the rank."""
+that its law is known. Below it only a gap shows the rank."""
 
 LOWEST = 0.3
 """Values below this share of the root mean square of those of rounding are all taken for rounding."""
@@ -118,6 +118,6 @@ def rounding(values: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def stored(values: Tensor) -> torch.dtype:
-    """Return the coarsest floating type that holds all ``values`` exactly: as far as they tell, that of their file."""
+    """Return the coarsest floating type that holds all ``values`` exactly: as far as they show, that of their file."""
     types = (torch.bfloat16, torch.float16, torch.float32)
     return next((kind for kind in types if torch.equal(values, values.to(kind).to(values.dtype))), values.dtype)

@@ -43,7 +43,7 @@ class Spectrum:
             less where the signals of all units add up to zero.
         bias_factor: The factor by which the bias shrank: that of the weight, or 1 as many leave biases out of decay.
         outside: Share of the change of the bias that lies outside the columns of the weight's change, in [0, 1]. It
-            tells which factor it was: rounding for the right one, and small for 1, as the weight has then forgotten a
+            shows which factor it was: rounding for the right one, and small for 1, as the weight has then forgotten a
             part of the early steps and the bias has not.
         read: The decomposition of ``change`` if the rank was read off it, not off its transpose or a sketch.
     """

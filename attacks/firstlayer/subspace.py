@@ -39,7 +39,7 @@ class Subspace:
         layer: Where it was read.
         rows: (r, d) orthonormal; every training input is a combination of them.
         values: (r,) singular values of ``change``, descending.
-        count: Number of training samples n, where the spectrum tells it; else 0.
+        count: Number of training samples n, where the spectrum shows it; else 0.
         gap: The first singular value left out over the last one kept.
         change: (width, d) change of the weight, weight decay undone.
         bias_change: (width,) that of the bias, or ``None``.
@@ -57,12 +57,12 @@ class Subspace:
 
 
 def subspace(victim: Victim, recipe: Recipe) -> Subspace:
-    """Return the row space of the data. Raises :class:`Unsupported` with the reason where it cannot be told."""
+    """Return the row space of the data. Raises :class:`Unsupported` with the reason where it cannot be read."""
     if recipe.optimizer != "sgd":
         raise Unsupported(
             f"{recipe.optimizer} rescales every weight by itself, so the change of the first layer has full rank and "
             "does not show the row space of the data.",
-            "Only SGD, with momentum or not, leaves it; simudy needs no such structure.",
+            "Only SGD, with or without momentum, preserves it; simudy needs no such structure.",
         )
     layer = first_layer(victim)
     weight = victim.theta0[layer.name("weight")], victim.thetaf[layer.name("weight")]
@@ -79,7 +79,7 @@ def subspace(victim: Victim, recipe: Recipe) -> Subspace:
     if edge.kind == "none":
         raise Unsupported(
             "the change of the first linear layer shows no row space of the data: its singular values have no gap.",
-            "There are more training samples than the layer can tell, or its weights are rounded too coarsely.",
+            "There are more training samples than the layer can show, or its weights are rounded too coarsely.",
         )
     if edge.rank >= found.room:
         raise Unsupported(

@@ -1,1 +1,1 @@
-"""Images as optimisation variables, and what is known of images beforehand."""
+"""Images as optimisation variables, and priors for images."""

@@ -21,7 +21,7 @@ SMALLEST = 4
 """Height and width in pixels from which on the generator doubles them."""
 
 WIDTH, PLENTY = 32, 4
-"""Channels double from the first of these until there are more weights than so many for each pixel of all images."""
+"""Channels double from the first of these until there are more than this many weights for each pixel of all images."""
 
 UNIT = 0.01
 """The variables are the weights in such units, so that a step of the size that suits pixels suits them."""

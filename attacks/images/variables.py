@@ -32,7 +32,7 @@ def pixel_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor
 
 
 def pyramid_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
-    """Return one variable a scale for images (n, c, h, w): the finest is ``noise``, the others are zero."""
+    """Return one variable per scale for images (n, c, h, w): the finest is ``noise``, the others are zero."""
     n, c, h, w = noise.shape
     variables = {"scale1": noise}
     factor = 2

@@ -106,7 +106,7 @@ class Momentum:
 
 @dataclass(frozen=True)
 class Split:
-    """One optimiser a variable.
+    """One optimiser per variable.
 
     Attributes:
         rules: By the name of the variable.

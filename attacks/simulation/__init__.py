@@ -1,1 +1,1 @@
-"""Training simulated and differentiated, within the memory that there is."""
+"""Training simulated and differentiated, within the available memory."""

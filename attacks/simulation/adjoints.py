@@ -37,7 +37,7 @@ class Factored(Protocol):
         ...
 
     def split(self, samples: int) -> "Factored":
-        """Return the same step, computed so many samples at a time where its loss separates over them."""
+        """Return the same step, computed this many samples at a time where its loss separates over them."""
         ...
 
     def pull_back(
@@ -69,7 +69,7 @@ class Segmented:
     square root of the number of steps is that of Chen et al., 2016, section 3.
 
     Attributes:
-        length: Steps a segment; 0 for the square root of their number, which keeps the fewest states.
+        length: Steps per segment; 0 for the square root of their number, which keeps the fewest states.
         forward: Differentiate a step forward over reverse where it can (:class:`Factored`), without a double-backward
             graph; a step that cannot is differentiated as otherwise.
         host: Keep the states of a CUDA device in pinned host memory.

@@ -126,7 +126,7 @@ def influence(
         labels: The same.
         plan: The same.
         adjoint: How much memory there is: one that keeps the states of all steps has one trajectory of parameters
-            kept; for another, training is simulated anew for every few dummies, so that no more copies of the
+            kept; for another, training is simulated again for every few dummies, so that no more copies of the
             parameters are kept than it keeps.
     """
     labels = labels.to(x.device)

@@ -15,7 +15,7 @@ from .losses import training_loss
 from .trainstep import gradient
 
 CHUNK = 2**26
-"""Numbers in one chunk of per-sample gradients on a GPU: so many samples are treated together as fit, at least one."""
+"""Numbers in one chunk of per-sample gradients on a GPU: as many samples are treated together as fit, at least one."""
 
 Point = tuple[Tensors, Params]
 """Parameters, and the statistics that batch norm uses with them where those of the victim are not used."""
@@ -118,7 +118,7 @@ def _gradients(victim: Victim, point: Point, x: Tensor, labels: Tensor, width: i
         return alone, 1
     try:
         together(point, x, labels)
-    except Exception:  # a stranger's forward may fail in any way; what fails alone too is raised there
+    except Exception:  # third-party code may fail in any way; what fails alone too is raised there
         return alone, 1
     return together, width
 

@@ -9,7 +9,7 @@ def training_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits (b, k), a scalar; of a single logit (b, 1), the logistic loss.
 
     Args:
-        logits: One row a sample.
+        logits: One row per sample.
         labels: (b,) class indices, 0 or 1 for a single logit; or (b, k) probabilities, (b, 2) for a single logit.
     """
     if logits.shape[1] > 1:

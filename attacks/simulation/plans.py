@@ -17,7 +17,7 @@ from .adjoints import ADJOINTS, Adjoint, Factored, Segmented, Step, Tensors
 from .footprint import Footprint
 
 HEADROOM = 1.2
-"""A plan is taken where so many times its predicted peak is there: the prediction errs, allocators keep some back."""
+"""A plan is taken where this many times its predicted peak is free: the prediction errs, allocators keep some back."""
 
 
 EXHAUSTED = (

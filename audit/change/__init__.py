@@ -1,1 +1,1 @@
-"""What the change of the parameters tells before anything is simulated."""
+"""What the change of the parameters shows before anything is simulated."""

@@ -1,4 +1,4 @@
-"""What the change of the parameters tells before anything is simulated: the recipe, as far as it can be read off.
+"""What the change of the parameters shows before anything is simulated: the recipe, as far as it can be read off.
 
 Nothing here optimises, and nothing in a checkpoint makes it fail: a fact that cannot be read is absent. Measurements
 are gathered by :mod:`.readings`; the facts of the training are in :mod:`.training`, those of its images in
@@ -23,7 +23,7 @@ from .training import read_batch_norm, read_decay, read_optimizer, read_steps, r
 def read_delta(
     pair: CheckpointPair, architecture: Architecture | None = None, make: Callable[[], Victim] | None = None
 ) -> Delta:
-    """Read off a pair what it tells without any optimisation.
+    """Read off a pair what it shows without any optimisation.
 
     Args:
         pair: The checkpoints before and after training.

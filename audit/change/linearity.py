@@ -13,7 +13,7 @@ from ..report.facts import Fact
 from .readings import Readings
 
 PROBES, HEAVY, TOO_HEAVY = 16, 5_000_000, 50_000_000
-"""Noise images that probe linearity; from so many parameters on a quarter of them; from so many on none."""
+"""Noise images that probe linearity; number of parameters from which a quarter of them is used, and from which none."""
 
 
 def read_linearity(found: Readings) -> Fact | None:

@@ -17,7 +17,7 @@ from ..checkpoints.pair import CheckpointPair
 from ..report.facts import FLOOR, TensorReading
 
 LEAST = 8
-"""So many numbers, not all alike, are needed before a common factor of all of them means anything."""
+"""This many numbers, not all alike, are needed before a common factor of all of them means anything."""
 
 HUGE = 1e100
 """Larger float64 numbers count as this, so that no square overflows."""

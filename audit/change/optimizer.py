@@ -31,7 +31,7 @@ ALIKE = -0.15
 """A head whose ln(median / largest change) is above this moved by steps of one length, which may cancel by chance."""
 
 SAMPLE = 500_000
-"""So many changes of a tensor, evenly spaced, stand for all of them in order statistics."""
+"""This many changes of a tensor, evenly spaced, stand for all of them in order statistics."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class HeadSum:
         residual: Norm of ``sum_c (W_f - alpha W_0)[c]`` over sqrt(classes) times the norm of the change, in [0, 1].
         floor: What rounding alone leaves of that.
         factor: The alpha that leaves least.
-        spread: Half-width of its interval, infinite where the rows of W_0 cancel too and tell nothing.
+        spread: Half-width of its interval, infinite where the rows of W_0 cancel too and show nothing.
         alike: Whether all its numbers moved by about as much.
         sure: Whether this is the head; otherwise it is that matrix of an unknown network whose rows cancel best.
     """
@@ -84,7 +84,7 @@ class HeadSum:
     def odds(self) -> float:
         """Log-odds of Adam: two log-normal laws of the residual, around rounding for SGD and around a third for Adam.
 
-        Two classes tell nothing, as their gradients are opposite and Adam keeps opposites; nor do changes of one
+        Two classes show nothing, as their gradients are opposite and Adam keeps opposites; nor do changes of one
         length, of which as many may rise as fall. A broken sum speaks for Adam or for another loss.
         """
         if self.classes < 3 or (self.holds and self.alike):
@@ -96,7 +96,7 @@ class HeadSum:
 
 
 def head_sum(signals: Sequence[Signal], classes: int | None) -> HeadSum | None:
-    """Return the cancellation of the head: the last moved matrix with a row a class, of all if ``classes`` is None."""
+    """Return the cancellation of the head: the last moved matrix with a row per class, any if ``classes`` is None."""
     matrices = [s for s in signals if s.is_weight and s.before.ndim == 2 and s.length > 0 and s.status != "decayed"]
     if classes is not None:
         head = next((s for s in reversed(matrices) if len(s.before) == classes and classes > 1), None)
@@ -143,7 +143,7 @@ def head_decay(found: HeadSum | None) -> Decay | None:
 def still_decay(signals: Sequence[Signal]) -> Decay | None:
     """Return alpha from weights that no gradient reached: two or more rows, columns or whole tensors that agree.
 
-    Rows of a tensor that did not move at all tell nothing: it may have been left out of the optimiser.
+    Rows of a tensor that did not move at all prove nothing: it may have been left out of the optimiser.
     """
     factors, powers, noises = _still(signals)
     if len(factors) < 2:

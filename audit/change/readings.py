@@ -17,10 +17,10 @@ from .movement import Signal, signals
 from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
 
 STATISTICS = ("running_mean", "running_var")
-"""Last parts of the names of batch norm's running statistics, which are no parameters."""
+"""Last parts of the names of batch norm's running statistics, which are not parameters."""
 
 FEWEST = 3
-"""Units and inputs, at least, of a layer whose rank tells anything."""
+"""Units and inputs, at least, of a layer whose rank shows anything."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Readings:
 
     @cached_property
     def parameters(self) -> list[Signal]:
-        """The floating tensors that are no running statistics."""
+        """The floating tensors that are not running statistics."""
         return [signal for signal in self.signals if not signal.name.endswith(STATISTICS)]
 
     @cached_property
@@ -132,7 +132,7 @@ class Readings:
 def _first_linear(found: Readings) -> str | None:
     """Return the name of the weight of the linear layer that sees all numbers of an image, ``None`` if there is none.
 
-    The layout of a perceptron tells it without the network; any other network is run.
+    The layout of a perceptron shows it without the network; any other network is run.
     """
     if found.architecture is None:
         return None
@@ -145,7 +145,7 @@ def _first_linear(found: Readings) -> str | None:
         return None
     try:
         name = first_layer(found.victim).name("weight")
-    except Exception:  # there is none, or a stranger's forward fails on noise: then nothing is read off it
+    except Exception:  # there is none, or a third-party network fails on noise: then nothing is read off it
         return None
     if found.victim.theta0[name].shape[1] != numbers:
         return None

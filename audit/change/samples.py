@@ -1,4 +1,4 @@
-"""What the network was trained on, as far as the change tells: how many images, and of which classes."""
+"""What the network was trained on, as far as the change shows: how many images, and of which classes."""
 
 import torch
 

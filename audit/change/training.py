@@ -1,4 +1,4 @@
-"""How the network was trained, as far as the change tells: optimiser, learning rates, decay, steps, batch norm."""
+"""How the network was trained, as far as the change shows: optimiser, learning rates, decay, steps, batch norm."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ TRAVELLED = (0.9, 2.2)
 """Sum of the learning rates over the 99.9th percentile of Adam's changes, for nine of ten of 250 Adam victims."""
 
 COUNTED = 1e9
-"""A counter that rose by more is no counter."""
+"""A counter that rose by more is not a counter."""
 
 STEADY, REACHED = 1e-5, 0.91
 """This share of Adam's numbers, driven most steadily, goes at least so much of the sum of learning rates."""
@@ -90,7 +90,7 @@ def read_decay(found: Readings) -> Fact | None:
 
 
 def read_steps(found: Readings) -> Fact | None:
-    """Return the number of training steps that the counters of batch norm tell, ``None`` where they stood still."""
+    """Return the number of training steps that the counters of batch norm show, ``None`` where they stood still."""
     counts = [
         float(found.pair.after.tensors[name].double().sum() - value.double().sum())
         for name, value in found.pair.before.tensors.items()

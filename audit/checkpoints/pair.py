@@ -134,7 +134,7 @@ def _check_names(pair: CheckpointPair) -> None:
         lonely = [f"only {path} has {quoted(names)}" for path, names in sides if names]
         raise CheckpointError(
             f"The two checkpoints hold different tensors: {', and '.join(lonely)}.",
-            "Pass two checkpoints of one and the same network.",
+            "Pass two checkpoints of the same network.",
         )
 
 
@@ -154,7 +154,7 @@ def _check_shapes(pair: CheckpointPair) -> None:
     raise CheckpointError(
         f"{paths} do not belong to one network: {first!r} is {_sketch(before[first])} in the first "
         f"and {_sketch(after[first])} in the second.",
-        "Pass two checkpoints of one and the same network.",
+        "Pass two checkpoints of the same network.",
     )
 
 

@@ -48,7 +48,7 @@ def load(source: Path) -> tuple[str, list[Path], dict[str, Tensor]]:
     file = _weights_in(source) if source.is_dir() else source
     _check_file(file)
     if file.name.endswith(".bin.index.json"):
-        raise CheckpointError(f"{file} is an index of PyTorch shards, which are not read.", _WEIGHTS_ONLY)
+        raise CheckpointError(f"{file} is an index of PyTorch shards, which memaudit does not read.", _WEIGHTS_ONLY)
     if file.name.endswith(".index.json"):
         return "sharded safetensors", *_load_shards(file)
     if file.suffix == ".safetensors":

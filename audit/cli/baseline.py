@@ -23,7 +23,7 @@ File = Annotated[Path, inputs("--baseline", metavar="FILE", help="The baseline, 
 @baseline.command(cls=Command)
 def write(
     report: Report,
-    reason: Annotated[str, typer.Option(help="Why the findings are accepted; it stands in the file.")],
+    reason: Annotated[str, typer.Option(help="Why the findings are accepted; written to the file.")],
     baseline: File = Path("memaudit-baseline.toml"),
     expires: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Last day of the acceptance. [default: in 90 days]")

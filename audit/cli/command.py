@@ -11,7 +11,7 @@ EXAMPLES = re.compile(r"\n\n(?=    )")
 
 
 class Command(TyperCommand):
-    """A command whose options stand in panels (``rich_help_panel``), in plain text: loading Rich for it takes long."""
+    """A command whose options are in panels (``rich_help_panel``), in plain text: loading Rich for it takes long."""
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write the help; indented paragraphs, which are examples, keep their lines."""

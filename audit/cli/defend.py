@@ -35,7 +35,7 @@ def defend(
         str | None,
         defences(
             metavar="SD,...",
-            help="Add Gaussian noise of such standard deviations, as multiples of the root mean square of the "
+            help="Add Gaussian noise of these standard deviations, as multiples of the root mean square of the "
             f"change. [default: {NOISE}, if --bits is not given]",
         ),
     ] = None,
@@ -43,7 +43,7 @@ def defend(
         str | None,
         defences(
             metavar="B,...",
-            help=f"Round the change of each tensor to so many bits. [default: {BITS}, if --noise is not given]",
+            help=f"Round the change of each tensor to this many bits. [default: {BITS}, if --noise is not given]",
         ),
     ] = None,
     test: Annotated[str | None, defences(help="Labelled images to measure accuracy on; same forms as --data.")] = None,

@@ -21,7 +21,7 @@ class Ending(OptionGroup):
         bool, gate("--exit-zero", help="Exit with 0 whatever the verdict: report, do not gate. Errors still count.")
     ] = False
     allow_inconclusive: Annotated[
-        bool, gate("--allow-inconclusive", help="Exit with 0 instead of 3 where the audit cannot tell.")
+        bool, gate("--allow-inconclusive", help="Exit with 0 instead of 3 when the audit is inconclusive.")
     ] = False
 
     def leave(self, status: str) -> NoReturn:

@@ -34,7 +34,7 @@ class OptionGroup:
 
 
 def flat(**requests: Iterable[type[OptionGroup] | Options]) -> Callable[[Command], Command]:
-    """Return a decorator for a command whose groups of options are to be parameters of its own.
+    """Return a decorator for a command whose groups of options become its own parameters.
 
     Args:
         requests: Names of its parameters that are a :class:`.request.ScanRequest`, and the groups that ask for it.

@@ -51,7 +51,7 @@ def infer(
 ) -> None:
     """Work out how a model was trained: a table with the evidence on stderr, a file for scan --recipe on stdout.
 
-    Reads what the change of the parameters tells, then searches with short attacks. Reconstructs nothing.
+    Reads what the change of the parameters shows, then searches with short attacks. Reconstructs nothing.
 
     For example:
 

@@ -18,7 +18,7 @@ def inspect(
     ],
     network: Network,
     each: Annotated[
-        bool, inputs("--each", help="Only check that each file loads without executing anything; 2 if not.")
+        bool, inputs("--each", help="Only check that each file loads without executing anything; exit code 2 if not.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -106,7 +106,7 @@ def _explain(error: Exception) -> int:
         )
     if _out_of_memory(error):
         hint = "Try fewer --epochs, a smaller --size, --set simudy.adjoint=segmented, more --max-memory or more memory."
-        return _fail(MemauditError("Memory ran out, or what --max-memory leaves of it.", hint))
+        return _fail(MemauditError("Memory ran out, or the --max-memory limit was reached.", hint))
     first = str(error).splitlines()[0] if str(error) else ""
     return _fail(
         MemauditError(f"Unexpected {type(error).__name__}: {first}", "This is a bug in memaudit; -vv shows where.")

@@ -117,11 +117,13 @@ class Machine(OptionGroup):
 
     max_memory: Annotated[
         str | None,
-        limits(metavar="SIZE", help="Memory that attacks may bring the process to, as 4GB. [default: no limit]"),
+        limits(
+            metavar="SIZE", help="Most memory that the process may use during attacks, such as 4GB. [default: no limit]"
+        ),
     ] = None
     device: Device = "auto"
     tf32: Annotated[
-        bool, limits("--tf32", help="Attacks on a GPU round what they multiply to TF32, which may be faster.")
+        bool, limits("--tf32", help="Let attacks on a GPU multiply in TF32: less precise, maybe faster.")
     ] = False
 
 
@@ -130,9 +132,9 @@ class Reports(OptionGroup):
 
     out: Out = None
     output: Outputs = None
-    name: Annotated[
-        str | None, written("--name", help="What the model is called in reports. [default: the file's name]")
-    ] = None
+    name: Annotated[str | None, written("--name", help="Name of the model in reports. [default: the file's name]")] = (
+        None
+    )
     evidence: Annotated[Evidence, written("--evidence", help=SEEN)] = "full"
     context: Context = None
 
@@ -165,6 +167,6 @@ ProfileOption = Annotated[
         is_eager=True,
         callback=_apply_profile,
         help="smoke: minutes on a CPU; ci: up to 20 minutes; full: no limit, three seeds, every attack that applies. "
-        "Options that are given win.",
+        "Options given explicitly win.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""The panels that options stand in on a help screen: each declares an option of its panel."""
+"""The panels that group options on a help screen: each declares an option of its panel."""
 
 from functools import partial
 

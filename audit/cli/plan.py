@@ -21,7 +21,7 @@ def print_plan(console: Console, plan: Sequence[Mapping[str, Any]]) -> None:
         reasons = Table.grid("", "", padding=(0, 2, 0, 0))
         for step in left:
             reasons.add_row(f"  {escape(step['attack'])}", escape(step["reason"]), style="dim")
-        console.print("Left out; --attack NAME runs one all the same:")
+        console.print("Left out; --attack NAME runs one anyway:")
         console.print(reasons, soft_wrap=False)
 
 

@@ -59,7 +59,7 @@ def scan(
 ) -> None:
     """Attack a checkpoint pair, match what comes out with the training set, and write a report.
 
-    Only the two checkpoints must be known; everything else is read from them, searched for, or assumed and said so.
+    Only the two checkpoints must be known; everything else is read from them, searched for, or assumed and marked.
     Run the same command again to resume an interrupted scan.
 
     For example:

@@ -167,7 +167,7 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
 
 
 def print_pairs(console: Console, found: "Summary") -> None:
-    """Print what became of each pair, the worst first."""
+    """Print the outcome of each pair, the worst first."""
     table = Table("pair", "verdict", "what")
     for result in found.results:
         colour = COLOURS[result.status]

@@ -47,7 +47,7 @@ def config(
 
 
 def _shown(value: Any) -> str:
-    """Return a value as it is written in TOML, one of a list a line; nothing where there is none."""
+    """Return a value as it is written in TOML, one list item per line; nothing where there is none."""
     if isinstance(value, list):
         return "\n".join(map(str, value))
     if isinstance(value, bool):

@@ -24,7 +24,7 @@ def verify(
     """Check that a report is as memaudit wrote it, and of these checkpoints. Exit code 1 where anything differs.
 
     It compares the report with its own digest, the pictures with the digests in their names, and the checkpoints with
-    the digests in the report. A digest is no signature: it shows accidents, not a forger who computes a new one.
+    the digests in the report. A digest is not a signature: it shows accidents, not a forger who computes a new one.
     """
     import dataclasses
     import json

@@ -38,7 +38,7 @@ class TrainingSet:
     Attributes:
         records: (m, c, h, w) float32 pixels in [0, 1], m at least 1.
         labels: (m,) int64 class indices; -1 where unknown.
-        names: One name an image, for reports.
+        names: One name per image, for reports.
         class_names: Class index to name; empty if unknown.
         digest: SHA-256 over images and labels.
         resized: At least one image was not of the wanted height and width.

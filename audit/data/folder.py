@@ -1,4 +1,4 @@
-"""A folder of images, flat or with one sub-folder a class."""
+"""A folder of images, flat or with one sub-folder per class."""
 
 import os
 import warnings
@@ -23,7 +23,7 @@ class FolderSource:
     animation or a multi-page file the first picture counts; the EXIF orientation is applied; transparency is dropped.
     """
 
-    form: ClassVar[str] = "a FOLDER of png, jpg, bmp, webp, gif or tif images, flat or with one sub-folder a class"
+    form: ClassVar[str] = "a FOLDER of png, jpg, bmp, webp, gif or tif images, flat or with one sub-folder per class"
 
     def accepts(self, spec: str) -> bool:
         """Return whether ``spec`` is a folder."""
@@ -43,7 +43,7 @@ class FolderSource:
             folder = files[0][0].parent.name
             raise DataError(
                 f"{spec!r} holds both images ({flat[0].name!r}) and sub-folders of images ({folder!r}).",
-                "Move the images into sub-folders, one a class, or the sub-folders elsewhere.",
+                "Move the images into sub-folders, one per class, or the sub-folders elsewhere.",
             )
         if not flat and not files:
             raise DataError(f"{spec!r} holds no images.", f"Give {self.form}.")
@@ -92,7 +92,7 @@ def _pixels(path: Path, picture: Image.Image) -> Array:
     if mode.startswith("I;16"):
         return np.asarray(picture, np.float32) / np.float32(65535)
     if mode in ("I", "F"):
-        raise DataError(f"The image {str(path)!r} has 32 bits a pixel (mode {mode}), whose range is unknown.")
+        raise DataError(f"The image {str(path)!r} has 32 bits per pixel (mode {mode}), whose range is unknown.")
     if mode in ("1", "L", "LA", "La"):
         return np.asarray(picture.convert("L"))
     return np.asarray((picture.convert("RGBA") if mode == "P" else picture).convert("RGB"))

@@ -185,7 +185,7 @@ def _labels(spec: str, content: _Content, count: int) -> Array:
         labels = labels[:, 0]
     if labels.shape != (count,):
         raise DataError(
-            f"{spec!r} holds {count} images, but labels of shape {labels.shape}.", "Give one label an image."
+            f"{spec!r} holds {count} images, but labels of shape {labels.shape}.", "Give one label per image."
         )
     if labels.dtype.kind not in "iu" or labels.min() < -1:
         raise DataError(

@@ -97,7 +97,7 @@ def _options(kind: type[Any], root: str, split: str) -> dict[str, Any]:
 def _construct(kind: type[Any], root: str, options: dict[str, Any]) -> Any:
     try:
         return kind(**options)
-    except Exception as error:  # Each data set has errors of its own.
+    except Exception as error:  # Each data set has its own errors.
         hint = ""
         if "download" in options and isinstance(error, RuntimeError | OSError):
             call = f"torchvision.datasets.{kind.__name__}({root!r}, download=True)"

@@ -33,7 +33,7 @@ class Architecture:
         layout: All that the family needs to build it again: numbers, strings and tuples of them.
         classes: Number of logits k; one for a binary classifier with the logistic loss.
         shape: (c, h, w) of one input image.
-        assumed: Facts that the tensors do not tell and that were guessed, e.g. ``image_size``.
+        assumed: Facts that the tensors do not show and that were guessed, e.g. ``image_size``.
         score: Share of tensors whose name and shape agree, in [0, 1]; 1 is a match.
     """
 

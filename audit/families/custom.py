@@ -17,7 +17,7 @@ from ..plugins import nearest, one_line
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
 
 SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
-"""Image sizes in pixels, in the order in which they are tried on a network that does not tell its own."""
+"""Image sizes in pixels, in the order in which they are tried on a network that does not fix its own."""
 
 SQUASHING, SHAPING = ("Sigmoid", "Softmax"), ("Squeeze", "View", "UnsafeView", "ReshapeAlias", "Select")
 """What autograd calls the operations that make probabilities of logits, and those that only reshape their result."""
@@ -163,7 +163,7 @@ def _probe(spec: str, module: nn.Module, image_size: int | None) -> tuple[tuple[
         try:
             with torch.enable_grad():
                 logits = module(next(module.parameters()).new_zeros(1, *shape))
-        except Exception as error:  # a stranger's forward may fail in any way
+        except Exception as error:  # third-party code may fail in any way
             reason = one_line(error)
             continue
         if isinstance(logits, Tensor) and (logits.numel() == 1 or logits.shape[:-1] == (1,)):

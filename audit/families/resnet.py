@@ -44,7 +44,7 @@ class ResNet:
     name: ClassVar[str] = "resnet"
 
     def recognise(self, tensors: Params) -> Architecture | None:
-        """Return the network whose blocks and widths stand in names and shapes; None without stem, blocks or head."""
+        """Return the network whose blocks and widths names and shapes show; None without stem, blocks or head."""
         stem = tensors.get("conv1.weight")
         if stem is None or stem.ndim != 4 or not stem.numel() or stem.shape[2] not in (1, 3, 7):
             return None

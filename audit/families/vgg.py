@@ -25,7 +25,7 @@ class Convolution(NamedTuple):
 class VGG:
     """``features.N`` of any widths, with or without batch norm, and a ``classifier`` of one or several layers.
 
-    Gaps in the numbering tell where the poolings are; one more stands at the end. Pooling to the side that the
+    Gaps in the numbering show where the poolings are; one more stands at the end. Pooling to the side that the
     classifier expects follows, as in torchvision, which is the identity at the side the network was made for.
     """
 

@@ -103,7 +103,7 @@ def _try(subject: Victim, architecture: Architecture) -> None:
     try:
         with torch.no_grad():
             logits = subject.logits(subject.theta0, subject.like.new_zeros(1, *architecture.shape))
-    except Exception as error:  # a stranger's forward may fail in any way
+    except Exception as error:  # third-party code may fail in any way
         raise UnknownArchitecture(
             f"{architecture.name} does not take images of {size} ({one_line(error)}).", hint
         ) from error

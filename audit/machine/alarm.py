@@ -1,4 +1,4 @@
-"""Interrupts work that does not watch the time itself: a long step, or the reading-off of a reconstruction."""
+"""Interrupts work that does not watch the time itself: a long step, or reading out a reconstruction."""
 
 import signal
 import threading

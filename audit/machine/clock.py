@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Deadline:
     """The end of a stretch of time.
 
-    Within a process it goes by the monotonic clock, which nobody can set. It is pickled as a moment of the wall clock,
+    Within a process it goes by the monotonic clock, which cannot be set. It is pickled as a moment of the wall clock,
     which other processes and machines share. Deadlines are ordered: the smaller one comes first.
 
     Attributes:

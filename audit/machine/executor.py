@@ -59,7 +59,7 @@ class Together:
     Attributes:
         listener: Hears of them.
         done: Steps taken before.
-        total: Steps of all, as far as can be foreseen.
+        total: Steps of all, as far as can be predicted.
     """
 
     listener: Listener

@@ -1,4 +1,4 @@
-"""A lock on a run folder: the kernel releases it when its holder ends, in whatever way."""
+"""A lock on a run folder: the kernel releases it when its holder ends, however it ends."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ NAME = "lock"
 
 
 _WITHOUT = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What file systems without locks answer: work goes on there without one."""
+"""What file systems without locks answer: work continues there without one."""
 
 
 class LockError(MemauditError):

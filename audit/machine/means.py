@@ -1,4 +1,4 @@
-"""With what, and within which limits, work is done: what travels with the work, and what stays in this process."""
+"""What work is done with, and within which limits: what travels with the work, and what stays in this process."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Means:
-    """With what a process works.
+    """What a process works with.
 
     Attributes:
         listener: Hears what happens.

@@ -1,4 +1,4 @@
-"""Memory: the peak of a stretch of work, what is in use, and what there still is."""
+"""Memory: the peak of a stretch of work, what is in use, and what is left."""
 
 import contextlib
 import ctypes
@@ -56,7 +56,7 @@ def room(device: torch.device, limit: float | None) -> float:
     """Return how many more bytes may be used on ``device``: what ``limit`` in all leaves, at most what is free.
 
     Infinity without a limit: then plans are a property of the machine, not of what is free at the moment, and what does
-    not fit after all goes on with a smaller one.
+    not fit after all continues with a smaller one.
     """
     if limit is None:
         return math.inf
@@ -191,7 +191,7 @@ def _largest() -> int:
 def in_use(device: torch.device) -> int:
     """Return the bytes in use: those of tensors on a CUDA device, the process's own memory on the CPU.
 
-    Pages of files, such as the code of torch's libraries, are not counted: the kernel takes them back as it likes.
+    Pages of files, such as the code of torch's libraries, are not counted: the kernel can reclaim them at any time.
     """
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))

@@ -100,7 +100,7 @@ class Processes:
 
 
 def _stop(running: list[_Running]) -> None:
-    """Have processes save their states, and leave none behind."""
+    """Have processes save their states, and leave none running."""
     for one in running:
         if one.process.is_alive():
             os.kill(one.process.pid, signal.SIGTERM)

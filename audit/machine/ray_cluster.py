@@ -64,7 +64,7 @@ def _connect(ray: Any, address: str) -> None:
 class Ray:
     """Each item a task that asks for its threads as CPUs, and for a GPU where it computes on one.
 
-    A task whose worker dies is taken up again, wherever there is room, and goes on from its state in the run folder.
+    A task whose worker dies is started again, wherever there is room, and continues from its state in the run folder.
 
     Args:
         ray: The module, connected.

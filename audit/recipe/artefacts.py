@@ -1,6 +1,6 @@
-"""What training files that lie in or beside a checkpoint tell of the recipe; nothing in them is ever executed.
+"""What training files that lie in or beside a checkpoint say about the recipe; nothing in them is ever executed.
 
-Every such file is hostile until read: one that is damaged, too large, a link, or holds more than plain data tells
+Every such file is hostile until read: one that is damaged, too large, a link, or holds more than plain data says
 nothing. ``training_args.bin`` is a pickle that needs code and stays closed.
 """
 
@@ -26,9 +26,9 @@ _BESIDE: dict[str, Callable[[Path], Artefact]] = {
 
 
 def read_artefacts(before: str | Path, after: str | Path) -> dict[str, Fact]:
-    """Return by recipe field, and ``steps``, what the training files in or beside ``after`` tell.
+    """Return by recipe field, and ``steps``, what the training files in or beside ``after`` say.
 
-    Those of ``before`` only show where counters stood. An artefact that cannot be read safely tells nothing.
+    Those of ``before`` only show where counters stood. An artefact that cannot be read safely says nothing.
     """
     found = _artefacts(Path(after))
     shared = {artefact.path for artefact in found}
@@ -45,7 +45,7 @@ def read_artefacts(before: str | Path, after: str | Path) -> dict[str, Fact]:
 
 
 def _artefacts(path: Path) -> list[Artefact]:
-    """Return what the files in and beside ``path`` tell, the most trustworthy first."""
+    """Return what the files in and beside ``path`` say, the most trustworthy first."""
     readers: list[tuple[Path, Callable[[Path], Artefact]]] = []
     if path.suffix != ".safetensors":
         readers.append((path, from_torch))

@@ -1,4 +1,4 @@
-"""Weight decay, as far as the change of the parameters tells it."""
+"""Weight decay, as far as the change of the parameters shows it."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def no_decay(read: ChangeFacts) -> Fact | None:
 
 
 def shrink(delta: Delta, facts: Mapping[str, Fact]) -> float:
-    """Return the factor by which decay shrank the weights where the change tells it and nobody gave a decay; else 1."""
+    """Return the factor by which decay shrank the weights where the change shows it and no decay was given; else 1."""
     return (shrunk(delta.facts) or 1.0) if facts["weight_decay"].source == "assumed" else 1.0
 
 

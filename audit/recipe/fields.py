@@ -55,7 +55,7 @@ class Field:
         help: Of its option; empty where the command line has none.
         form: How the option is written where that is more than a value of its kind.
         besides: What the option may say in place of a value.
-        usual: What is assumed where nothing tells.
+        usual: What is assumed where nothing is known.
         why: Why just that; empty where the reason depends on what else is known.
         aliases: What settings beside a checkpoint call it; the first one with a sound value counts.
         spellings: What words there mean, by their lower case; empty where they mean themselves.
@@ -85,7 +85,7 @@ class Field:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it may be; empty where it is no word."""
+        """The words that it may be; empty where it is not a word."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
@@ -126,13 +126,13 @@ _KINDS = {
 _TABLE = {
     "optimizer": Field(
         "Optimiser", Optimizer, help="Update rule. [default: read off the change]",
-        usual="sgd", why="the change does not tell", aliases=("optimizer", "optim"),
+        usual="sgd", why="the change does not show it", aliases=("optimizer", "optim"),
         spellings=dict.fromkeys(("adamw", "adamw_torch", "adamw_torch_fused", "adamw_hf"), "adamw")
         | {"sgd": "sgd", "adam": "adam"},
     ),
     "size": Field(
         "Training {many}", int, Range(1, 10**6), form="N|auto", besides=("auto",),
-        help="Number of training samples; auto reads it off the change or takes too many and sorts out the idle ones. "
+        help="Number of training samples; auto reads it off the change or takes too many and drops the idle ones. "
         "[default: the count of --data, else auto]",
     ),
     "lr": Field(
@@ -152,7 +152,7 @@ _TABLE = {
     ),
     "momentum": Field(
         "Momentum", float, Range(0, 1, under=True), help="Momentum of SGD. [default: 0]", optimizer="sgd",
-        usual=0.0, why="plain SGD; a parameter change hardly tells momentum from a larger learning rate",
+        usual=0.0, why="plain SGD; a parameter change hardly distinguishes momentum from a larger learning rate",
         aliases=("momentum",),
     ),
     "nesterov": Field(
@@ -161,7 +161,7 @@ _TABLE = {
     ),
     "weight_decay": Field(
         "Weight decay", float, Range(0, 10**6),
-        help="L2 factor, decoupled for adamw. [default: what the change tells, else 0]",
+        help="L2 factor, decoupled for adamw. [default: read off the change, else 0]",
         usual=0.0, why="no weight decay", aliases=("weight_decay",),
     ),
     "schedule": Field(

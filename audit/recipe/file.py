@@ -40,7 +40,7 @@ def load(path: Path) -> dict[str, Any]:
 def _check(path: Path, name: str, value: Any) -> None:
     if name not in FILED:
         raise RecipeFileError(
-            f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known are {', '.join(FILED)}."
+            f"The recipe {path} has an unknown field {name[:40]!r}.", f"Known fields: {', '.join(FILED)}."
         )
     if wrong := FIELDS[name].complaint(value):
         raise RecipeFileError(f"The recipe {path} has {name} = {_shown(value)}, which {wrong[0]}.", wrong[1])
@@ -59,7 +59,7 @@ def dump(facts: Mapping[str, Fact]) -> str:
     What is assumed, and label counts that were not given, are commented out: a scan then does what it would do
     without the file. A field that is not commented out counts as given.
     """
-    lines = ["# memaudit infer: how the model was trained, as far as its two checkpoints tell.", "[recipe]"]
+    lines = ["# memaudit infer: how the model was trained, as far as its two checkpoints show.", "[recipe]"]
     for name in FILED:
         fact = facts.get(name)
         if fact is None or fact.value is None:

@@ -1,4 +1,4 @@
-"""What a user says of the training, as plain values. No torch here."""
+"""What a user says about the training, as plain values. No torch here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from .fields import FIELDS, SAID, check
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a user says of the training. ``None`` says nothing: the value is then read, searched for or assumed.
+    """What a user says about the training. ``None`` says nothing: the value is then read, searched for or assumed.
 
     Attributes:
         image_size: Height and width of the input images in pixels; read from the network where possible.
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
         recipe: A TOML file of ``memaudit infer``; what is given beside it wins.
         size: Number of training samples; the count of ``data`` by default. ``auto`` to read it off the change or, where
-            that is not possible, to take too many and tell the superfluous ones by their influence.
+            that is not possible, to take too many and recognise the superfluous ones by their influence.
         labels: How many samples each class has: ``data`` for those of the training set, or ``CLASS:COUNT,...``.
         optimizer: ``sgd``, ``adam`` or ``adamw``; read off the change by default.
         lr: Learning rate; searched for by default.
@@ -26,7 +26,7 @@ class Given:
         epochs: Passes over the training set; 20 by default.
         momentum: Momentum factor, in [0, 1); 0 by default.
         nesterov: Whether momentum was Nesterov's.
-        weight_decay: L2 factor (decoupled for ``adamw``); what the change tells by default, or 0.
+        weight_decay: L2 factor (decoupled for ``adamw``); what the change shows by default, or 0.
         schedule: ``constant``, ``linear`` or ``cosine``; constant by default.
         warmup: Steps of linear warm-up; 0 by default.
         clip: Global gradient norm that training clipped at; 0, no clipping, by default.

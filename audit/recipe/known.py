@@ -46,7 +46,7 @@ def known(
     """Return the recipe before any search; of ``data`` only counts are used.
 
     What the user says wins over the recipe file, that over training files beside the checkpoint, that over what the
-    change of the parameters tells, and that over what is usual.
+    change of the parameters shows, and that over what is usual.
 
     Raises:
         RecipeError: Values that contradict each other or the network, or a training that is too long to simulate.

@@ -56,6 +56,6 @@ def _counts(text: str, classes: int) -> list[int]:
             counts[int(label)] += int(count)
     except (ValueError, IndexError):
         raise RecipeError(
-            f"--labels {text[:60]} are no counts of {classes} classes.", "Write CLASS:COUNT,... such as 0:4,3:1."
+            f"--labels {text[:60]} are not counts of {classes} classes.", "Write CLASS:COUNT,... such as 0:4,3:1."
         ) from None
     return counts

@@ -14,7 +14,7 @@ def given(name: str, value: T, evidence: str = "") -> Fact[T]:
 
 
 def inferred(name: str, value: T, evidence: str, confidence: float | None = 1.0) -> Fact[T]:
-    """Return what the two checkpoints tell of a field, with the probability that it is right."""
+    """Return what the two checkpoints show of a field, with the probability that it is right."""
     return Fact(value=value, source="inferred", option=FIELDS[name].option, confidence=confidence, evidence=evidence)
 
 

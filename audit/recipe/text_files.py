@@ -1,4 +1,4 @@
-"""What a text file beside a checkpoint tells of a recipe: settings as JSON or YAML, and the log of a trainer."""
+"""What a text file beside a checkpoint says about a recipe: settings as JSON or YAML, and the log of a trainer."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What one training file tells: values by recipe field, not yet weighed against other files, and the place of each."""
+"""What one training file says: values by recipe field, not yet weighed against other files, and the place of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ COUNTS = Range(0, 10**9, under=True)
 """What a counter of steps or epochs may say."""
 
 STEPS = Range(1, 10**9, under=True)
-"""How many steps a training may have. Steps are no field of a recipe: they follow from batch size and epochs."""
+"""How many steps a training may have. Steps are not a field of a recipe: they follow from batch size and epochs."""
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """What one file tells.
+    """What one file says.
 
     Attributes:
         path: Of the file.
         sure: Values to take, the most trustworthy first.
-        weak: Values to take where no file tells better.
+        weak: Values to take where no file says better.
         counts: Counters of steps and epochs when the file was written; they may have begun before this training.
     """
 
@@ -63,7 +63,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def settings(values: object, where: str = "") -> Told:
-    """Return what a flat mapping tells, by the usual names of its keys."""
+    """Return what a flat mapping says, by the usual names of its keys."""
     if not isinstance(values, Mapping):
         return {}
     told: Told = {}

@@ -1,4 +1,4 @@
-"""What a torch file tells of a recipe: states of optimizers, and settings beside them; nothing in it is executed.
+"""What a torch file says about a recipe: states of optimizers, and settings beside them; nothing in it is executed.
 
 Files must be archives, as ``torch.save`` has written since version 1.6.
 """
@@ -23,7 +23,7 @@ _SETTINGS = ("hyper_parameters", "args", "hparams", "config")
 """Keys under which they put their settings."""
 
 _GROUP_KEYS = {"sgd": of_optimizer("sgd"), "adam": frozenset({"betas", "eps", "amsgrad"})}
-"""What tells a parameter group of :mod:`torch.optim`."""
+"""What identifies a parameter group of :mod:`torch.optim`."""
 
 _ANY_GROUP_KEYS = frozenset(
     {
@@ -32,7 +32,7 @@ _ANY_GROUP_KEYS = frozenset(
         *("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"),  # put there by schedulers
     }
 )
-"""What else may stand there; any other key belongs to an optimizer that is not simulated."""
+"""What else may be there; any other key belongs to an optimizer that is not simulated."""
 
 
 def from_torch(file: Path) -> Artefact:
@@ -69,7 +69,7 @@ def _updates(states: Sequence[Mapping[str, Any]]) -> object:
 
 
 def _optimizer(listed: Sequence[Any], where: str) -> tuple[Told, Told]:
-    """Return what parameter groups tell surely and weakly; values in which they differ are left out."""
+    """Return what parameter groups say surely and weakly; values in which they differ are left out."""
     groups = [group for group in listed if isinstance(group, Mapping) and group.get("params")]
     if not groups:
         return {}, {}

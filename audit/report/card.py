@@ -1,4 +1,4 @@
-"""What the attacks that were installed at the time of a scan tell of themselves. No torch here."""
+"""What the attacks that were installed at the time of a scan say about themselves. No torch here."""
 
 from pydantic import Field
 
@@ -13,6 +13,6 @@ class AttackCard(Model):
         "weights (those after training alone)."
     )
     goal: str = Field(description="What it looks for.")
-    access: str = Field(description="What one must hold to repeat it.")
-    knowledge: str = Field(description="What one must know to repeat it.")
+    access: str = Field(description="What an attacker must have to repeat it.")
+    knowledge: str = Field(description="What an attacker must know to repeat it.")
     source: str = Field(description="Who published it.")

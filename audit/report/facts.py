@@ -39,9 +39,9 @@ class Fact(Model, Generic[T]):
 
     @property
     def number(self) -> float:
-        """The value as a number. Raises :class:`TypeError` where it is none."""
+        """The value as a number. Raises :class:`TypeError` where it is not one."""
         if not isinstance(self.value, int | float):
-            raise TypeError(f"{self.value!r} is no number")
+            raise TypeError(f"{self.value!r} is not a number")
         return self.value
 
 
@@ -87,7 +87,7 @@ class Architecture(Model):
 
 
 def _known(value: Any) -> Any:
-    """Return a recipe without the nulls that reports up to 1.3 have for fields that nobody knew."""
+    """Return a recipe without the nulls that reports up to 1.3 have for fields that were unknown."""
     return {name: fact for name, fact in value.items() if fact is not None} if isinstance(value, dict) else value
 
 
@@ -129,7 +129,7 @@ class ChangeFacts(TypedDict, total=False):
 
 
 class Delta(Model):
-    """What the change of the parameters tells before anything is simulated."""
+    """What the change of the parameters shows before anything is simulated."""
 
     tensors: list[TensorReading] = []
     facts: ChangeFacts = Field(ChangeFacts(), description="Readings by name, each with its evidence.")

@@ -22,12 +22,12 @@ def load(path: str | Path) -> AuditReport:
 
 
 def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
-    """Read a report, or the report of a run folder; return it and its content as it stands in the file.
+    """Read a report, or the report of a run folder; return it and its content as found in the file.
 
     A report of an older version comes as this version would have written it; its content stays as it is.
 
     Raises:
-        ReportError: The file is not there, is no report, or is one of a major version that this one does not know.
+        ReportError: The file is not there, is not a report, or is one of a major version that this one does not know.
     """
     path = path / "report.json" if path.is_dir() else path
     try:

@@ -1,7 +1,7 @@
 """What the records of a report are: the words for them, and the numbers that say how alike two of them are.
 
 Plain dataclasses, so that matching needs no library for them. :mod:`..scoring.kind` compares records; this is what a
-reader of the report must know of that. The words are a stranger's, too, and become part of every format: they are
+reader of the report must know of that. The words may come from a plugin and become part of every format: they are
 letters, digits and plain punctuation, so that they are nowhere markup, a link or an address.
 """
 
@@ -63,7 +63,7 @@ class Detail:
         unit: Behind the number.
         digits: Decimals that are shown, up to nine.
         brief: Whether it is shown where there is room for little.
-        best: Whether its highest value is told beside its mean.
+        best: Whether its highest value is shown beside its mean.
     """
 
     name: str

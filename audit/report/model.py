@@ -59,12 +59,12 @@ class AuditReport(Model):
     verdict: Verdict
     inputs: Inputs
     architecture: Architecture
-    recipe: Facts = Field(description="How the model was trained: fields by name; those that nobody knows are absent.")
+    recipe: Facts = Field(description="How the model was trained: fields by name; unknown ones are absent.")
     delta: Delta = Delta()
     search: list[SearchPoint] = []
     plan: list[PlanStep] = Field([], description="What was run and what was left out, with reasons.")
     cards: dict[str, AttackCard] = Field(
-        {}, description="What each installed attack tells of itself, by its name; whether it ran is in the plan."
+        {}, description="What each installed attack says about itself, by its name; whether it ran is in the plan."
     )
     attacks: list[AttackResult]
     ranking: str = Field("", description="The rule by which the leaderboard is ordered.")
@@ -135,7 +135,7 @@ class AuditReport(Model):
         return self.model_copy(update={"content_sha256": content_digest(self._content())})
 
     def nameless(self) -> "AuditReport":
-        """Return the report with numbers in the place of the names of training records, and without texts of them."""
+        """Return the report with numbers in place of the names of training records, and without texts of them."""
 
         def number(match: Match) -> Match:
             shown = {"truth": withheld(match.truth), "reconstruction": withheld(match.reconstruction)}

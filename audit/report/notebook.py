@@ -50,7 +50,7 @@ class Reconstructed:
         """Return the picture, read from the run folder.
 
         Raises:
-            PictureError: It is text, its file is not there, or nobody said where the run folder is.
+            PictureError: It is text, its file is not there, or the run folder is not known.
         """
         from .pictures import opened
 

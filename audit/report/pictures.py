@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 from ..files import FREE, FormatError
 
 FOLDER = Path("evidence")
-"""Where pictures lie in the run folder, for nobody else to read: they are personal data."""
+"""Where pictures lie in the run folder, readable by the owner alone: they are personal data."""
 
 DIGITS = 8
 """Hexadecimal digits of the digest of its pixels in a picture's name."""
@@ -33,7 +33,7 @@ def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) ->
         image: One, three or any other number of channels; all but the first three are left out.
         folder: The run folder.
         name: File name without its suffix; may hold one folder.
-        keep: Whether to write it at all; its path tells the pixels' digest either way.
+        keep: Whether to write it at all; its path holds the pixels' digest either way.
 
     Raises:
         FormatError: It cannot be written.

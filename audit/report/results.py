@@ -1,4 +1,4 @@
-"""What attacks came to, and how that compares with training data. No torch here."""
+"""The results of attacks, and how they compare with training data. No torch here."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Origin = Literal["run", "consensus"]
 
 
 Key = tuple[str, Origin, int | None]
-"""What tells a result from all others of a report: its attack, what it comes from and its seed."""
+"""What distinguishes a result from all others of a report: its attack, what it comes from and its seed."""
 
 
 class Scores(Model):
@@ -83,14 +83,14 @@ class Metrics(Model):
     similarity_mean: float = Field(description="Mean over the pairs.")
     similarity_max: float
     details_mean: dict[str, Number] = Field({}, description="Mean of each detail over the pairs.")
-    details_max: dict[str, Number] = Field({}, description="Highest value of those details of which it is told.")
+    details_max: dict[str, Number] = Field({}, description="Highest value of those details for which it is reported.")
     recovered: int
     recovered_fraction: float
     recovered_interval: tuple[float, float] | None = Field(
         None, description="Clopper-Pearson 95 % interval of the share of recovered records."
     )
     control_pairs: int | None = Field(None, description="Held-out records that were paired with a reconstruction.")
-    control_recovered: int | None = Field(None, description="Those that reach the same similarity; expected is none.")
+    control_recovered: int | None = Field(None, description="Those that reach the same similarity; none is expected.")
     control_similarity_mean: Number = None
     control_similarity_max: Number = None
     null_kind: Literal["control", "mismatched"] | None = Field(
@@ -122,7 +122,7 @@ class Metrics(Model):
     nearest: int | None = Field(None, description="Records of the pool that are nearest to some reconstruction.")
     pool: int | None = Field(None, description="Number of records in that pool: training and held-out ones.")
     identifiable_p_value: Number = Field(
-        None, description="Probability of so many training records among the nearest ones by chance (hypergeometric)."
+        None, description="Probability of this many training records among the nearest ones by chance (hypergeometric)."
     )
     decoys: list[Decoy] = Field([], description="The floor: what records score that no attack made.")
 
@@ -162,7 +162,7 @@ class AttackResult(Model):
 
     @property
     def key(self) -> Key:
-        """What tells it from all other results."""
+        """What distinguishes it from all other results."""
         return self.name, self.kind, self.seed
 
 
@@ -205,7 +205,7 @@ class LeaderboardRow(Model):
 
     @property
     def key(self) -> Key:
-        """What tells its result from all others."""
+        """What distinguishes its result from all others."""
         return self.attack, self.kind, self.seed
 
 
@@ -220,7 +220,7 @@ class BestMatch(Model):
 
     @property
     def key(self) -> Key:
-        """What tells its result from all others."""
+        """What distinguishes its result from all others."""
         return self.attack, self.kind, self.seed
 
 

@@ -1,4 +1,4 @@
-"""Words with a fixed meaning, for whoever must not load the report's model. No torch and no pydantic here."""
+"""Words with a fixed meaning, for code that must not load the report's model. No torch and no pydantic here."""
 
 from typing import Literal
 

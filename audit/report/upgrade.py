@@ -1,4 +1,4 @@
-"""Reports of schema 1.x as schema 2.0 would have told them: a pure function from JSON to JSON.
+"""Reports of schema 1.x in the form of schema 2.0: a pure function from JSON to JSON.
 
 Version 1 knew images only. Its numbers are carried over as they are; what it did not measure stays out.
 """

@@ -1,4 +1,4 @@
-"""What the evidence comes to: findings, gates, advice. No torch here."""
+"""What the evidence shows: findings, gates, advice. No torch here."""
 
 from typing import Literal
 

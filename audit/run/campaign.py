@@ -43,7 +43,7 @@ class Campaign:
         ground: Gives the victim, in every process.
         recipe: How it was trained, complete.
         place: Where states are kept.
-        means: With what attacks run, and within which limits; their first steps are timed in this process.
+        means: What attacks run with, and within which limits; their first steps are timed in this process.
         ends: What other attacks may start from, by attack and seed: runs that came to the end of their schedule.
     """
 
@@ -67,7 +67,7 @@ class Campaign:
     def measure(self, plan: Sequence[Choice]) -> list[Choice]:
         """Take and time the first steps of each attack that runs; leave out those that cannot treat this victim.
 
-        The steps are kept: the attack goes on from them. Only an attack that is to start from another one's end takes
+        The steps are kept: the attack continues from them. Only an attack that is to start from another one's end takes
         its first steps again.
 
         Raises:

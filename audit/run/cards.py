@@ -1,4 +1,4 @@
-"""What the installed attacks tell of themselves. Imports them when asked, and torch with them; not before."""
+"""What the installed attacks say about themselves. Imports them when asked, and torch with them; not before."""
 
 from ...attacks.contract.card import Card, card_of
 from .. import plugins
@@ -16,7 +16,7 @@ def cards() -> dict[str, Card]:
 
 
 def reported() -> dict[str, AttackCard]:
-    """Return what a report keeps of them; nothing of an attack that tells no threat model."""
+    """Return what a report keeps of them; nothing of an attack that describes no threat model."""
     return {
         name: AttackCard(
             reads=card.reads, goal=card.goal, access=card.access, knowledge=card.knowledge, source=card.source

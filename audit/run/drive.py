@@ -49,7 +49,7 @@ class Budget:
         deadline: No step begins that would not be over by then, if it takes as long as the last one, with the
             reconstruction read off.
         closing: Seconds that reading off the reconstruction is expected to take.
-        end: Even a step or the reading-off in progress is given up then.
+        end: Even a step or a read-out in progress is given up then.
         memory: Bytes, beyond those in use, that a step may take; infinity to go by what the machine has.
     """
 
@@ -62,7 +62,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one attack run came to.
+    """The outcome of one attack run.
 
     Attributes:
         status: As in :data:`.results.Status`.
@@ -85,7 +85,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """One attack with one seed, and what it came to.
+    """One attack with one seed, and its outcome.
 
     Attributes:
         attack: The stepper.
@@ -202,7 +202,7 @@ def _in_memory(attack: Attack, state: State, work: Callable[[State], Result], li
         state, name = less  # out here the failed work's tensors are gone
         torch.cuda.empty_cache()
         settle()
-        listener(Event("warning", f"{attack.name} ran out of memory; it goes on with adjoint={name}"))
+        listener(Event("warning", f"{attack.name} ran out of memory; it continues with adjoint={name}"))
 
 
 def _loop(

@@ -12,7 +12,7 @@ SPREADING = (MemauditError, OSError)
 
 
 def failure(error: Exception) -> MemauditError:
-    """Return in words why one attack could not be run; the others go on without it.
+    """Return in words why one attack could not be run; the others continue without it.
 
     Raises:
         MemauditError, OSError: ``error`` itself, where it ends the whole scan.
@@ -28,5 +28,5 @@ def in_words(error: Exception) -> MemauditError:
         return error
     torch.cuda.empty_cache()
     if out_of_memory(error):
-        return MemauditError("It ran out of memory, or of what --max-memory leaves.")
+        return MemauditError("It ran out of memory or reached the --max-memory limit.")
     return MemauditError(f"It failed ({one_line(error)}).")

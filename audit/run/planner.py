@@ -1,4 +1,4 @@
-"""Which attacks run and in which order: each attack's card says when it joins, from what the change tells.
+"""Which attacks run and in which order: each attack's card says when it joins, from what the change shows.
 
 The choice depends on the two files and the request alone, never on a clock.
 """
@@ -30,7 +30,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Choice:
-    """One attack, and what becomes of it.
+    """One attack, and whether it runs.
 
     Attributes:
         name: Its entry point.
@@ -62,7 +62,7 @@ class Choice:
 
     @property
     def card(self) -> Card:
-        """What the attack tells of itself."""
+        """What the attack says about itself."""
         return UNTOLD if self.attack is None else card_of(type(self.attack))
 
     def dropped(self, reason: str) -> "Choice":
@@ -157,7 +157,7 @@ def _chosen(choice: Choice, everything: bool, sight: Sight) -> Choice:
 
 
 def _joined(choice: Choice, rule: Rule, sight: Sight) -> Choice:
-    """Return what an attack's own rule makes of it; a stranger's rule that fails ends nothing else."""
+    """Return what an attack's own rule makes of it; a plugin's rule that fails ends nothing else."""
     try:
         runs, reason = rule(sight)
     except Exception as error:

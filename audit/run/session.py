@@ -35,7 +35,7 @@ class Session:
 
 
 def opened(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job | None, start: State | None) -> Session:
-    """Return a run to go on with: as ``job`` has it, else fresh, with what ``start`` has learned."""
+    """Return a run to continue with: as ``job`` has it, else fresh, with what ``start`` has learned."""
     saved = job.load(victim.like) if job else None
     if saved is None:
         state = attack.init(victim, recipe, seed)

@@ -5,7 +5,7 @@
     RUN/report.json report.html          written by the formats
     RUN/evidence/*.png                   reconstructions and their matched originals
     RUN/jobs/KEY/state.safetensors       one attack on one recipe with one seed, resumable
-    RUN/events.jsonl                     what happened, one JSON object a line
+    RUN/events.jsonl                     what happened, one JSON object per line
     RUN/lock                             locked while a process works here (:mod:`.lock`)
 
 A job's key hashes everything its result depends on. The same question finds its own state again, so resuming needs
@@ -138,7 +138,7 @@ class Job:
         try:
             with safe_open(self.path, framework="pt") as file:
                 plain = json.loads(file.metadata()["state"])
-                for name in file.keys():  # noqa: SIM118 - a safe_open handle is no mapping
+                for name in file.keys():  # noqa: SIM118 - a safe_open handle is not a mapping
                     group, member = name.split(".", 1)
                     # A clone is aligned as a fresh tensor is: the same bits go on to give the same bits.
                     device = "cpu" if group == "constants" else like.device
@@ -152,7 +152,7 @@ class Job:
 
 
 class Place(Protocol):
-    """Where the state of an attack on a recipe belongs; ``more`` is what else tells it apart."""
+    """Where the state of an attack on a recipe belongs; ``more`` is what else identifies it."""
 
     def __call__(self, attack: Attack, recipe: Recipe, *more: str, seed: int) -> Job:
         """Return the place."""

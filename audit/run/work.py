@@ -43,7 +43,7 @@ class Work:
         attack: The stepper.
         recipe: How the victim was trained, complete.
         seed: Seeds everything random.
-        job: Where its state is kept; all machines must see that folder for a lost run to go on elsewhere.
+        job: Where its state is kept; all machines must see that folder for a lost run to continue elsewhere.
         limits: Those of all work.
         start: A state to take over; see :func:`.drive.drive`.
         turn: Its own time.

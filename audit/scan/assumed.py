@@ -1,4 +1,4 @@
-"""What was assumed, told to the user before it is used."""
+"""What was assumed, reported to the user before it is used."""
 
 from collections.abc import Mapping
 

@@ -18,14 +18,14 @@ from .scene import Scene
 def attack(
     scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means
 ) -> tuple[list[Run], list[PlanStep]]:
-    """Choose attacks, tell the plan, and run it.
+    """Choose attacks, announce the plan, and run it.
 
     Args:
         scene: What is known.
         recipe: How the victim was trained, complete.
         candidates: The attacks to choose from.
         place: Where states are kept.
-        means: With what attacks run, and within which limits.
+        means: What attacks run with, and within which limits.
 
     Returns:
         One run for each attack and seed, and what became of the plan.
@@ -51,6 +51,6 @@ def _with_time_to_score(scene: Scene, recipe: Recipe, plan: Sequence[Choice], me
     seconds = effort.seconds(scene.kind, scene.data, scene.control, [recipe.size] * results)
     kept = means.until(max(end.earlier(seconds), half))
     if end.earlier(seconds) < kept.limits.deadline:
-        text = f"Scoring the reconstructions takes about {seconds:.0f} s, so that --max-time will not hold."
+        text = f"Scoring the reconstructions takes about {seconds:.0f} s, so the scan will exceed --max-time."
         means.listener(Event("warning", text))
     return kept

@@ -63,7 +63,7 @@ class Axes:
     Attributes:
         optimizers: Update rules to try.
         shapes: (batch size, epochs) to try.
-        travel: Where the change itself tells the sum of learning rates (Adam), that; else ``None``.
+        travel: Where the change itself shows the sum of learning rates (Adam), that; else ``None``.
         shrink: Factor by which weight decay shrank the weights; 1 for none. Each candidate gets the decay that does.
     """
 
@@ -73,11 +73,11 @@ class Axes:
     shrink: float = 1.0
 
     def fits(self, candidate: Candidate) -> bool:
-        """Return whether a probe can tell the learning rate better than the change itself."""
+        """Return whether a probe can show the learning rate better than the change itself."""
         return candidate.recipe.optimizer == "sgd" or self.travel is None
 
     def settled(self, candidate: Candidate) -> Candidate:
-        """Return a candidate at the travel that the change itself tells."""
+        """Return a candidate at the travel that the change itself shows."""
         recipe = candidate.recipe
         lr = recipe.lr * (self.travel or recipe.travel) / recipe.travel
         return dataclasses.replace(candidate, recipe=dataclasses.replace(recipe, lr=lr))

@@ -69,7 +69,7 @@ def report(
 
 
 def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:
-    """Return the facts with a number of samples that only the attack could tell: the significant dummies."""
+    """Return the facts with a number of samples that only the attack could show: the significant dummies."""
     size, first = facts["size"], next((attack for attack in attacks if attack.reconstructions), None)
     if size.source != "assumed" or first is None:
         return facts

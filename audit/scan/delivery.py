@@ -30,7 +30,7 @@ class Delivery:
         return cls(check_outputs(request.outputs, look), look)
 
     def write(self, report: AuditReport, folder: Path, listener: Listener) -> None:
-        """Write a report into its run folder and wherever else it is wanted."""
+        """Write a report into its run folder and to every other wanted place."""
         for path in write_outputs(report, folder, self.outputs, self.look):
             listener(Event("report", str(path)))
 

@@ -1,4 +1,4 @@
-"""From a reconstruction to those parts of a report that show it, and hold it against the training set."""
+"""From a reconstruction to those parts of a report that show it, and compare it with the training set."""
 
 import dataclasses
 from collections.abc import Sequence

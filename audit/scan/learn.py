@@ -62,7 +62,7 @@ def learn(
         scene: What is known.
         attacks: Those whose first steps may compare recipes.
         place: Where states are kept.
-        means: With what probes run, and within which limits.
+        means: What probes run with, and within which limits.
         allowance: Share of an attack's own simulated steps that all its probes together may take.
     """
     known = scene.known
@@ -70,7 +70,7 @@ def learn(
         return _decayed(scene, known)
     means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
-    why = "the search found none in its time" if attacks else "the change is rounding, which does not tell it"
+    why = "the search found none in time" if attacks else "the change is only rounding, which does not show it"
     for attack in attacks:
         state = Search(attack, scene.ground, known.recipe, scene.request.seed, place, means, allowance)
         try:
@@ -126,7 +126,7 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
         edge = ", beyond all that were tried" if at_edge(chosen, trace) else ""
         why = (
             f"lowest early loss of {count} candidates{edge}; explains the change to a cosine distance of "
-            f"{chosen.cosine:.2g}; the change tells learning rate times steps, {recipe.travel:.3g}, not either alone"
+            f"{chosen.cosine:.2g}; the change shows learning rate times steps, {recipe.travel:.3g}, not either alone"
         )
         facts["lr"] = Fact(
             value=recipe.lr, source="inferred", option="--lr", confidence=0.8 if chosen.cosine <= CREDIBLE else 0.5,

@@ -43,7 +43,7 @@ def limitations(
     if closest is not None and (warning := too_small(closest, scene)):
         said.append(warning)
     said += [
-        f"Assumed, as the file does not tell: {ASSUMED[fact]} (--model replaces it)."
+        f"Assumed, as the file does not say: {ASSUMED[fact]} (--model replaces it)."
         for fact in scene.architecture.assumed
         if fact in ASSUMED
     ]
@@ -51,7 +51,7 @@ def limitations(
 
 
 def _compared(scene: Scene, attacks: Sequence[AttackResult]) -> list[str]:
-    """Say what the comparison with training and held-out records cannot tell."""
+    """Say what the comparison with training and held-out records cannot show."""
     data, control, kind, said = scene.data, scene.control, scene.kind.about, []
     one, many = kind.words.one, kind.words.many
     if data is None:
@@ -75,7 +75,7 @@ def _compared(scene: Scene, attacks: Sequence[AttackResult]) -> list[str]:
     if alarms := max((found.control_recovered or 0 for found in measured), default=0):
         said.append(
             f"Negative control: up to {alarms} held-out {many} reach {kind.statistic} {kind.threshold:g} too, so that "
-            "similarity alone is no proof here; see the p-values."
+            "similarity alone is not proof here; see the p-values."
         )
     if any(found is not None and found.resized for found in (data, control)):
         said.append(f"Some {many} were resized to the network's input size before they were compared.")

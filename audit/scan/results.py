@@ -30,8 +30,8 @@ REASONS = {
 }
 
 FEATURES = (
-    "it found what a frozen part of the network makes of the training {many}; these were made up to match that, so the "
-    "loss does not speak for them"
+    "it found what a frozen part of the network computes from the training {many}; these {many} were fitted to that, "
+    "so the loss is no evidence for them"
 )
 
 
@@ -141,7 +141,7 @@ def _agreement(kind: RecordKind, found: Consensus, seeds: Sequence[int], dummies
     kept, many = torch.tensor([not dummy.insignificant for dummy in dummies]), kind.words.many
     criterion = f"a mean {kind.statistic} between the seeds of at least {CONFIDENT}"
     if found.chance is not None:
-        criterion += f", {MARGIN} above {CHANCE:.0%} of what {many} of two seeds give that do not belong together"
+        criterion += f", {MARGIN} above {CHANCE:.0%} of the values for unrelated {many} of two seeds"
     return Agreement(
         seeds=list(seeds),
         reference=seeds[found.reference],

@@ -5,7 +5,7 @@ The paper compares cosine losses over learning rates, for one batch size at a ti
 - The cosine does not see how far training went. Candidates are compared by the relative squared error of the simulated
   change, ``|change - delta|^2 / |delta|^2``, which the cosine distance c and the ratio of norms r give as
   ``(r - 1)^2 + 2 r c``.
-- What a parameter change tells is the *travel*, learning rate times steps (:attr:`.Recipe.travel`), hardly the two
+- What a parameter change shows is the *travel*, learning rate times steps (:attr:`.Recipe.travel`), hardly the two
   apart. So candidates of any epochs and batch size are compared at equal travel, and fewer epochs are simulated.
 - Successive halving: many candidates get a few attack steps, the best more, with the learning rate fitted along
   (by its hypergradient and the ratio of norms), and the best of those a whole probe.
@@ -31,7 +31,7 @@ from ..run.work import Work, carry_out
 from .candidates import CREDIBLE, Axes, Candidate, best, preferred, promoted
 
 RUNGS = (8, 20, 25)
-"""Attack steps of a candidate in each round; the last goes on where the second ended, to some 50 as in the paper."""
+"""Attack steps of a candidate in each round; the last continues where the second ended, to some 50 as in the paper."""
 
 SHORTEST = 5
 """No probe is shorter, however small the budget."""
@@ -68,12 +68,12 @@ class Search:
         recipe: What is known; its learning rate is ignored.
         seed: Seeds every candidate alike.
         place: Where states are kept.
-        means: With what probes run, and within which limits.
+        means: What probes run with, and within which limits.
         allowance: Share of the attack's own simulated steps that all probes together may take.
         tried: Candidates so far.
         steps: Simulated steps of a probe of the last round.
         rungs: Attack steps of a probe in each round.
-        expected: Attack steps of all probes, as far as can be foreseen.
+        expected: Attack steps of all probes, as far as can be predicted.
     """
 
     attack: Attack

@@ -1,4 +1,4 @@
-"""Where a scan works: its run folder, held against other processes, and what it works with."""
+"""Where a scan works: its run folder, locked against other processes, and what it works with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ def workplace(scene: Scene, end: Deadline, listener: Listener) -> Iterator[tuple
     limits = Limits(end.part(ATTACKING), end, request.max_memory, request.tf32)
     with (
         store.held(),
-        open_executor(request.executor, device) as executor,  # processes that it starts have limits of their own
+        open_executor(request.executor, device) as executor,  # processes that it starts have their own limits
         ceiling(device, request.max_memory),
     ):
         yield store, Means(_logged(listener, store), executor, limits)

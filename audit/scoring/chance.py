@@ -2,7 +2,7 @@
 
 The statistic of a record is its highest similarity, in [-1, 1], to any reconstruction. A record that was not trained on
 is exchangeable with a held-out one, so its rank among these is uniform: a conformal p-value, exact whatever the attack
-made. The rank cannot tell how unlikely a value above all of them is; there the p-value goes on as the tail does, see
+made. The rank cannot tell how unlikely a value above all of them is; there the p-value continues as the tail does, see
 :func:`tail`.
 """
 
@@ -17,7 +17,7 @@ from .levels import FEWEST, LEVEL
 Values = NDArray[np.float64]
 
 KEPT = 512
-"""Values of a distribution that a report keeps: all, or so many quantiles."""
+"""Values of a distribution that a report keeps: all, or this many quantiles."""
 
 _TAIL, _LEAST = 0.25, 10
 """The tail is the upper quarter of the null, or ten values where that is more, but never more than its upper half."""

@@ -20,7 +20,7 @@ CHANCE, MARGIN = 0.99, 0.1
 together: of blank images, those that are alike by chance come out as aligned."""
 
 SHIFTS = 4
-"""Each record is held against at most so many others of another seed to learn what chance gives."""
+"""Each record is compared with at most this many others of another seed to learn what chance gives."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ at most this many times as long."""
 
 
 def pairs(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts: Sequence[int]) -> int:
-    """Return how many pairs of records are scored for results of so many records each."""
+    """Return how many pairs of records are scored for results with these numbers of records."""
     return sum(comparisons(kind, truth, control, count) for count in counts)
 
 
 def seconds(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts: Sequence[int]) -> float:
-    """Return how long it takes to score results of so many records each, as timed on a few."""
+    """Return how long it takes to score results with these numbers of records, as timed on a few."""
     if not counts:
         return 0.0
     few = truth.records[:TIMED]
@@ -37,7 +37,7 @@ def seconds(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts:
 
 
 class Progress:
-    """Tells a listener now and then how many pairs are scored."""
+    """Tells a listener at intervals how many pairs are scored."""
 
     def __init__(self, listener: Listener, total: int, many: str) -> None:
         self.listener = throttled(listener, time.monotonic)
@@ -49,6 +49,6 @@ class Progress:
         self.listener(Event("match", f"pairs of {self.many}", self.step, self.total))
 
     def close(self) -> None:
-        """Tell of the end, where fewer were scored than foreseen: idle reconstructions are not."""
+        """Report the end, where fewer were scored than expected: idle reconstructions are not."""
         if 0 < self.step < self.total:
             self(self.total - self.step)

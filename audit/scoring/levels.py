@@ -4,4 +4,4 @@ LEVEL = 0.01
 """False discovery rate at which a record counts as recovered (Benjamini and Hochberg 1995), over all results."""
 
 FEWEST = 100
-"""Comparisons below which one per cent of them cannot be told."""
+"""Comparisons below which one per cent of them is not known."""

@@ -73,7 +73,7 @@ class Matching:
     Attributes:
         matches: Ordered by sample.
         observed: (m,) highest similarity of each training record to any reconstruction.
-        null: What that was held against.
+        null: What that was compared with.
         nearest: How many different records of the pool, training and held-out ones, are nearest to a reconstruction,
             and how many of these are training records; ``None`` without a control set.
     """
@@ -105,7 +105,7 @@ def match(
         told: Hears of pairs while they are scored: :func:`comparisons` in all.
 
     Returns:
-        ``min(m, n)`` matches, ordered by sample, and the null they were held against.
+        ``min(m, n)`` matches, ordered by sample, and the null they were compared with.
 
     Raises:
         DataError: The control set holds training records, or shapes differ.
@@ -175,7 +175,7 @@ def mismatched(
     there, versions of all reconstructions that cannot be of any (:meth:`.kind.Kind.mismatches`; of images, turned and
     mirrored ones). Weaker than held-out records: it takes for granted that such versions are as likely; records that
     such a version leaves as they are, and copies in the training set, make it strict. A single record with a single
-    reconstruction has nothing to be held against but versions of its own, which is no comparison: then it is empty.
+    reconstruction has nothing to be compared with but its own versions, which is not a comparison: then it is empty.
 
     Args:
         kind: What the records are.
@@ -242,7 +242,7 @@ def _check_shape(kind: Kind, role: str, data: TrainingSet, guesses: Tensor) -> N
 
 
 def check_held_out(kind: Kind, control: TrainingSet, truth: TrainingSet) -> None:
-    """Raise :class:`DataError` if records stand in both sets."""
+    """Raise :class:`DataError` if records are in both sets."""
     trained = {record.numpy().tobytes() for record in truth.records}
     shared = sum(record.numpy().tobytes() in trained for record in control.records)
     if shared:

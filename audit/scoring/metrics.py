@@ -1,4 +1,4 @@
-"""What the matches of one result come to, in numbers."""
+"""The matches of one result, in numbers."""
 
 import statistics
 from typing import Any

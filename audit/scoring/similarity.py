@@ -171,8 +171,8 @@ def _similarity(one: _Windowed, two: _Windowed, taps: list[float], span: float =
 def _smooth(images: Tensor, taps: list[float]) -> Tensor:
     """Weighted mean over each window that lies inside the image: (..., h', w').
 
-    One axis after the other as the product with a banded matrix: in float64 on a CPU, up to about a hundred pixels a
-    side, faster than shifted sums, and several times faster than a convolution.
+    One axis after the other as the product with a banded matrix: in float64 on a CPU, up to about a hundred pixels
+    per side, faster than shifted sums, and several times faster than a convolution.
     """
     for axis in (-1, -2):
         images = (images.transpose(axis, -1) @ _band(images.shape[axis], tuple(taps)).to(images)).transpose(axis, -1)

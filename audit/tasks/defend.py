@@ -99,7 +99,7 @@ def _measure(
         publish(scene.pair, defence, request.seed, run / AFTER) for defence, run in zip(defences, runs, strict=True)
     ]
     plain = dataclasses.replace(request, out=folder, outputs=())
-    listener(Event("defend", f"the pair as it is, then {_many(len(defences), 'defence')}, each a scan of its own"))
+    listener(Event("defend", f"the pair as it is, then {_many(len(defences), 'defence')}, each scanned separately"))
     scans = [scan(plain, listener)]
     points = [_point(scans[0], Distorted("none", None, 0.0), _accuracy(scene, scene.pair.after.tensors, bench))]
     given = _informed(plain, scans[0], place / "recipe.toml")
@@ -119,7 +119,7 @@ def _open_test(spec: str, scene: Scene) -> TrainingSet:
         raise DefenceError(f"--test {spec} has images without a label.", "Accuracy needs one for each image.")
     if int(found.labels.max()) >= most:
         raise DefenceError(
-            f"--test {spec} has the label {int(found.labels.max())}; the network knows {most} classes.",
+            f"--test {spec} has the label {int(found.labels.max())}; the network has {most} classes.",
             "Number the classes from 0, as in training.",
         )
     return found

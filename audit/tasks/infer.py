@@ -26,7 +26,7 @@ ALLOWANCE = 0.5
 
 @dataclass(frozen=True)
 class Inference:
-    """What the two checkpoints tell.
+    """What the two checkpoints show.
 
     Attributes:
         recipe: Facts by the names of :data:`.recipe.fields.FIELDS`.
@@ -58,7 +58,7 @@ class Inference:
 def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
     """Work out the recipe of a checkpoint pair.
 
-    The search keeps its states in the run folder: an interrupted one goes on, and a finished one is not repeated.
+    The search keeps its states in the run folder: an interrupted one continues, and a finished one is not repeated.
 
     Raises:
         MemauditError: Unusable input or options, in one sentence and a hint.

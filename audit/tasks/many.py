@@ -67,7 +67,7 @@ ORDER = ("error", "fail", "inconclusive", "pass")
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one pair.
+    """The outcome of one pair.
 
     Attributes:
         name: As in the file.
@@ -156,9 +156,7 @@ def read_pairs(file: Path, options: Mapping[str, Option], out: Path) -> dict[str
     for name, table in pairs.items():
         where = f"{PAIRS}.{name[:80]}"
         if not NAME.fullmatch(name) or name.lower() in RESERVED or name.lower() in {n.lower() for n in found}:
-            raise ConfigError(
-                f"{file}: {where!r} cannot be the name of a folder of its own.", "Use letters, digits, . _ and -."
-            )
+            raise ConfigError(f"{file}: {where!r} cannot be the name of its folder.", "Use letters, digits, . _ and -.")
         own = from_table(known, file, _table(table, f"{file}: {where}"), f"{where}.")
         values = {known[key].commands["scan"]: setting.value for key, setting in {**shared, **own}.items()}
         if missing := [key for key in FILES if key not in values]:
@@ -181,7 +179,7 @@ def scan_many(
     Running the same again resumes: every scan keeps its own state.
 
     Raises:
-        MemauditError: Nothing can be written, or no executor is there. What is wrong with one pair stands in its row.
+        MemauditError: Nothing can be written, or no executor is available. What is wrong with one pair is in its row.
         Interrupted: The user stopped it; the states are saved.
     """
     check_executor(executor)

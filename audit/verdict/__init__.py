@@ -1,1 +1,1 @@
-"""What the evidence comes to."""
+"""What the evidence shows: rules, findings and gates."""

@@ -1,6 +1,6 @@
-"""What would lower a leak, as far as this model's own report tells: which means apply, what they do, what they cost.
+"""What would lower a leak, as far as this model's own report shows: which measures apply, what they do, what they cost.
 
-Nothing here promises safety: where a means can be measured without training again, its command is given. Measured
+Nothing here promises safety: where a measure can be tested without training again, its command is given. Measured
 examples of each are in docs/defend.md. No torch here.
 """
 
@@ -15,7 +15,7 @@ from .levels import BITS, NOISE
 from .rules import rules
 
 STATISTICS = ("running_mean", "running_var")
-"""Ends of the names of tensors that are no parameters."""
+"""Ends of the names of tensors that are not parameters."""
 
 EPS = {
     "float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7,
@@ -25,9 +25,9 @@ EPS = {
 
 NO_BACKING = (
     "A lower leak means that these attacks did worse, not that the model is safe: an attacker who adapts to the "
-    "defence may do better. inconclusive clears nothing."
+    "defence may do better. An inconclusive verdict clears nothing."
 )
-"""What stands under every measured curve."""
+"""The note under every measured curve."""
 
 SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
 """Options of a scan that its measurements do not depend on, and how many words follow each."""
@@ -78,8 +78,8 @@ def _withhold_base(report: AuditReport) -> Advice | None:
         id="withhold-base",
         title="Publish only one of the two checkpoints",
         effect=f"{_listed(found)} needed both. Costs nothing, but works only if nobody can get the other one: a "
-        "public base model is known to everybody. Intermediate checkpoints and adapters are such pairs too. What the "
-        "trained weights tell alone is for the attacks that read nothing else.",
+        "public base model is available to everybody. Intermediate checkpoints and adapters are such pairs too. "
+        "Attacks that read the trained weights alone measure what those reveal.",
         command=_again(report, wanted) if wanted else "",
     )
 
@@ -99,7 +99,7 @@ def _noise(report: AuditReport) -> Advice | None:
     return Advice(
         id="noise-change",
         title="Add noise to the change before publishing",
-        effect=f"{expect}. May cost accuracy: --test measures that. It is no differential privacy.",
+        effect=f"{expect}. May cost accuracy: --test measures that. It is not differential privacy.",
         command=_defend(report, "--noise", NOISE),
     )
 
@@ -119,8 +119,8 @@ def _rounding(report: AuditReport) -> Advice | None:
         )
     else:
         said = (
-            f"Storing the weights as bfloat16 would not do: the change would still be about {ratio:.2g} times its "
-            "rounding."
+            f"Storing the weights as bfloat16 would not be enough: the change would still be about {ratio:.2g} times "
+            "its rounding."
         )
     return Advice(
         id="round-change",
@@ -136,10 +136,10 @@ def _private(report: AuditReport) -> Advice | None:
     return Advice(
         id="dp-sgd",
         title="Train again with differential privacy (DP-SGD)",
-        effect=f"Clips the gradient of each {report.kind.words.one} and adds noise in every step: the only means here "
-        "with a proof, for the epsilon that was trained for. Costs accuracy"
+        effect=f"Clips the gradient of each {report.kind.words.one} and adds noise in every step: the only defence "
+        "here with a proof, for the epsilon used in training. Costs accuracy"
         + (f", much of it with {size:.0f} {report.kind.words.many}" if size and size < 1000 else "")
-        + ", and time. Audit the new pair all the same.",
+        + ", and time. Audit the new pair anyway.",
     )
 
 

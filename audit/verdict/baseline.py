@@ -25,7 +25,7 @@ from .gate import judge
 
 VERSION = 1
 DAYS = 90
-"""After so many days an accepted finding is looked at again, unless another date is given."""
+"""After this many days an accepted finding is reviewed again, unless another date is given."""
 
 HEADER = "# Findings of memaudit that were accepted; checked by: memaudit baseline check REPORT --baseline FILE\n\n"
 
@@ -61,7 +61,7 @@ class Baseline(BaseModel):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A report held against a baseline; each finding of a leak is in one of the first three."""
+    """A report compared with a baseline; each finding of a leak is in one of the first three."""
 
     known: list[Finding]
     expired: list[Finding]
@@ -76,13 +76,13 @@ def accept(report: AuditReport, reason: str, expires: datetime.date, salt: str |
         report: A finished audit.
         reason: Why they are accepted, in words.
         expires: The last day on which they are.
-        salt: Tells digests of different baselines apart; a fresh one by default.
+        salt: Keeps digests of different baselines apart; a fresh one by default.
 
     Raises:
         BaselineError: No reason is given.
     """
     if not reason.strip():
-        raise BaselineError("A finding is accepted for a reason.", "Give it with --reason.")
+        raise BaselineError("Accepting a finding needs a reason.", "Give it with --reason.")
     salt = salt or secrets.token_hex(16)
     return Baseline(
         model=report.model,
@@ -103,7 +103,7 @@ def accept(report: AuditReport, reason: str, expires: datetime.date, salt: str |
 
 
 def compare(report: AuditReport, baseline: Baseline, today: datetime.date) -> Comparison:
-    """Hold the leaks that a report shows against what was accepted.
+    """Compare the leaks that a report shows with what was accepted.
 
     A finding is known where its fingerprint is accepted, no record was added and its severity did not rise.
     """
@@ -148,8 +148,8 @@ def load(path: Path) -> Baseline:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        hint = "Correct it, or write it anew."
-        raise BaselineError(f"{path} is no baseline ({where}: {first['msg']}).", hint) from None
+        hint = "Correct it, or write it again."
+        raise BaselineError(f"{path} is not a baseline ({where}: {first['msg']}).", hint) from None
 
 
 def dump(baseline: Baseline) -> str:

@@ -30,7 +30,7 @@ def judge(
         attacks: Every result. Any one trips a gate; one that converged clears it, but for its own attack only.
         gates: :data:`DEFAULT` where none is given.
         kind: What the records are: it names some of the metrics.
-        plan: Tells which attacks were left out: from them nothing follows.
+        plan: Says which attacks were left out: nothing follows from them.
         findings: Their severities, and what evidence is missing: an attack with a finding that blocks clears no gate.
     """
     bench = _Bench(attacks, kind, plan, findings)
@@ -47,7 +47,7 @@ def worst(findings: Sequence[Finding]) -> Severity:
 
 @dataclass(frozen=True)
 class _Bench:
-    """All evidence that gates are held against."""
+    """All evidence that gates are checked against."""
 
     attacks: Sequence[AttackResult]
     kind: RecordKind
@@ -55,7 +55,7 @@ class _Bench:
     findings: Sequence[Finding]
 
     def decide(self, gate: Gate) -> GateResult:
-        """Hold one gate against every result that it is for."""
+        """Check one gate against every result that it is for."""
         chosen = [attack for attack in self.attacks if gate.attack in (None, attack.name)]
         left_out = [step for step in self.plan if not step.runs and gate.attack in (None, step.attack)]
         measured = [attack for attack in chosen if self.value(gate.metric, attack) is not None]
@@ -169,7 +169,7 @@ def _why(gate: Gate, chosen: Sequence[AttackResult], left_out: Sequence[PlanStep
     if gate.metric in ("identifiable", "tpr_at_1_fpr") and any(attack.metrics for attack in chosen):
         return f" (there are too few held-out {kind.words.many} for it; pass more with --control)"
     if all(attack.status == "budget_spent" and not attack.reconstructions for attack in chosen):
-        return f" (the time was up before an attack had its {kind.words.many} read off; give more --max-time)"
+        return f" (time ran out before any {kind.words.many} were read out; give more --max-time)"
     return " (no training data were given to match against; pass --data)"
 
 

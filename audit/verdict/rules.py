@@ -50,7 +50,7 @@ RULES = {
             "At least one training {one} is recovered: {statistic} of {threshold:g} or more with its reconstruction, "
             "and more similar than chance at a false discovery rate of {level}, shared by all results. Critical "
             "where at least half of the {many} are, else high.",
-            "Do not publish both checkpoints of this pair. See the advice of the report, and measure with "
+            "Do not publish both checkpoints of this pair. See the advice in the report, and measure with "
             "memaudit defend.",
         ),
         Rule(

@@ -39,7 +39,7 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
         after: The same of the one after training.
 
     Raises:
-        ReportError: The file is no report.
+        ReportError: The file is not a report.
         CheckpointError: A checkpoint cannot be read safely.
     """
     report, content = read(path)
@@ -50,7 +50,7 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
 
 
 def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
-    """Compare the digest in a report with that of its content as it stands in the file."""
+    """Compare the digest in a report with that of its content as found in the file."""
     found = content_digest(content)
     if not report.content_sha256 and not told_findings(content):
         return Check("content", "unchecked", f"a report of schema {content['schema_version']} has no digest")
@@ -71,7 +71,7 @@ def _pictures(report: AuditReport, folder: Path) -> Check:
 
 
 def _digest(path: Path) -> str:
-    """Return the digest that is part of a picture's name; empty for what is no picture."""
+    """Return the digest that is part of a picture's name; empty for what is not a picture."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             planes = picture.split()

@@ -16,10 +16,10 @@ from ...audit.report.exhibit import Picture, Text
 from ...audit.report.pictures import inside
 
 ROOM = 2_200_000
-"""Pictures of so many characters together are put into the page."""
+"""Pictures of at most this many characters in total are put into the page."""
 
 _EXACT, _SIDE = 96, 256
-"""A picture of up to so many pixels a side stays as it is; a larger one becomes a lossy one of so many at most."""
+"""A picture of up to this many pixels per side stays as it is; a larger one becomes a lossy one of that size."""
 
 _FILE_LIMIT, _PIXEL_LIMIT = 8 * 2**20, 2**24
 """Files of more bytes or pixels are not read."""
@@ -35,7 +35,7 @@ _LONGEST = 2000
 """Characters of one text, at most."""
 
 _BLOCKS = 4
-"""A picture that is not to be recognised has so many colours across and down."""
+"""A picture that must not be recognised has this many colours across and down."""
 
 
 class Shot(NamedTuple):
@@ -149,7 +149,7 @@ def blurred(picture: Image.Image) -> Image.Image:
 
 
 def hidden(text: str) -> str:
-    """Return the text beyond recognition: a block for each mark, so that not even the words' lengths are told."""
+    """Return the text beyond recognition: a block for each mark, so that not even the words' lengths show."""
     return "▒" * min(len(text), 80)
 
 

@@ -1,4 +1,4 @@
-"""What the audit comes to, in plain words: headline, meaning, key numbers and findings."""
+"""The result of the audit, in plain words: headline, meaning, key numbers and findings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What only people can tell: their answers in the document, and the questions that are left open."""
+"""What only people can say: their answers in the document, and the questions that are left open."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -17,7 +17,7 @@ _TAGS = ("assessment.identifiable", "assessment.not_identifiable")
 
 
 class Open(NamedTuple):
-    """A question that only a person can answer, and nobody has."""
+    """A question that only a person can answer, and that is still open."""
 
     key: str
     who: str
@@ -25,7 +25,7 @@ class Open(NamedTuple):
 
 
 def fact(told: dict[str, Any], key: str) -> Markup:
-    """Return what the context tells, or the mark of an open point."""
+    """Return what the context says, or the mark of an open point."""
     value = told.get(key)
     if value is None:
         question = questions()[key]
@@ -55,7 +55,7 @@ def open_points(told: dict[str, Any], affected: Sequence[BestMatch]) -> list[Ope
 
 
 def tag(told: dict[str, Any], best: BestMatch) -> Markup:
-    """Return whether a record shows a person, as the context tells, or the mark of an open point."""
+    """Return whether a record shows a person, as the context says, or the mark of an open point."""
     for key, word in zip(_TAGS, ("yes", "no"), strict=True):
         if best.match.sample in told.get(key, ()):
             return Markup(word)  # noqa: S704 - a word of ours

@@ -1,4 +1,4 @@
-"""What ``--context`` tells a compliance document: facts that the tool cannot know, and which of them are missing."""
+"""What ``--context`` says to a compliance document: facts that the tool cannot know, and which of them are missing."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -51,11 +51,11 @@ class Question:
     choices: tuple[str, ...] = ()
 
     def check(self, value: Any) -> None:
-        """Raise :class:`FormatError` where ``value`` is no answer."""
+        """Raise :class:`FormatError` where ``value`` is not an answer."""
         if self.choices:
             if value not in self.choices:
                 raise FormatError(
-                    f"--context: {self.key} is {value!r}, which is none of its values.",
+                    f"--context: {self.key} is {value!r}, which is not one of its values.",
                     nearest(str(value), list(self.choices)),
                 )
             return
@@ -75,7 +75,7 @@ def questions() -> dict[str, Question]:
 
 
 def answers(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the context tells, by dotted key; an empty text or list tells nothing.
+    """Return what the context says, by dotted key; an empty text or list says nothing.
 
     Raises:
         FormatError: An unknown section or key, or a value of another type; the hint names what is near.
@@ -86,7 +86,7 @@ def answers(context: Mapping[str, Any]) -> dict[str, Any]:
         if section not in sections:
             raise FormatError(f"--context: there is no section [{section}].", nearest(section, sections))
         if not isinstance(content, dict):
-            raise FormatError(f"--context: {section} is no section.", f"Write [{section}] on a line of its own.")
+            raise FormatError(f"--context: {section} is not a section.", f"Write [{section}] on a line of its own.")
         for name, value in content.items():
             key = f"{section}.{name}"
             if key not in known:

@@ -24,10 +24,10 @@ from .sensitivity import candidates, not_varied, spreads
 from .threats import compliance, threats
 
 _RECORDS = 200
-"""So many affected records are described; of the others there is only the number of each."""
+"""At most this many affected records are described; of the others there is only the number of each."""
 
 _RECIPES = 30
-"""So many of the recipes that were tried are listed."""
+"""At most this many of the recipes that were tried are listed."""
 
 _QUANTILES = (0.0, 0.5, 0.95, 0.99, 1.0)
 

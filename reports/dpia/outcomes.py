@@ -1,4 +1,4 @@
-"""What came of each attack, of each class of attacks, and of all: for people who judge risk."""
+"""The outcome of each attack, of each class of attacks, and of all: for people who judge risk."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Risk(NamedTuple):
 
 
 def outcomes(report: AuditReport) -> dict[str, Outcome]:
-    """Return what came of each attack that :func:`.threats.threats` knows, in the same order."""
+    """Return the outcome of each attack that :func:`.threats.threats` knows, in the same order."""
     return {name: _outcome(report, name) for name in threats(report)}
 
 
@@ -78,7 +78,7 @@ def classes(report: AuditReport) -> list[tuple[dict[str, str], Outcome]]:
 
 
 def risk(report: AuditReport) -> Risk:
-    """Return likelihood and severity as far as the findings tell; whoever is affected is for a person to judge."""
+    """Return likelihood and severity as far as the findings show; who is affected is for a person to judge."""
     recovered, leaks, words = len(exposed(report)), any(f.leaks for f in report.findings), report.kind.words
     severity = str(report.verdict.severity)
     if severity == "none" and report.verdict.status != "pass":
@@ -88,7 +88,7 @@ def risk(report: AuditReport) -> Risk:
         why = f"{was} recovered in this audit; the attack needs no more than section 4 says."
         return Risk("demonstrated", why, severity)
     if report.verdict.status == "inconclusive":
-        hint = " What was found below points to a leak all the same." if leaks else ""
+        hint = " What was found below points to a leak anyway." if leaks else ""
         return Risk("not determined", f"The audit is inconclusive.{hint}", severity)
     if leaks or report.verdict.status == "fail":
         why = f"No {words.one} is recovered, but there is a trace of the training {words.many}."

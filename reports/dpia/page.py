@@ -23,7 +23,7 @@ _TONES = {
     "ran": "plain", "not run": "plain", "not applicable": "plain", "not observed": "plain", "low": "plain",
     "none": "plain",
 }  # fmt: skip
-"""How a state is coloured that stands in bold alone; an open point is told by its first words."""
+"""How a state that stands alone in bold is coloured; an open point is recognised by its first words."""
 
 
 def escape(value: object) -> str:

@@ -12,10 +12,10 @@ from ...audit.run.cards import reported
 class Threat(NamedTuple):
     """The threat model of an attack; ``kind`` is a class of compliance.toml, ``nist`` an identifier of AI 100-2 E2025.
 
-    The words are those for an attack that tells none.
+    The words are those for an attack that describes none.
     """
 
-    goal: str = "Not described: this attack comes from a plugin that tells no threat model."
+    goal: str = "Not described: this attack comes from a plugin that describes no threat model."
     access: str = "Not described; ask the plugin's author. What the run gave it is in sections 2 and 6."
     knowledge: str = "Not described."
     source: str = "the plugin's own documentation"

@@ -16,7 +16,7 @@ _LEVELS = (0.5, 0.95, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class Chance:
-    """One result held against chance."""
+    """One result compared with chance."""
 
     title: str
     comparison: str
@@ -27,7 +27,7 @@ class Chance:
 
 
 def held_against_chance(report: AuditReport) -> list[Chance]:
-    """Return the best result of each attack that was held against chance, in the order of the leaderboard."""
+    """Return the best result of each attack that was compared with chance, in the order of the leaderboard."""
     best: dict[str, AttackResult] = {}
     for result in standing(report):
         if result.metrics and result.metrics.null and result.metrics.observed:
@@ -90,7 +90,7 @@ def _whole(kind: RecordKind, metrics: Metrics, other: str) -> str:
 
 def _share(kind: RecordKind, metrics: Metrics, other: str) -> str:
     if metrics.tpr_at_1_fpr is None:
-        return f"With {count(metrics.null_size or 0, 'comparison')}, 99 % of chance cannot be told; that takes 100."
+        return f"With {count(metrics.null_size or 0, 'comparison')}, the 99 % level is not known; that takes 100."
     many = kind.words.many
     return f"{percent(metrics.tpr_at_1_fpr)} of the training {many} are above 99 % of the {other}; chance gives 1 %."
 

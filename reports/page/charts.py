@@ -11,7 +11,7 @@ Point = tuple[float, float | None]
 WIDTH, HEIGHT = 360, 224
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 346, 30, 182
 _MARKED = 16
-"""Up to so many points are drawn as dots, each with its value in a tooltip."""
+"""Up to this many points are drawn as dots, each with its value in a tooltip."""
 
 _HEAVIEST = 2
 """The heaviest weight that is still drawn heavier."""
@@ -20,7 +20,7 @@ _HUGE = 1e100
 """A value beyond it is as good as infinite, and is not drawn."""
 
 _COLOURS = 6
-"""The style sheet has so many pairs of a colour and a dash pattern, ``series-0`` to ``series-5``."""
+"""The style sheet has this many pairs of a colour and a dash pattern, ``series-0`` to ``series-5``."""
 
 _MARKERS = (
     "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0Z",  # circle

@@ -13,7 +13,7 @@ Mark = tuple[float, str]
 WIDTH, HEIGHT = 460, 304
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 446, 62, 262
 _BINS = 24
-"""About so many bars span the values."""
+"""About this many bars span the values."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The search for the recipe, as the page tells and draws it (SimuDy, Fig. 3)."""
+"""The search for the recipe, as the page describes and draws it (SimuDy, Fig. 3)."""
 
 import math
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def described(point: SearchPoint) -> str:
 
 
 def rounds(search: list[SearchPoint]) -> str:
-    """Return what tells the rounds of a search apart; empty for a single one."""
+    """Return what distinguishes the rounds of a search; empty for a single one."""
     steps = {rung: max(p.iterations for p in search if p.rung == rung) for rung in sorted({p.rung for p in search})}
     if len(steps) < 2:
         return ""

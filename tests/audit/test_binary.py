@@ -152,7 +152,7 @@ def test_labels_are_counted_for_two_classes():
 def test_labels_beyond_two_classes_are_refused():
     with pytest.raises(RecipeError, match="3 classes"):
         known(ScanRequest("a", "b", labels="data"), one_logit(), labelled(0, 1, 2))
-    with pytest.raises(RecipeError, match="no counts of 2 classes"):
+    with pytest.raises(RecipeError, match="not counts of 2 classes"):
         known(ScanRequest("a", "b", labels="2:3", size=3), one_logit(), None)
 
 

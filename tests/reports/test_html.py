@@ -397,7 +397,7 @@ def test_pictures_without_room_are_left_out_and_counted(
     found = page(leak, folder)
     count = len(found.all("img"))
     assert 0 < count < 20
-    assert f"{20 - count} pictures had no room in this page" in found.seen()
+    assert f"{20 - count} pictures did not fit into this page" in found.seen()
 
 
 @pytest.mark.parametrize(("harmless", "poison"), [("leak", "hostile"), ("many", "hostile_many")])
@@ -485,7 +485,7 @@ def test_a_weak_or_small_comparison_is_named(leak: AuditReport, folder: Path) ->
     seen = page(report, folder).seen()
     assert "A weaker comparison. No held-out images were given." in seen
     assert "than mismatched images are" in seen
-    assert "With 9 comparisons, 99 % of chance cannot be told; that takes 100." in seen
+    assert "With 9 comparisons, the 99 % level is not known; that takes 100." in seen
     assert "too few comparisons for a single image" in seen
     assert "stands out alone" not in chance.held_against_chance(report)[0].chart
     assert "nearest to a reconstruction" not in " ".join(chance.held_against_chance(report)[0].statements)

@@ -111,7 +111,7 @@ def test_palette_grey_and_transparency(tmp_path: Path) -> None:
 
 def test_a_range_that_is_unknown_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 0.5, np.float32)).save(tmp_path / "a.tif")
-    assert "a.tif' has 32 bits a pixel (mode F)" in refuse(tmp_path).message
+    assert "a.tif' has 32 bits per pixel (mode F)" in refuse(tmp_path).message
 
 
 @pytest.mark.parametrize("sub", ["", "cat", "cat/deep"])

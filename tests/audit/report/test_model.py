@@ -131,7 +131,7 @@ def test_a_reading_of_another_type_is_refused(kind, value):
 
 def test_a_fact_tells_its_number_or_that_it_has_none():
     assert Fact(value=3, source="given").number == 3
-    with pytest.raises(TypeError, match="'sgd' is no number"):
+    with pytest.raises(TypeError, match="'sgd' is not a number"):
         _ = Fact(value="sgd", source="given").number
 
 

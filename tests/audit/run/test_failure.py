@@ -15,9 +15,9 @@ from memaudit.audit.run.store import StoreError
     ("error", "words"),
     [
         (Unsupported("spear treats no images.", "Try simudy."), "spear treats no images. Try simudy."),
-        (torch.OutOfMemoryError("CUDA out of memory"), "It ran out of memory, or of what --max-memory leaves."),
-        (MemoryError(), "It ran out of memory, or of what --max-memory leaves."),
-        (RuntimeError("could not create a primitive"), "It ran out of memory, or of what --max-memory leaves."),
+        (torch.OutOfMemoryError("CUDA out of memory"), "It ran out of memory or reached the --max-memory limit."),
+        (MemoryError(), "It ran out of memory or reached the --max-memory limit."),
+        (RuntimeError("could not create a primitive"), "It ran out of memory or reached the --max-memory limit."),
         (IndexError("tuple index\nout of range."), "It failed (IndexError: tuple index)."),
         (RuntimeError(""), "It failed (RuntimeError)."),
         (AssertionError("a \x1b[31mred\x1b[0m word"), "It failed (AssertionError: a ?[31mred?[0m word)."),

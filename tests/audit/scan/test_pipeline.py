@@ -619,7 +619,7 @@ def test_attacks_end_early_enough_for_what_they_find_to_be_scored(leak, tmp_path
     ((free, earlier, later),) = kept
     half = free * 2  # at most half of the time that was left when it was decided is kept for scoring
     assert free == pytest.approx(kept_free) if not warned else later <= half <= earlier
-    assert any("will not hold" in event.message for event in events) is warned
+    assert any("will exceed --max-time" in event.message for event in events) is warned
 
 
 def test_without_training_images_no_time_is_kept_for_scoring(leak, tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ def test_lower_precision_is_judged_by_this_change():
         tensors = [reading("0.weight", (300, 3072), snr=snr, dtype=dtype)]
         return {a.id: a.effect for a in advise(report(tensors=tensors))}["round-change"]
 
-    assert "would not do: the change would still be about 15 times" in said(1e6)
+    assert "would not be enough: the change would still be about 15 times" in said(1e6)
     assert "about 0.15 times its rounding" in said(1e4)
     assert "coarsely already" in said(5.0, "bfloat16")
 

@@ -105,7 +105,7 @@ def test_bad_words(tmp_path, leaking):
         b.expiry("tomorrow", TODAY)
     with pytest.raises(b.BaselineError, match="in the past"):
         b.expiry("2026-01-01", TODAY)
-    with pytest.raises(b.BaselineError, match="for a reason"):
+    with pytest.raises(b.BaselineError, match="needs a reason"):
         b.accept(leaking(0), " ", LATER)
     assert b.expiry(None, TODAY) == TODAY + datetime.timedelta(days=b.DAYS)
 
