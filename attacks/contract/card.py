@@ -73,7 +73,7 @@ class Card:
             places are ordered by name.
 
     Raises:
-        TypeError: A value of another type: a stranger's card is refused where it is written.
+        TypeError: A value of another type: a third-party card is refused where it is written.
     """
 
     goal: str = ""

@@ -81,7 +81,7 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
         code = _fail(MemauditError("Interrupted.", "Run the same command to resume."), 130)
-    except SystemExit as error:  # shell completion ends so; anything else is a stranger's module, and no audit is done
+    except SystemExit as error:  # shell completion ends so; else third-party code did, and no audit is done
         code = error.code if "_MEMAUDIT_COMPLETE" in os.environ else _fail(ENDED)
     except Exception as error:
         code = _explain(error)
