@@ -42,18 +42,24 @@ def told_findings(content: Mapping[str, Any]) -> bool:
 
 
 def _unjudged(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the finding that lets a report without findings pass no gate, and lets one that shows a leak fail."""
+    """Return findings for a report that has none: it passes no gate, and a leak stays a leak."""
     version = content["schema_version"]
-    shown = any((attack.get("metrics") or {}).get("recovered") for attack in content.get("attacks", []))
-    severity, too = ("high", ", but recovered records") if shown else ("none", "")
-    finding = {
-        "rule": "MA100",
-        "name": "FindingsNotRecorded",
-        "severity": severity,
-        "message": f"A report of schema {version} has no findings{too}: scan again to have it judged.",
-        "blocks": True,
-    }
-    return {"findings": [finding], "verdict": {**content.get("verdict", {}), "severity": severity}}
+    message = f"A report of schema {version} has no findings: scan again to have it judged."
+    unknown = {"rule": "MA100", "name": "FindingsNotRecorded", "severity": "none", "message": message, "blocks": True}
+    results = content.get("attacks", [])
+    leaking = dict.fromkeys(result["name"] for result in results if (result.get("metrics") or {}).get("recovered"))
+    leaks = [
+        {
+            "rule": "MA001",
+            "name": "TrainingRecordReconstructed",
+            "severity": "high",
+            "attack": name,
+            "message": f"{name} recovered training images, as a report of schema {version} counts them.",
+        }
+        for name in leaking
+    ]
+    severity = "high" if leaks else "none"
+    return {"findings": [*leaks, unknown], "verdict": {**content.get("verdict", {}), "severity": severity}}
 
 
 def _result(attack: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,13 @@ RULES = {
             "they are right.",
         ),
         Rule(
+            "MA100", "FindingsNotRecorded", ("none",),
+            "The report is older than the rules",
+            "A report from before schema 1.3 has no findings of its own, and passes no gate.",
+            "Scan again.",
+            leak=False,
+        ),
+        Rule(
             "MA101", "AttackDidNotConverge", ("none",),
             "An attack ended without explaining the change",
             "The attack stalled, ran out of its budget, diverged, failed or cannot treat the model: it clears nothing.",
