@@ -213,30 +213,39 @@ def wait_for_step(process, out: Path, step: int) -> None:
         time.sleep(0.02)
 
 
+def long_words(leak, out):
+    return scan_words(leak, out, "--set", "simudy.iterations=1000", "-q")
+
+
+@pytest.fixture(scope="module")
+def whole(leak, tmp_path_factory):
+    """The run folder of a scan that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert memaudit(*long_words(leak, out)).returncode == 1
+    return out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, how):
-    def words(out):
-        return scan_words(leak, out, "--set", "simudy.iterations=1000", "-q")
-
+def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, whole, how):
     out = tmp_path / "run"
-    process = subprocess.Popen([SCRIPT, *map(str, words(out))], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    words = [str(word) for word in long_words(leak, out)]
+    process = subprocess.Popen([SCRIPT, *words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     wait_for_step(process, out, PROBE_STEPS)
     process.send_signal(how)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (-how if how == signal.SIGKILL else 130), err
     assert not (out / "report.json").exists()
-    assert memaudit(*words(out)).returncode == 1
+    assert memaudit(*words).returncode == 1
     if how != signal.SIGKILL:
         assert "resume" in err
-    assert memaudit(*words(tmp_path / "whole")).returncode == 1
-    a, b = load(out), load(tmp_path / "whole")
+    a, b = load(out), load(whole)
     timeless = {"seconds": 0, "peak_memory_bytes": 0}
     assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)
-    left, right = load_file(state_file(out)), load_file(state_file(tmp_path / "whole"))
+    left, right = load_file(state_file(out)), load_file(state_file(whole))
     assert all(left[name].equal(value) for name, value in right.items())
     for picture in (out / "evidence").rglob("*.png"):
-        assert picture.read_bytes() == (tmp_path / "whole" / picture.relative_to(out)).read_bytes()
+        assert picture.read_bytes() == (whole / picture.relative_to(out)).read_bytes()
 
 
 @pytest.mark.slow
