@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 # Tests run in a process per core, each file in one of them, and each process, with those that it starts, on one thread.
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: install check fast lint types test docs
 
