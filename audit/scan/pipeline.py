@@ -2,8 +2,8 @@
 
 ::
 
-    from memaudit.audit.scan.pipeline import ScanRequest, scan
-    report = scan(ScanRequest(before="before.pt", after="after.pt", data="train/"))
+    import memaudit
+    report = memaudit.scan(memaudit.ScanRequest(before="before.pt", after="after.pt", data="train/"))
     print(report.verdict.status)
 """
 
