@@ -46,7 +46,7 @@ def pieces(asked: argparse.Namespace) -> dict[str, list[str]]:
             "paper-4": ["benchmarks.paper", "--toy", "4", *_row(asked)],
         }
     found = {f"engine-{name}": _engine(asked, ["--case", name, "20", "8"]) for name in NETWORKS}
-    from .paper import PAPER
+    from .paper_table import PAPER
 
     rows = {f"paper-{n}": ["benchmarks.paper", str(n), "--data-pack", str(asked.data), *_row(asked)] for n in PAPER}
     return found | rows
@@ -165,7 +165,7 @@ def problem(asked: argparse.Namespace) -> str:
 
 def _unpacked(asked: argparse.Namespace, names: Sequence[str]) -> str:
     """Return which file of the data pack a row would miss; empty where there is none."""
-    from .paper import WEIGHTS
+    from .paper_table import WEIGHTS
 
     files = (asked.data / "cifar10-test.npz", asked.data / "weights" / WEIGHTS)
     rows = not asked.toy and any(name.startswith("paper") for name in names)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from benchmarks import paper, pretrain
+from benchmarks import paper, paper_table, pretrain
 from memaudit.audit.run.drive import drive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ def toy(folder: Path, *words: str) -> int:
 
 
 def rows(folder: Path) -> list[dict[str, object]]:
-    return paper.load(folder / "paper.json")
+    return paper_table.load(folder / "paper.json")
 
 
 def measured(folder: Path) -> list[list[object]]:
@@ -38,6 +38,7 @@ def test_pieces_come_to_what_one_run_comes_to(tmp_path):
     assert toy(tmp_path / "pieces") == 0
     assert measured(tmp_path / "pieces") == measured(tmp_path / "whole")
     assert {row["attack"] for row in rows(tmp_path / "whole")} == set(paper.ATTACKS)
+    assert set(paper_table.COLUMNS) == set(paper.ATTACKS)
 
 
 def test_a_spent_budget_leaves_the_finished_attacks(tmp_path, monkeypatch):
@@ -74,15 +75,15 @@ def test_results_name_the_machine_and_the_versions(tmp_path):
 
 def test_the_table_has_ours_beside_the_papers():
     ours = {
-        "n": 20, "attack": "simudy", "seed": 0, "weights": paper.WEIGHTS, "ssim_paper": 0.5, "ssim": 0.6,
+        "n": 20, "attack": "simudy", "seed": 0, "weights": paper_table.WEIGHTS, "ssim_paper": 0.5, "ssim": 0.6,
         "ssim_strangers": 0.1, "seconds": 360.0, "peak_memory_bytes": 2e9, "hardware": "a GPU", "torch": "2",
     }  # fmt: skip
     other = ours | {"seed": 1, "ssim_paper": 0.7}
-    text = paper.table([ours, other])
+    text = paper_table.table([ours, other])
     line = next(line for line in text.splitlines() if line.startswith("| 20 "))
     assert "0.3140; 1.06 h, 4334 MB | 0.600 / 0.600 / 0.100; 0.10 h, 2000 MB" in line
     assert "2 runs on a GPU, torch 2." in text
-    assert "No row has been measured" in paper.table([])
+    assert "No row has been measured" in paper_table.table([])
 
 
 def test_a_longer_pretraining_has_a_line_of_its_own():
@@ -90,14 +91,14 @@ def test_a_longer_pretraining_has_a_line_of_its_own():
         "n": 20, "attack": "loo", "seed": 0, "weights": "longer-01234567", "ssim_paper": None, "ssim": None,
         "ssim_strangers": None, "seconds": 1.0, "peak_memory_bytes": 1e6, "hardware": "a GPU", "torch": "2",
     }  # fmt: skip
-    assert "| 20, longer-01234567 |" in paper.table([row])
-    assert "- / - / -; 0.00 h, 1 MB" in paper.table([row])
+    assert "| 20, longer-01234567 |" in paper_table.table([row])
+    assert "- / - / -; 0.00 h, 1 MB" in paper_table.table([row])
 
 
 def test_the_documentation_shows_the_results(tmp_path):
-    docs = Path(shutil.copy(paper.DOCS, tmp_path))
+    docs = Path(shutil.copy(paper_table.DOCS, tmp_path))
     assert paper.main(["--table", "--docs", str(docs)]) == 0
-    assert docs.read_text() == paper.DOCS.read_text()
+    assert docs.read_text() == paper_table.DOCS.read_text()
 
 
 def pack(folder: Path) -> Path:

@@ -104,7 +104,7 @@ def test_no_room_is_much_larger_than_the_others():
     assert most <= SHARE * lines.total(), name
 
 
-@pytest.mark.parametrize("file", FILES, ids=place)
+@pytest.mark.parametrize("file", [*FILES, *sorted((ROOT / "benchmarks").glob("*.py"))], ids=place)
 def test_a_file_and_its_functions_can_be_read_at_once(file):
     lines = file.read_text().count("\n")
     assert lines < LINES
