@@ -14,7 +14,7 @@ check: lint types test
 # Tests that touch every room, chosen by how long they take; those marked slow are left out. A test checks the list.
 FAST = \
   $(addprefix tests/laws/, test_docs.py test_laws.py test_readme.py test_rooms.py test_tested.py) \
-  $(addprefix tests/attacks/, contract explain firstlayer images optimise simulation/test_losses.py \
+  $(addprefix tests/attacks/, contract explain firstlayer images layers optimise simulation/test_losses.py \
     simulation/test_updates.py test_spear.py) \
   $(addprefix tests/audit/, change checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
     families/test_mlp.py machine/test_alarm.py recipe/test_known.py report run/test_drive.py run/test_store.py \

@@ -256,7 +256,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
         "--budget", type=float, default=math.inf, help="stop after this many seconds, not counting imports"
     )
     parser.add_argument("--steps", type=int, help="stop each attack at this many updates in all, to time them")
-    parser.add_argument("--data-pack", type=Path, default=Path(os.environ.get("MEMAUDIT_DATA_PACK", SHARED)),
+    parser.add_argument("--data-pack", type=Path, default=SHARED,
                         help="folder of the data pack; MEMAUDIT_DATA_PACK, or ../shared/data by default")  # fmt: skip
     parser.add_argument("--weights", type=Path, help=f"of benchmarks.pretrain; the pack's {WEIGHTS} by default")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -5,6 +5,7 @@ format) and ``private.npz``, ``control.npz`` into FOLDER. Images: CIFAR-10 test,
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from memaudit.audit.families.detect import detect
 
 from . import networks
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SHARED = Path(os.environ.get("MEMAUDIT_DATA_PACK", Path(__file__).resolve().parents[2] / "shared" / "data"))
+"""The data pack."""
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -55,7 +57,7 @@ def resnet18_pretrained() -> nn.Module:
 
 @dataclasses.dataclass(frozen=True)
 class VictimSpec:
-    """How one victim is trained: SGD, eval-mode batch norm; full batch or batches shuffled every epoch."""
+    """How one victim is trained: SGD or AdamW; full batch or batches shuffled every epoch; perhaps flips and shifts."""
 
     build: Callable[[], nn.Module]
     size: int
@@ -67,6 +69,9 @@ class VictimSpec:
     binary: bool = False
     scale: tuple[tuple[float, ...], tuple[float, ...]] = CIFAR
     normalise: str = "cifar10"
+    adamw: bool = False
+    batch_norm: str = "eval"
+    augmented: bool = False
 
 
 VICTIMS = {
@@ -99,13 +104,28 @@ def train(
     optimizer = torch.optim.SGD(
         network.parameters(), lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
     )
+    if spec.adamw:
+        optimizer = torch.optim.AdamW(network.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
+    network.train(spec.batch_norm == "train")
     for _ in range(spec.epochs):
         full = spec.batch_size is None
         for rows in [torch.arange(len(x))] if full else torch.randperm(len(x)).split(spec.batch_size or len(x)):
             optimizer.zero_grad()
-            training_loss(network(x[rows]), labels[rows]).backward()
+            batch = augmented(x[rows]) if spec.augmented else x[rows]
+            training_loss(network(batch), labels[rows]).backward()
             optimizer.step()
     return before, {name: value.cpu().clone() for name, value in network.state_dict().items()}
+
+
+def augmented(x: Tensor) -> Tensor:
+    """Return normalised images, each flipped or not, shifted by up to four pixels, what enters being zero."""
+    padded = torch.nn.functional.pad(x, (4, 4, 4, 4))
+    views = []
+    for image in padded:
+        top, left, flip = (int(torch.randint(most, ())) for most in (9, 9, 2))
+        view = image[:, top : top + x.shape[2], left : left + x.shape[3]]
+        views.append(view.flip(2) if flip else view)
+    return torch.stack(views)
 
 
 def make(name: str, folder: Path, seed: int = 0) -> VictimSpec:

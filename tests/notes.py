@@ -29,7 +29,7 @@ class Notes:
     def inputs(self, variables):
         return self.table.mean(0) + 2 * variables["shift"]
 
-    def roughness(self, x):
+    def roughness(self, x, chroma=1.0):
         return (torch.linalg.vector_norm(x, dim=-1).mean() - torch.linalg.vector_norm(self.table, dim=-1).mean()) ** 2
 
     def excess(self, x):

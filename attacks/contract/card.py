@@ -5,6 +5,10 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 LAST = 1000
+
+DEEP = 3
+"""Layers, at least, whose changes tell records apart, for a network to count as deep."""
+
 """Place of an attack that asks for none."""
 
 
@@ -19,6 +23,7 @@ class Sight:
         linearity: Cosine of the loss gradients before and after training, in [-1, 1]; ``None`` if it was not measured.
         coverage: Numbers that moved for each unknown number of the records.
         lost: Nothing moved by more than its rounding.
+        telling: How many convolutions have a change that tells records apart, under SGD.
     """
 
     steps: int
@@ -27,11 +32,22 @@ class Sight:
     linearity: float | None
     coverage: float
     lost: bool
+    telling: int = 0
 
     @property
     def samples(self) -> str:
         """How many samples there are, in words, and whether the change shows it."""
         return f"{self.size} sample{'s' * (self.size > 1)}{', as the change shows' * self.sharp}"
+
+    @property
+    def deep(self) -> bool:
+        """Whether enough layers tell records apart for these to be found without a simulation."""
+        return self.telling >= DEEP and not self.sharp
+
+    @property
+    def spanned(self) -> str:
+        """The changes of the layers, in words."""
+        return f"the changes of {self.telling} layers span what these saw, which shows the records without simulating"
 
     @property
     def covered(self) -> str:
@@ -66,6 +82,8 @@ class Card:
         exact: Where it converges, its records explain the change and no others do (mixtures of them apart): attacks
             that come later in the default plan are left out then. Claim it only for what proves this.
         simulates: It simulates the training itself, so that records of the right number can bring its loss to zero.
+        blind: It uses nothing of the recipe but the number of records and the kind of optimiser: an unknown learning
+            rate is not searched for where only such attacks run.
         starts_from: The attack whose end it starts from, in the default plan.
         rule: How it joins the default plan; ``None`` for an attack that runs only on request.
         on_request: Why it runs only on request: a clause.
@@ -83,6 +101,7 @@ class Card:
     reads: Reads = "change"
     exact: bool = False
     simulates: bool = False
+    blind: bool = False
     starts_from: str = ""
     rule: Rule | None = None
     on_request: str = "not one of memaudit's own"

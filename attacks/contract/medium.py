@@ -36,8 +36,13 @@ class Medium(Protocol):
         """Return the inputs (n, ...) that variables stand for, differentiable; those of other names are left alone."""
         ...
 
-    def roughness(self, x: Tensor) -> Tensor:
-        """Return how unlike natural records inputs (n, ...) are, a mean over all of them (a scalar, not negative)."""
+    def roughness(self, x: Tensor, chroma: float = 1.0) -> Tensor:
+        """Return how unlike natural records inputs (n, ...) are, a mean over all of them (a scalar, not negative).
+
+        Args:
+            x: Inputs.
+            chroma: Weight of what varies less than the rest in records of this kind: of images, the colours.
+        """
         ...
 
     def excess(self, x: Tensor) -> Tensor:

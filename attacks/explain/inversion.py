@@ -149,5 +149,5 @@ def distinct_labels(victim: Victim, recipe: Recipe) -> Tensor | None:
 
 def undecayed(victim: Victim, recipe: Recipe) -> dict[str, Tensor]:
     """Return the change without what weight decay did to first order: a multiple of the gradient."""
-    decay = recipe.travel * recipe.weight_decay
+    decay = recipe.travel * recipe.weight_decay if recipe.weight_decay else 0.0
     return {name: value + decay * victim.theta0[name] for name, value in victim.delta.items()}

@@ -3,11 +3,15 @@
 import math
 
 import torch
-from torch import Tensor
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
+from ..contract import attack
 from ..contract.params import Params
 from ..contract.recipe import Recipe
 from ..contract.victim import Victim
+from ..layers.inputs import inputs_of, middle
 
 
 def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -46,6 +50,38 @@ def _head(victim: Victim, change: Params) -> Tensor | None:
         if value.shape[:1] == (victim.classes,) and value.dim() <= 2:
             return value.detach().cpu()
     return None
+
+
+def by_features(victim: Victim, recipe: Recipe, change: Params, x: Tensor) -> Tensor:
+    """Return (n,) labels of inputs ``x``: those whose row of the head's change looks most like each one's features.
+
+    Under cross-entropy the row of class c changes by ``sum over i of (y_ic - p_ic) features_i``, so that its
+    difference from the mean row points to the features of its own inputs. As many inputs get a class as :func:`guess`
+    has; without a recognisable head the labels are its guess.
+
+    Args:
+        victim: The network; its features are read half-way between before and after training.
+        recipe: Says how many inputs each class has, if known.
+        change: Of its parameters, decay undone.
+        x: (n, ...) inputs.
+    """
+    guessed = guess(victim, recipe, attack.generator(0))
+    linear = [path for path, part in victim.module.named_modules() if isinstance(part, nn.Linear)]
+    heads = [path for path in linear if change.get(f"{path}.weight".lstrip("."), x).shape[:1] == (victim.classes,)]
+    if not heads or len(guessed) != len(x):
+        return guessed
+    rows = change[f"{heads[-1]}.weight".lstrip(".")]
+    with torch.no_grad():
+        features = inputs_of(victim, middle(victim), x, heads[-1:]).get(heads[-1])
+    if features is None or features.shape[2] != 1:
+        return guessed
+    rows = torch.cat([-rows, rows]) if len(rows) == 1 else rows - rows.mean(0)
+    features = features.flatten(1)
+    alike = normalize(features - features.mean(0), dim=1) @ normalize(rows, dim=1).T
+    counts = torch.bincount(guessed, minlength=victim.categories)
+    places = expand(counts)
+    order, chosen = linear_sum_assignment(-alike[:, places.to(alike.device)].double().cpu().numpy())
+    return places[torch.as_tensor(chosen)[torch.as_tensor(order).argsort()]]
 
 
 def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ..contract.attack import Unsupported, generator
 from ..contract.recipe import Recipe
 from ..contract.victim import Victim
-from .rounding import noise, stored
-from .spectrum import spectrum
+from ..layers.rounding import noise, stored
+from ..layers.spectrum import spectrum
 
 
 @dataclass(frozen=True)

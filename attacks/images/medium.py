@@ -31,9 +31,9 @@ class Images:
         """Return the normalised images that variables stand for."""
         return compose(variables)
 
-    def roughness(self, x: Tensor) -> Tensor:
-        """Return the total variation of normalised images."""
-        return total_variation(x)
+    def roughness(self, x: Tensor, chroma: float = 1.0) -> Tensor:
+        """Return the total variation of normalised images; see :func:`.priors.total_variation`."""
+        return total_variation(x, chroma)
 
     def excess(self, x: Tensor) -> Tensor:
         """Return the mean squared distance of normalised images from the range of pixels, [0, 1] (a scalar).

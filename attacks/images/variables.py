@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..contract.medium import Parametrisation
+from .colours import axes
 from .generator import generate, generator_variables
 from .normalisation import PLAIN, Normalisation
 
@@ -21,9 +22,6 @@ SMALLEST = 4
 
 SPREAD = (1.0, 0.3, 0.15)
 """Standard deviation of natural images along luminance, red-blue and green-magenta, relative to the first."""
-
-OPPONENT = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
-"""Those axes in RGB, not normalised."""
 
 
 def pixel_variables(noise: Tensor, _: Normalisation = PLAIN) -> dict[str, Tensor]:
@@ -64,9 +62,7 @@ def compose(variables: Mapping[str, Tensor]) -> Tensor:
 
 def _colours(like: Tensor) -> Tensor:
     """Return the (3, 3) map from opponent coordinates to RGB."""
-    axes = like.new_tensor(OPPONENT)
-    colours: Tensor = (axes / torch.linalg.vector_norm(axes, dim=1, keepdim=True)).T * like.new_tensor(SPREAD)
-    return colours
+    return axes(like).T * like.new_tensor(SPREAD)
 
 
 PARAMETRISATIONS: dict[Parametrisation, Callable[[Tensor, Normalisation], dict[str, Tensor]]] = {

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...attacks.firstlayer.rounding import noise
+from ...attacks.layers.rounding import noise
 from ..checkpoints.pair import CheckpointPair
 from ..report.facts import FLOOR, TensorReading
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from ... import MemauditError
 from ...attacks.contract.victim import Victim
-from ...attacks.firstlayer.spectrum import Spectrum, spectrum
 from ...attacks.firstlayer.subspace import first_layer
+from ...attacks.layers.spectrum import Spectrum, spectrum
 from ..checkpoints.pair import CheckpointPair, shared_prefix
 from ..families.base import Architecture
 from .movement import Signal, signals

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...attacks.contract.attack import Attack
-from ...attacks.contract.card import UNTOLD, Card, Rule, Sight, card_of
+from ...attacks.contract.card import DEEP, UNTOLD, Card, Rule, Sight, card_of
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
+from ...attacks.layers import telling as layers_of
 from .. import plugins
 from ..report.facts import Delta, Fact
 from ..report.results import PlanStep
@@ -90,7 +91,22 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     count = 1 if known["size"].source == "assumed" else size
     moved = sum(value.numel() for value in victim.delta.values())
     linearity = read["linearity"].value if "linearity" in read else None
-    return Sight(recipe.steps, size, sharp, linearity, moved / (count * math.prod(victim.shape)), delta.lost)
+    coverage = moved / (count * math.prod(victim.shape))
+    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, _telling(victim, recipe))
+
+
+def _telling(victim: Victim, recipe: Recipe) -> int:
+    """Return how many convolutions tell records apart; a third-party network that fails on noise shows none."""
+    if recipe.optimizer != "sgd":
+        return 0
+    try:
+        layers = layers_of.candidates(victim, recipe.size)
+        if len(layers) < DEEP:
+            return len(layers)
+        found = layers_of.telling(victim, victim.delta, recipe.size, 1.0, 1.0)
+    except Exception:
+        return 0
+    return sum(layer in layers for layer, _ in found)
 
 
 def candidates(request: ScanRequest, needed: Mapping[str, str] = MappingProxyType({})) -> list[Choice]:

@@ -16,7 +16,7 @@ from ..recipe.sources import assumed
 from ..report.facts import Fact
 from ..run.failure import failure
 from ..run.options import build
-from ..run.planner import Choice
+from ..run.planner import Choice, choose, look
 from ..run.store import Place
 from .candidates import CREDIBLE, Axes, Candidate, at_edge, spread
 from .scene import Scene
@@ -31,9 +31,12 @@ SEARCHER = "simudy"
 
 
 def searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
-    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where nothing will run."""
-    request = scene.request
-    if scene.delta.lost and not any(choice.asked for choice in candidates):
+    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where no attack will use it."""
+    request, known = scene.request, scene.known
+    if not math.isnan(known.recipe.lr):
+        return []
+    plan = choose(candidates, request, look(scene.victim, known.recipe, known.facts, scene.delta))
+    if all(choice.card.blind for choice in plan if choice.runs):
         return []
     named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
     return named or build([SEARCHER], [], request.max_iterations)
@@ -60,7 +63,7 @@ def learn(
 
     Args:
         scene: What is known.
-        attacks: Those whose first steps may compare recipes.
+        attacks: Those whose first steps may compare recipes; none where no attack uses what they would find.
         place: Where states are kept.
         means: What probes run with, and within which limits.
         allowance: Share of an attack's own simulated steps that all its probes together may take.
@@ -68,9 +71,11 @@ def learn(
     known = scene.known
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
+    if not attacks:
+        return _usual(scene, "no attack of the plan uses it")
     means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
-    why = "the search found none in time" if attacks else "the change is only rounding, which does not show it"
+    why = "the search found none in time"
     for attack in attacks:
         state = Search(attack, scene.ground, known.recipe, scene.request.seed, place, means, allowance)
         try:
@@ -84,8 +89,13 @@ def learn(
         break
     usual = FIELDS["lr"].usual
     means.listener(Event("warning", f"No learning rate could be found ({why}); {usual} is assumed (--lr)."))
-    facts = {**known.facts, "lr": assumed("lr", evidence=why)}
-    return Learned(dataclasses.replace(known.recipe, lr=usual), facts, tried)
+    return dataclasses.replace(_usual(scene, why), trace=tried)
+
+
+def _usual(scene: Scene, why: str) -> Learned:
+    """Return the recipe with the usual learning rate."""
+    facts = {**scene.known.facts, "lr": assumed("lr", evidence=why)}
+    return _decayed(scene, Known(dataclasses.replace(scene.known.recipe, lr=FIELDS["lr"].usual), facts))
 
 
 def _decayed(scene: Scene, known: Known) -> Learned:

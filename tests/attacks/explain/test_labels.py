@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -6,7 +7,16 @@ from torch import nn
 
 from memaudit.attacks.contract.params import cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.explain.labels import expand, guess, head_change, largest_remainder, move, reassign, recount
+from memaudit.attacks.explain.labels import (
+    by_features,
+    expand,
+    guess,
+    head_change,
+    largest_remainder,
+    move,
+    reassign,
+    recount,
+)
 from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import simulate
 
@@ -160,3 +170,15 @@ def test_slopes_of_class_probabilities_name_the_wrong_label():
     change = victim.change(simulate(victim, recipe, x, choice, plan, adjoint=FullGraph()))
     (slopes,) = torch.autograd.grad(cosine_distance(change, victim.delta), choice)
     assert torch.equal(move(wrong, slopes), labels)
+
+
+def test_labels_by_the_rows_of_the_head_that_moved_towards_the_features():
+    x, labels = torch.randn(6, 3, 2, 2), torch.tensor([2, 0, 1, 1, 0, 2])
+    recipe = Recipe(6, 0.05, 6, 3)
+    victim = trained(mlp(), x, labels, recipe, torch.arange(6).repeat(3, 1))
+    found = by_features(victim, dataclasses.replace(recipe, lr=math.nan), victim.delta, x)
+    assert found.tolist() == labels.tolist()
+    assert by_features(victim, recipe, {}, x).bincount().tolist() == [2, 2, 2]  # a head of another shape: a guess
+    binary = trained(mlp(k=1), x, labels.clamp(max=1), recipe, torch.arange(6).repeat(3, 1))
+    told = dataclasses.replace(recipe, labels=(2, 4))
+    assert by_features(binary, told, binary.delta, x).bincount().tolist() == [2, 4]

@@ -20,7 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
-    "spear", "span", "sme", "loo", "inverting_gradients", "simudy",
+    "spear", "span", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
@@ -52,6 +52,18 @@ def test_exact_attacks_come_first_and_the_simulation_starts_from_the_surrogate()
     assert found["simudy"].start_from == "sme"
     assert all(choice.optional for choice in found.values() if choice.runs)
     assert "8 samples, as the change shows" in found["spear"].reason
+
+
+def test_a_deep_network_is_left_to_cover():
+    found = chosen(sharp=False, telling=7)
+    assert [name for name, choice in found.items() if choice.runs] == ["cover"]
+    assert "changes of 7 layers" in found["cover"].reason
+    for name in ("sme", "loo", "simudy"):
+        assert "left to cover" in found[name].reason
+    assert "cover" not in running(sharp=False, telling=2)
+    assert "cover" not in running(sharp=True, telling=7)
+    asked = chosen(ScanRequest("a", "b", options=("simudy.alpha=1",)), sharp=False, telling=7)
+    assert asked["cover"].runs
 
 
 @pytest.mark.parametrize(
@@ -191,7 +203,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:4] == ["spear", "span", "sme", "ready"]
+    assert list(found)[:5] == ["spear", "span", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from memaudit.attacks.firstlayer.rounding import noise
-from memaudit.attacks.firstlayer.spectrum import spectrum
+from memaudit.attacks.layers.rounding import noise
+from memaudit.attacks.layers.spectrum import spectrum
 
 KINDS = (torch.float32, torch.float32)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memaudit.attacks.firstlayer.rounding import Floor, noise, rounding, stored
+from memaudit.attacks.layers.rounding import Floor, noise, rounding, stored
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -1,0 +1,180 @@
+"""Cover: inputs that span the change of every layer, without labels, recipe, loss or head."""
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .contract.attack import Reconstruction, State, Unsupported, generator, require
+from .contract.card import Card, Sight
+from .contract.medium import Parametrisation
+from .contract.params import Params
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .explain.inversion import undecayed
+from .explain.labels import by_features
+from .layers import coverage
+from .layers.inputs import Layer, inputs_of, middle
+from .layers.telling import telling
+from .optimise.descent import Evaluation, begin, best, descend, reconstruction
+from .optimise.optim import Adam, warmup_cosine
+from .simulation import batchnorm
+
+FLOOR = 1e-4
+"""Added to every share before its logarithm is taken."""
+
+ADAPTIVE = 3.0
+"""Power of the weights under Adam: the strongest directions carry what its rescaling leaves of the span."""
+
+FASTEST = 3e-3
+"""Largest sum of Adam's learning rates: beyond it every number moved by about as much, and no span is left."""
+
+SPARE = 1.125
+"""Directions that are kept for each of the rows that all inputs have."""
+
+
+def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.deep:
+        return True, f"{sight.spanned}; {sight.samples}"
+    return False, "needs a convolutional network with more than two layers that have more outputs than positions"
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The change of every layer spans its inputs: find inputs that cover it (docs/decisions/0012-cover.md).
+
+    Under SGD the change of each layer is a sum of signals times the layer's own inputs (for one dense gradient:
+    Dimitrov et al., 2024, theorem 3.1), whatever the labels, loss, head, batches and learning rates were. Minimises,
+    over the layers that tell images apart,
+
+        ``mean log cover / 2 + member mean log outside + alpha roughness(x) + beta excess(x)``
+
+    with the cover of :mod:`.layers.coverage`, all images at once, and the share of a single image's rows that lies
+    outside of what the change spans, where that is not everything. The network is evaluated half-way between before
+    and after.
+
+    Attributes:
+        iterations: Updates of the images.
+        step_size: Adam step on the image variables.
+        alpha: Weight of the total variation at the start; it falls to zero with the square of the time left.
+        chroma: Weight of differences of colour in it, beside those of brightness: images have less of them, and the
+            change hardly shows them.
+        beta: Weight of the mean squared excess of the images over the range of pixels.
+        member: Weight of the single images' term.
+        parametrisation: ``auto``, ``pyramid``, ``pixels`` or ``generator``; as in :class:`.simudy.SimuDy`.
+        init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
+        warmup: Updates over which the step size rises.
+        tolerance: Unused as evidence: images of other kinds can cover a change too, so that this attack never ends as
+            converged, and a gate on what was found is decided by others.
+    """
+
+    name: ClassVar[str] = "cover"
+    card: ClassVar[Card] = Card(
+        goal="Individual training records: those that span the change of every layer.",
+        knowledge="How many records there were, roughly. No labels, no recipe, no head.",
+        source="memaudit, after Dimitrov et al., NeurIPS 2024",
+        blind=True,
+        rule=_joins,
+        place=30,
+    )
+    iterations: int = 600
+    step_size: float = 0.3
+    alpha: float = 3.0
+    chroma: float = 3.0
+    beta: float = 1.0
+    member: float = 0.05
+    parametrisation: Parametrisation = "auto"
+    init_scale: float = 0.1
+    warmup: int = 5
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            ("iterations", "step_size", "init_scale"),
+            ("alpha", "beta", "chroma", "member", "warmup", "tolerance"),
+        )
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Choose layers and draw the images. Raises :class:`.Unsupported` where no change tells images apart."""
+        _check(recipe)
+        gen = generator(seed)
+        noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
+        variables = victim.medium.variables(noise, self.parametrisation)
+        power = 1.0 if recipe.optimizer == "sgd" else ADAPTIVE
+        found = telling(victim, undecayed(victim, recipe), recipe.size, power, SPARE)
+        if not found:
+            raise Unsupported(
+                f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
+                "simudy needs no such layer.",
+            )
+        spans = {_key(layer): span for layer, span in found}
+        known = {f"{key}.weighted": span.weighted for key, span in spans.items()}
+        if self.member and recipe.optimizer == "sgd":
+            known |= {f"{key}.kept": span.kept for key, span in spans.items() if span.bounded}
+        first = {"best.x": victim.medium.inputs(variables), "best.loss": noise.new_tensor(math.inf)}
+        state = begin(variables, {}, Adam(self.step_size))
+        return replace(state, memory={**state.memory, **known, **first})
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """One update of all images."""
+        weight = self.alpha * (1 - state.step / self.iterations) ** 2
+        point = middle(victim)
+
+        def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
+            x = victim.medium.inputs(variables)
+            seen = _rows(victim, recipe, point, x, state.memory)
+            weighted = {key: state.memory[f"{key}.weighted"] for key in seen}
+            covers = torch.stack([coverage.cover(rows.flatten(0, 1), weighted[key]) for key, rows in seen.items()])
+            objective = (covers + FLOOR).log().mean() / 2 + self._alone(seen, state)
+            objective = (
+                objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
+            )
+            terms = {"layers": float(len(covers)), "worst": float(covers.detach().max())}
+            return Evaluation(objective, covers.detach().mean(), x, terms)
+
+        factor = warmup_cosine(state.step, self.iterations, self.warmup)
+        return descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the images that covered most, with labels read off the head's change where it has one."""
+        x, loss = best(state)
+        with torch.no_grad():
+            seen = _rows(victim, recipe, middle(victim), x, state.memory)
+            shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
+        influence = torch.stack(shares).square().mean(0).sqrt()
+        labels = by_features(victim, recipe, undecayed(victim, recipe), x)
+        return replace(reconstruction(victim, x, labels, influence, loss), explained=False)
+
+    def _alone(self, seen: Mapping[str, Tensor], state: State) -> Tensor:
+        """Return the term of the single images (a scalar), zero where no layer's span is less than everything."""
+        kept = {key: state.memory[f"{key}.kept"] for key in seen if f"{key}.kept" in state.memory}
+        parts = [(coverage.outside(seen[key], span) + FLOOR).log() for key, span in kept.items()]
+        return self.member * torch.stack(parts).mean() if parts else next(iter(seen.values())).new_zeros(())
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse an optimiser that leaves no span. Raises :class:`.Unsupported`."""
+    if recipe.optimizer != "sgd" and (math.isnan(recipe.lr) or recipe.travel > FASTEST):
+        raise Unsupported(
+            f"{recipe.optimizer} moved every number by up to {recipe.travel:.2g}, which leaves no span of the inputs.",
+            f"Up to a sum of learning rates of {FASTEST:g} its strongest directions still show it.",
+        )
+
+
+def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what the chosen layers see of inputs ``x`` (n, ...): (n, positions, width) by their key."""
+    keys = [name.removesuffix(".weighted") for name in memory if name.endswith(".weighted")]
+    places = {key: key.rsplit(":", 1) for key in keys}
+    training = recipe.batch_norm == "train"
+    with batchnorm.train_mode(victim.module) if training else nullcontext():
+        seen = inputs_of(victim, node, x, dict.fromkeys(path for path, _ in places.values()))
+    return {key: seen[path][:, int(group)] for key, (path, group) in places.items()}
+
+
+def _key(layer: Layer) -> str:
+    return f"{layer.path}:{layer.group}"

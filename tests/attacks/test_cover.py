@@ -1,0 +1,171 @@
+"""Cover on small convolutional networks: real trainings, exact images, and what it refuses."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.cover import Cover
+from memaudit.attacks.images.medium import Images
+from memaudit.attacks.images.normalisation import Normalisation
+
+from ..conftest import mlp, trained
+
+SCALE = Normalisation((0.5,), (0.5,))
+UNKNOWN = Recipe(4, math.nan, 4, 6)
+"""What the attack may know: how many images there were."""
+BRIEF = Cover(iterations=100)
+
+
+def network(norm: type[nn.Module] = nn.Identity, groups: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), norm(32), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1), norm(64), nn.ReLU(),
+        nn.Conv2d(64, 128, 3, stride=2, padding=1), norm(128), nn.ReLU(),
+        nn.Conv2d(128, 128, 3, stride=2, padding=1, groups=groups), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4),
+    )  # fmt: skip
+
+
+def images(count: int, seed: int = 1) -> torch.Tensor:
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return interpolate(coarse, size=16, mode="bicubic").clamp(0, 1)
+
+
+def victim_of(
+    module: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, mode: str = "eval", **options: float
+) -> Victim:
+    """Train with torch's own optimiser, two images at a time."""
+    adam = options.pop("adam", False)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    kind = torch.optim.AdamW if adam else torch.optim.SGD
+    rule, x = kind(module.parameters(), **{"lr": 0.05, **options}), SCALE.from_pixels(pixels)
+    module.train(mode == "train")
+    for _ in range(6):
+        for rows in torch.arange(len(x)).split(len(x) if mode == "train" else 2):
+            rule.zero_grad()
+            cross_entropy(module(x[rows]), labels[rows]).backward()
+            rule.step()
+    names = {name for name, _ in module.named_parameters()}
+    after = {name: value.clone() for name, value in module.state_dict().items()}
+    return Victim(
+        module.eval().requires_grad_(False),
+        {name: before[name] for name in before if name in names},
+        {name: after[name] for name in after if name in names},
+        {name: before[name] for name in before if name not in names},
+        (3, 16, 16),
+        4,
+        Images(SCALE),
+    )
+
+
+def found_by(attack: Cover, victim: Victim, recipe: Recipe):
+    state = attack.init(victim, recipe, 0)
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+    return attack.finish(victim, recipe, state)
+
+
+def errors(records: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Return (n,) root mean square error of the nearest reconstruction of each image."""
+    return torch.cdist(truth.flatten(1), records.flatten(1)).min(1).values / truth[0].numel() ** 0.5
+
+
+MOMENTUM = {"momentum": 0.9, "weight_decay": 1e-2, "lr": 0.02}
+
+
+@pytest.mark.parametrize("options", [{}, MOMENTUM], ids=["plain", "momentum and decay"])
+def test_finds_the_images_without_labels_or_recipe(options):
+    pixels, labels = images(4), torch.tensor([2, 0, 3, 1])
+    victim = victim_of(network(), pixels, labels, **options)
+    recipe = dataclasses.replace(UNKNOWN, batch_size=2, **options)  # of which only the decay is used
+    found = found_by(BRIEF, victim, recipe)
+    assert errors(found.records, pixels).max() < 0.05
+    assert errors(found.records, images(4, seed=2)).min() > 0.1
+    assert not found.explained  # images of another kind can cover a change too
+    assert found.influence.min() > 0.2 * found.influence.max()
+    nearest = torch.cdist(found.records.flatten(1), pixels.flatten(1)).argmin(1)
+    assert found.labels.tolist() == labels[nearest].tolist()
+
+
+@pytest.mark.parametrize(("norm", "groups", "mode"), [(nn.BatchNorm2d, 1, "train"), (nn.Identity, 2, "eval")])
+def test_batch_norm_in_train_mode_and_groups(norm, groups, mode):
+    pixels, labels = images(4), torch.arange(4)
+    victim = victim_of(network(norm, groups), pixels, labels, mode)
+    found = found_by(BRIEF, victim, dataclasses.replace(UNKNOWN, batch_norm=mode))
+    assert errors(found.records, pixels).max() < 0.08
+
+
+def test_never_needs_the_head():
+    pixels = images(3)
+    victim = victim_of(network(), pixels, torch.arange(3))
+    bare = {name: value for name, value in victim.theta0.items() if not name.startswith("12")}
+    rest = {name: victim.theta0[name] for name in victim.theta0 if name not in bare}
+    headless = dataclasses.replace(
+        victim, theta0=bare, thetaf={name: victim.thetaf[name] for name in bare}, buffers=rest
+    )
+    found = found_by(BRIEF, headless, dataclasses.replace(UNKNOWN, size=3))
+    assert errors(found.records, pixels).max() < 0.05
+    assert found.labels.shape == (3,)
+
+
+def test_more_dummies_than_images_are_told_apart_by_their_influence():
+    pixels = images(2)
+    victim = victim_of(network(), pixels, torch.arange(2))
+    found = found_by(BRIEF, victim, UNKNOWN)
+    assert errors(found.records, pixels).max() < 0.1
+
+
+def test_images_of_another_training_are_not_found():
+    victim = victim_of(network(), images(4), torch.arange(4))
+    found = found_by(BRIEF, victim, UNKNOWN)
+    assert errors(found.records, images(4, seed=3)).min() > 0.1
+
+
+def test_a_change_without_structure_is_not_covered():
+    victim = victim_of(network(), images(4), torch.arange(4))
+    noise = {name: value + 1e-3 * torch.randn_like(value) for name, value in victim.theta0.items()}
+    found = found_by(BRIEF, dataclasses.replace(victim, thetaf=noise), UNKNOWN)
+    assert found.loss > 0.5
+
+
+def test_adam_at_a_large_rate_is_refused_and_at_a_small_one_not():
+    small = victim_of(network(), images(4), torch.arange(4), adam=True, lr=1e-5)
+    recipe = Recipe(4, 1e-5, 4, 6, optimizer="adamw")
+    state = BRIEF.init(small, recipe, 0)
+    assert not any(name.endswith(".kept") for name in state.memory)
+    for lr in (1e-2, math.nan):
+        with pytest.raises(Unsupported, match="leaves no span"):
+            BRIEF.init(small, dataclasses.replace(recipe, lr=lr), 0)
+
+
+def test_too_many_images_for_every_layer_are_refused():
+    victim = victim_of(network(), images(4), torch.arange(4))
+    with pytest.raises(Unsupported, match="no layer's change tells 4000 records apart"):
+        BRIEF.init(victim, dataclasses.replace(UNKNOWN, size=4000), 0)
+    wide = mlp()
+    x, labels = torch.randn(2, 3, 2, 2), torch.tensor([0, 1])
+    recipe = Recipe(2, 0.1, 2, 3)
+    plain = trained(wide, x, labels, recipe, torch.arange(2).repeat(3, 1))
+    with pytest.raises(Unsupported, match="200 records"):
+        BRIEF.init(plain, dataclasses.replace(recipe, size=200), 0)
+
+
+def test_a_moving_state_stays_whole():
+    victim = victim_of(network(), images(2), torch.arange(2))
+    recipe = dataclasses.replace(UNKNOWN, size=2)
+    first = BRIEF.init(victim, recipe, 0)
+    kept = {name: value.clone() for name, value in first.variables.items()}
+    BRIEF.step(victim, recipe, first)
+    assert all(torch.equal(value, kept[name]) for name, value in first.variables.items())
+
+
+@pytest.mark.parametrize("name", ["iterations", "step_size", "alpha", "chroma", "member"])
+def test_an_option_that_makes_no_sense_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        Cover(**{name: -1})
