@@ -3,7 +3,8 @@
 A row is a victim, trained in plain PyTorch on the first images of a data pack. The attack knows how many images there
 were and the kind of optimiser; no label, no learning rate, no batch. Beside each score stand those against images that
 the victim never saw, and the attack's floor: its loss at the true images. With ``--strangers`` the victim is trained on
-other images than those it is compared with. A finished row goes to ``benchmarks/results/cover.json``.
+other images than those it is compared with. A finished row goes to ``benchmarks/results/cover.json`` and is not run
+again; ``--table`` prints the file as Markdown.
 """
 
 import argparse
@@ -39,6 +40,8 @@ from .paper_table import WEIGHTS, load
 from .victims import IMAGENET, SHARED, VictimSpec, resnet20, train
 
 RESULTS = Path(__file__).parent / "results" / "cover.json"
+LAYERS = "by count"
+"""How layers are chosen; ``wide`` in the results file is an earlier choice (docs/decisions/0012-cover.md)."""
 
 
 def resnet18_tiny() -> nn.Module:
@@ -174,7 +177,6 @@ def measure(name: str, seed: int, settings: dict[str, Any], pack: Path, device: 
     assert found is not None
     size = float(torch.cat([v.flatten() for v in subtract(victim.thetaf, victim.theta0).values()]).norm())
     return {
-        "row": name, "seed": seed, "settings": settings, "strangers": strangers,
         **scores(found, images, row.first, n, Image(victim.medium)),
         "loss": round(found.loss, 5), "floor": round(floor, 5), "change": round(size, 4),
         "seconds": round(seconds, 1), "peak_memory_bytes": outcome.peak_bytes, **machine(device),
@@ -212,16 +214,54 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-pack", type=Path, default=SHARED, help="folder of the data pack")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="print the results file as Markdown")
     asked = parser.parse_args(words)
     settings = {name: _value(value) for name, _, value in (setting.partition("=") for setting in asked.set)}
+    if asked.table:
+        print(table(load(asked.results)))
     for name in asked.rows:
         for seed in asked.seeds:
-            found = measure(name, seed, settings, asked.data_pack, asked.device, asked.strangers)
-            same = ("row", "seed", "settings", "strangers", "hardware")
-            others = [old for old in load(asked.results) if any(old[key] != found[key] for key in same)]
-            asked.results.write_text(json.dumps([*others, found], indent=1) + "\n")
+            about = {"row": name, "seed": seed, "settings": settings, "strangers": asked.strangers, "layers": LAYERS}
+            about["hardware"] = machine(asked.device)["hardware"]
+            if any(all(old[key] == value for key, value in about.items()) for old in load(asked.results)):
+                print(f"{name}, seed {seed}: measured before", flush=True)
+                continue
+            found = about | measure(name, seed, settings, asked.data_pack, asked.device, asked.strangers)
+            asked.results.write_text(json.dumps([*load(asked.results), found], indent=1) + "\n")
             told = ("ssim", "ssim_paper", "ssim_strangers", "recovered", "labels", "loss", "floor", "seconds")
             print(f"{name}, seed {seed}:", ", ".join(f"{key} {found[key]}" for key in told), flush=True)
+
+
+HEAD = (
+    "row",
+    "options",
+    "seed",
+    "audit",
+    "paper mode",
+    "strangers",
+    "recovered",
+    "labels",
+    "loss",
+    "floor",
+    "time",
+    "where",
+)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return results as Markdown, in the order of :data:`ROWS`."""
+    lines = [HEAD, ("---",) * len(HEAD)]
+    for row in sorted(rows, key=lambda row: (list(ROWS).index(row["row"]), str(row["settings"]), row["seed"])):
+        options = [f"{name}={value}" for name, value in row["settings"].items()]
+        options += ["strangers"] * row["strangers"] + ["wider choice of layers"] * (row["layers"] != LAYERS)
+        where = "H100" if "H100" in row["hardware"] else row["hardware"].rpartition(", ")[2]
+        size = ROWS[row["row"]].spec.size
+        lines.append((
+            row["row"], ", ".join(options), str(row["seed"]), f"{row['ssim']:.3f}", f"{row['ssim_paper']:.3f}",
+            f"{row['ssim_strangers']:.3f}", f"{row['recovered']} of {size}", str(row["labels"]), f"{row['loss']:.4f}",
+            f"{row['floor']:.4f}", f"{row['seconds']:.0f} s", where,
+        ))  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _value(text: str) -> Any:

@@ -1,9 +1,10 @@
 """What a GPU is for, in pieces of at most eight minutes: ``benchmarks/gpu.sh [PIECE ...]`` on a bare machine.
 
 A piece is ``engine-NETWORK``, one iteration beside the published loop with n = 20 and S = 8 (:mod:`benchmarks.engine`),
-or ``paper-N``, a row of the SimuDy paper's table (:mod:`benchmarks.paper`). Each is a process of its own. A row that is
-not finished in one piece continues in the next. After every piece the results are written: ``engine-gpu.json``,
-``paper.json``, and ``gpu.json``, which says on what hardware each piece ran, and how it ended.
+``cover``, that attack on all rows of the SimuDy paper's table (:mod:`benchmarks.cover`), or ``paper-N``, one row with
+the other attacks (:mod:`benchmarks.paper`). Each is a process of its own. A row that is not finished in one piece
+continues in the next. After every piece the results are written: ``engine-gpu.json``, ``cover.json``, ``paper.json``,
+and ``gpu.json``, which says on what hardware each piece ran, and how it ended.
 
 Exit codes: 0 all is measured, 1 a piece failed, 2 bad input, 75 work is left (call it again), 130 interrupted.
 """
@@ -49,7 +50,9 @@ def pieces(asked: argparse.Namespace) -> dict[str, list[str]]:
     from .paper_table import PAPER
 
     rows = {f"paper-{n}": ["benchmarks.paper", str(n), "--data-pack", str(asked.data), *_row(asked)] for n in PAPER}
-    return found | rows
+    words = [*(f"n{n}" for n in PAPER), "--data-pack", str(asked.data), "--device", asked.device]
+    cover = {"cover": ["benchmarks.cover", *words, "--results", str(asked.out / "cover.json")]}
+    return found | cover | rows
 
 
 def _engine(asked: argparse.Namespace, words: Sequence[str]) -> list[str]:
@@ -211,9 +214,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
     for folder in (asked.out, asked.state):
         folder.mkdir(parents=True, exist_ok=True)
-    rows, known = asked.out / "paper.json", RESULTS / "paper.json"
-    if known.exists() and not rows.exists() and not asked.toy:
-        shutil.copy(known, rows)  # what is measured already is not run again, and what comes back is complete
+    for name in ("paper.json", "cover.json"):
+        rows, known = asked.out / name, RESULTS / name
+        if known.exists() and not rows.exists() and not asked.toy:
+            shutil.copy(known, rows)  # what is measured already is not run again, and what comes back is complete
     kit = Kit(commands, asked.out / "gpu.json", hardware(torch.device(asked.device)), began + asked.budget)
     return kit.run(names)
 

@@ -86,6 +86,7 @@ def test_the_pieces_are_those_that_the_page_names():
     found = gpu.pieces(gpu.parsed(["--device", "cuda"]))
     assert found["engine-resnet18"][1:5] == ["--case", "resnet18", "20", "8"]
     assert [name for name in found if name.startswith("paper")][::9] == ["paper-20", "paper-120"]
+    assert found["cover"][:3] == ["benchmarks.cover", "n20", "n30"]
     assert gpu.chosen(["paper-30", "engine"], list(found)) == [
         "paper-30",
         "engine-conv",
