@@ -15,6 +15,7 @@ from .contract.medium import Parametrisation
 from .contract.params import Params
 from .contract.recipe import Recipe
 from .contract.victim import Victim
+from .explain import mirrors
 from .explain.inversion import undecayed
 from .explain.labels import by_features
 from .layers import coverage
@@ -32,6 +33,14 @@ ADAPTIVE = 3.0
 
 FASTEST = 3e-3
 """Largest sum of Adam's learning rates: beyond it every number moved by about as much, and no span is left."""
+
+DOUBT = "records of another kind may cover the change as well, so the loss is no evidence for these"
+
+LOOKS = ((0.25, 0.35), (0.5, 0.6))
+"""Shares of the schedule at which records that may be look-alikes are turned, and at which that is judged."""
+
+TURNED = "turned"
+"""The entry of the memory with what turning cost those that were turned, infinite for the others."""
 
 SPARE = 1.125
 """Directions that are kept for each of the rows that all inputs have."""
@@ -138,7 +147,8 @@ class Cover:
             return Evaluation(objective, covers.detach().mean(), x, terms)
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        return descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
+        following = descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
+        return self._looked(victim, recipe, following)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images that covered most, with labels read off the head's change where it has one."""
@@ -148,7 +158,23 @@ class Cover:
             shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
         influence = torch.stack(shares).square().mean(0).sqrt()
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
-        return replace(reconstruction(victim, x, labels, influence, loss), explained=False)
+        return replace(reconstruction(victim, x, labels, influence, loss), doubt=DOUBT)
+
+    def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Turn records that may have ended as look-alikes, and some updates later those back that it did not suit."""
+        for share, later in LOOKS:
+            first, second = round(share * self.iterations), round(later * self.iterations)
+            if state.step not in (first, second) or first == second:
+                continue
+            now = mirrors.shares(_costs(victim, recipe, state))
+            if state.step == first:
+                chosen = now < mirrors.SUSPECT
+                state = replace(state, memory={**state.memory, TURNED: now.masked_fill(~chosen, math.inf)})
+            else:
+                before = state.memory[TURNED]
+                chosen = before.isfinite() & (now <= before)
+            state = mirrors.turned(victim.medium, state, chosen)
+        return state
 
     def _alone(self, seen: Mapping[str, Tensor], state: State) -> Tensor:
         """Return the term of the single images (a scalar), zero where no layer's span is less than everything."""
@@ -174,6 +200,26 @@ def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mappi
     with batchnorm.train_mode(victim.module) if training else nullcontext():
         seen = inputs_of(victim, node, x, dict.fromkeys(path for path, _ in places.values()))
     return {key: seen[path][:, int(group)] for key, (path, group) in places.items()}
+
+
+@torch.no_grad()
+def _costs(victim: Victim, recipe: Recipe, state: State) -> Tensor:
+    """Return (n,) how much the mean logarithm of the covers rises where one record is its look-alike."""
+    point, every = middle(victim), torch.ones(len(victim.medium.inputs(state.variables)), dtype=torch.bool)
+    sides = (state.variables, victim.medium.mirrored(state.variables, every))
+    seen, other = (_rows(victim, recipe, point, victim.medium.inputs(side), state.memory) for side in sides)
+
+    def loss(turned: int | None = None) -> Tensor:
+        parts = []
+        for key, rows in seen.items():
+            rows = rows.clone()
+            if turned is not None:
+                rows[turned] = other[key][turned]
+            parts.append((coverage.cover(rows.flatten(0, 1), state.memory[f"{key}.weighted"]) + FLOOR).log())
+        return torch.stack(parts).mean()
+
+    whole = loss()
+    return torch.stack([loss(number) - whole for number in range(len(every))])
 
 
 def _key(layer: Layer) -> str:

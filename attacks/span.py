@@ -13,7 +13,7 @@ from .contract.params import cosine_distance, norm
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.labels import guess
-from .firstlayer.features import features_of, invert
+from .firstlayer.features import FITTED, features_of, invert
 from .firstlayer.held import coordinates_of, held
 from .firstlayer.reduced import projected, reduced
 from .firstlayer.subspace import Layer, first_layer, subspace
@@ -174,7 +174,7 @@ class Span:
         if not layer.features:
             return reconstruction(victim, _whole(victim, coordinates, known), labels, influence, loss)
         x = invert(victim, layer, coordinates @ known["rows"], generator(0), self.inversion)
-        return replace(reconstruction(victim, x, labels, influence, loss), explained=False)
+        return replace(reconstruction(victim, x, labels, influence, loss), doubt=FITTED)
 
     @property
     def _adam(self) -> Adam:

@@ -14,7 +14,7 @@ from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.labels import guess
 from .firstlayer.certificate import AGREEMENT, ZERO, agreement, certified
-from .firstlayer.features import invert
+from .firstlayer.features import FITTED, invert
 from .firstlayer.reduced import highest, likely_labels, projected, rectified, reduced
 from .firstlayer.subspace import Layer, first_layer, subspace
 from .optimise.descent import reconstruction
@@ -139,7 +139,7 @@ class Spear:
             x = inputs.view(len(inputs), *victim.shape)
         labels = _labels(victim, layer, state, inputs) if state.loss <= 0 else state.constants["labels"][: len(x)]
         found = reconstruction(victim, x, labels, influence, state.loss)
-        return replace(found, explained=not layer.features)
+        return replace(found, doubt=FITTED if layer.features else "")
 
 
 def _labels(victim: Victim, layer: Layer, state: State, inputs: Tensor) -> Tensor:

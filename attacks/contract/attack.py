@@ -87,7 +87,7 @@ class Reconstruction:
         influence: (n,) norm of each dummy's summed gradient (SimuDy paper, section 4.5).
         loss: Attacker-visible loss of the iterate that these records come from.
         twins: (n,) booleans: dummies that only share the record of a more influential one; ``None`` if not looked for.
-        explained: Whether a low loss is evidence for the records; not where they were fitted to the right features.
+        doubt: Why a low loss is no evidence for the records, in a clause; empty where it is.
     """
 
     records: Tensor
@@ -96,7 +96,7 @@ class Reconstruction:
     influence: Tensor
     loss: float
     twins: Tensor | None = None
-    explained: bool = True
+    doubt: str = ""
 
 
 class Attack(Protocol):

@@ -10,6 +10,12 @@ from .subspace import Layer
 STEP_SIZE = 0.1
 """Adam step on the variables."""
 
+FITTED = (
+    "it found what a frozen part of the network computes from the training records; these records were fitted to that, "
+    "so the loss is no evidence for them"
+)
+"""Why the loss of an attack on features is no evidence for its records."""
+
 SMOOTHNESS = 1e-2
 """Weight of the total variation against the relative squared error of the features; it falls to a tenth."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..contract.medium import Parametrisation
 from .normalisation import PLAIN, Normalisation
 from .priors import total_variation
-from .variables import PARAMETRISATIONS, compose
+from .variables import PARAMETRISATIONS, compose, mirrored
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Images:
         Without it a stronger contrast can stand in for a larger learning rate: training sees little but their product.
         """
         return (x - self.within(x)).square().mean()
+
+    def mirrored(self, variables: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+        """Return variables of which the chosen images are left for right; those of a generator stay."""
+        return mirrored(variables, chosen)
 
     def within(self, x: Tensor) -> Tensor:
         """Return normalised images moved into the range of pixels."""

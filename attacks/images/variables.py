@@ -60,6 +60,16 @@ def compose(variables: Mapping[str, Tensor]) -> Tensor:
     return torch.einsum("ij,njhw->nihw", _colours(total), total).contiguous()
 
 
+def mirrored(variables: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+    """Return variables of which the chosen images (n,) are left for right; other kinds of variables stay."""
+    return {
+        name: torch.where(chosen.to(value.device).view(-1, 1, 1, 1), value.flip(-1), value)
+        if name == "x" or name.startswith("scale")
+        else value
+        for name, value in variables.items()
+    }
+
+
 def _colours(like: Tensor) -> Tensor:
     """Return the (3, 3) map from opponent coordinates to RGB."""
     return axes(like).T * like.new_tensor(SPREAD)

@@ -67,6 +67,8 @@ def inputs_of(victim: Victim, params: Params, x: Tensor, paths: Iterable[str]) -
     """Return the rows (n, groups, positions, width) that layers multiply, by path, in the order in which they run.
 
     Those of a layer that is used several times are all there. Differentiable in ``x`` (n, ...).
+
+    A layer that is fed no multiple of n, such as one on a table that all inputs share, is left out.
     """
     seen: dict[str, list[Tensor]] = {}
     hooks = []
@@ -74,7 +76,8 @@ def inputs_of(victim: Victim, params: Params, x: Tensor, paths: Iterable[str]) -
         module = victim.module.get_submodule(path)
 
         def note(module: nn.Module, given: tuple[Tensor, ...], path: str = path) -> None:
-            seen.setdefault(path, []).append(rows_of(module, given[0]))
+            if len(given[0]) % len(x) == 0:  # else it sees something that all inputs share
+                seen.setdefault(path, []).append(rows_of(module, given[0]))
 
         hooks.append(module.register_forward_pre_hook(note))
     try:

@@ -249,5 +249,5 @@ def _status(attack: Attack, session: Session, found: Reconstruction | None) -> S
     if not session.state.done:
         return "budget_spent"
     loss = session.state.loss if found is None else found.loss
-    explained = found is None or found.explained
-    return "converged" if loss <= attack.tolerance and explained else "stalled"
+    doubted = found is not None and found.doubt
+    return "converged" if loss <= attack.tolerance and not doubted else "stalled"

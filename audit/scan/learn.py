@@ -26,6 +26,9 @@ SURE = 0.9
 """An optimiser that was read off the change with less confidence is tried beside the other kind."""
 
 
+UNUSED = "no attack of the plan uses it"
+"""Why an unknown learning rate was not searched for."""
+
 SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
@@ -72,7 +75,7 @@ def learn(
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
     if not attacks:
-        return _usual(scene, "no attack of the plan uses it")
+        return _usual(scene, UNUSED)
     means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
     why = "the search found none in time"

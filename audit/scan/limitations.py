@@ -7,7 +7,7 @@ from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
 from .candidates import at_edge
-from .learn import Learned
+from .learn import UNUSED, Learned
 from .scene import Scene
 
 PLATEAU = 0.1
@@ -28,7 +28,7 @@ def limitations(
     said += _compared(scene, attacks)
     if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
         said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
-    if recipe["lr"].source == "assumed":
+    if recipe["lr"].source == "assumed" and recipe["lr"].evidence != UNUSED:
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
     if count := len(scene.victim.masked):
         said.append(

@@ -29,11 +29,6 @@ REASONS = {
     "diverged": "the loss became NaN or exploded; try a smaller step size or another recipe",
 }
 
-FEATURES = (
-    "it found what a frozen part of the network computes from the training {many}; these {many} were fitted to that, "
-    "so the loss is no evidence for them"
-)
-
 
 def attack_results(scene: Scene, runs: Sequence[Run], folder: Path, listener: Listener = silence) -> list[AttackResult]:
     """Match reconstructions with the training set, keep what shows them, and describe what came out.
@@ -95,12 +90,11 @@ def _refused(run: Run) -> AttackResult:
 
 def _run_result(desk: Desk, run: Run, outcome: Outcome) -> AttackResult:
     found, status = outcome.reconstruction, _status(desk.scene, outcome)
-    made_up = found is not None and not found.explained
     result = AttackResult(
         name=run.attack.name,
         seed=run.seed,
         status=status,
-        reason=FEATURES.format(many=desk.scene.kind.about.words.many) if made_up else REASONS[status],
+        reason=(found.doubt if found and status == "stalled" else "") or REASONS[status],
         options=dataclasses.asdict(run.attack),
         loss=None,
         iterations=outcome.steps,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from memaudit.attacks import cover
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
@@ -87,7 +88,7 @@ def test_finds_the_images_without_labels_or_recipe(options):
     found = found_by(BRIEF, victim, recipe)
     assert errors(found.records, pixels).max() < 0.05
     assert errors(found.records, images(4, seed=2)).min() > 0.1
-    assert not found.explained  # images of another kind can cover a change too
+    assert found.doubt  # images of another kind can cover a change too
     assert found.influence.min() > 0.2 * found.influence.max()
     nearest = torch.cdist(found.records.flatten(1), pixels.flatten(1)).argmin(1)
     assert found.labels.tolist() == labels[nearest].tolist()
@@ -163,6 +164,33 @@ def test_a_moving_state_stays_whole():
     kept = {name: value.clone() for name, value in first.variables.items()}
     BRIEF.step(victim, recipe, first)
     assert all(torch.equal(value, kept[name]) for name, value in first.variables.items())
+
+
+def test_a_mirror_image_that_costs_nothing_to_turn_is_turned_and_judged(monkeypatch):
+    victim = victim_of(network(), images(3), torch.arange(3))
+    recipe = dataclasses.replace(UNKNOWN, size=3)
+    costs = iter([[1.0, 0.1, 1.0], [1.0, 0.05, 1.0], [1.0, 0.1, 1.0], [1.0, 0.9, 1.0]])
+    monkeypatch.setattr(cover, "_costs", lambda *_: torch.tensor(next(costs)))
+    attack = Cover(iterations=20)
+    state, turns = attack.init(victim, recipe, 0), []
+    real = cover.mirrors.turned
+    monkeypatch.setattr(
+        cover.mirrors, "turned", lambda m, s, chosen: turns.append(chosen.tolist()) or real(m, s, chosen)
+    )
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+    no, second = [False] * 3, [False, True, False]
+    assert turns == [second, second, second, no]  # turned back as it cost less still; then turned for good
+
+
+def test_turning_an_image_is_dear_where_the_search_is_right():
+    pixels = images(4)
+    victim = victim_of(network(), pixels, torch.arange(4))
+    state = dataclasses.replace(BRIEF, parametrisation="pixels").init(victim, UNKNOWN, 0)
+    x = SCALE.from_pixels(pixels)
+    x[2] = x[2].flip(-1)
+    right = cover._costs(victim, UNKNOWN, dataclasses.replace(state, variables={"x": x}))
+    assert right[2] < 0 < right[[0, 1, 3]].min()
 
 
 @pytest.mark.parametrize("name", ["iterations", "step_size", "alpha", "chroma", "member"])

@@ -110,7 +110,7 @@ def test_a_frozen_backbone_gives_exact_features_and_images_that_have_them():
     wanted, got = (features_of(victim, layer, images).detach() for images in (x, found.inputs))
     assert state.terms["exact"] == 6
     assert error(got, wanted) < 0.01 * float(wanted.square().mean().sqrt())
-    assert not found.explained  # other images have these features, too
+    assert found.doubt  # other images have these features, too
 
 
 def test_a_logit_that_the_network_squeezes_away():

@@ -1,5 +1,7 @@
 """What a layer sees: its gradient is the sum of signals times these rows, whatever the layer."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -94,6 +96,22 @@ def test_inputs_are_differentiable_and_no_hook_stays():
     assert rows.shape == (2, 1, 1, 2)
     assert torch.autograd.grad(rows.sum(), [x])[0].abs().sum() > 0
     assert not any(part._forward_pre_hooks for part in subject.module.modules())
+
+
+def test_a_layer_on_something_that_all_inputs_share_is_left_out():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.head = nn.Linear(2, 4), nn.Linear(4, 3)
+            self.register_buffer("table", torch.randn(3, 2))
+
+        def forward(self, x):
+            return self.head((x[:, None] + self.places(self.table)).mean(1))
+
+    net = Net()
+    subject = victim(net, (4,))
+    subject = dataclasses.replace(subject, buffers={"table": net.table})
+    assert [layer.path for layer in trained(subject, torch.randn(2, 4))] == ["head"]
 
 
 def test_the_middle_is_half_way():

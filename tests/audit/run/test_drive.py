@@ -71,17 +71,17 @@ class Finishing(SimuDy):
 
     name: ClassVar[str] = "finishing"
     images: int = 4
-    explained: bool = True
+    doubt: str = ""
 
     def finish(self, victim, recipe, state):
         found = super().finish(victim, recipe, state)
-        return dataclasses.replace(found, records=found.records[: self.images], explained=self.explained)
+        return dataclasses.replace(found, records=found.records[: self.images], doubt=self.doubt)
 
 
 def test_images_that_the_loss_does_not_speak_for_never_converge(scene):
     attack = Finishing(iterations=80, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels", tolerance=0.1)
     assert drive(attack, *scene).status == "converged"
-    assert drive(dataclasses.replace(attack, explained=False), *scene).status == "stalled"
+    assert drive(dataclasses.replace(attack, doubt="it may be wrong"), *scene).status == "stalled"
 
 
 def test_no_images_are_no_reconstruction(scene):
