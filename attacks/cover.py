@@ -15,9 +15,9 @@ from .contract.medium import Parametrisation
 from .contract.params import Params
 from .contract.recipe import Recipe
 from .contract.victim import Victim
-from .explain import mirrors
 from .explain.inversion import undecayed
 from .explain.labels import by_features
+from .explain.lookalikes import exchanged
 from .layers import coverage
 from .layers.inputs import Layer, inputs_of, middle
 from .layers.telling import telling
@@ -36,11 +36,8 @@ FASTEST = 3e-3
 
 DOUBT = "records of another kind may cover the change as well, so the loss is no evidence for these"
 
-LOOKS = ((0.25, 0.35), (0.5, 0.6))
-"""Shares of the schedule at which records that may be look-alikes are turned, and at which that is judged."""
-
-TURNED = "turned"
-"""The entry of the memory with what turning cost those that were turned, infinite for the others."""
+LOOKS = (0.4, 0.7)
+"""Shares of the schedule at which every record is tried as each of its look-alikes."""
 
 SPARE = 1.125
 """Directions that are kept for each of the rows that all inputs have."""
@@ -161,19 +158,18 @@ class Cover:
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=DOUBT)
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
-        """Turn records that may have ended as look-alikes, and some updates later those back that it did not suit."""
-        for share, later in LOOKS:
-            first, second = round(share * self.iterations), round(later * self.iterations)
-            if state.step not in (first, second) or first == second:
-                continue
-            now = mirrors.shares(_costs(victim, recipe, state))
-            if state.step == first:
-                chosen = now < mirrors.SUSPECT
-                state = replace(state, memory={**state.memory, TURNED: now.masked_fill(~chosen, math.inf)})
-            else:
-                before = state.memory[TURNED]
-                chosen = before.isfinite() & (now <= before)
-            state = mirrors.turned(victim.medium, state, chosen)
+        """Return the state with those records exchanged for look-alikes that cover more."""
+        if state.step not in [round(share * self.iterations) for share in LOOKS]:
+            return state
+        with torch.no_grad():
+            rows = _rows(victim, recipe, middle(victim), victim.medium.inputs(state.variables), state.memory)
+        coarsest = _coarsest(rows)
+        if not coarsest:
+            return state
+        stride = max(victim.shape[-1] // math.isqrt(rows[coarsest[0]].shape[1]), 1)
+        for number in range(len(victim.medium.lookalikes(state.variables, stride))):
+            chosen = _costs(victim, recipe, state, stride, number) < 0
+            state = exchanged(victim.medium, state, stride, number, chosen)
         return state
 
     def _alone(self, seen: Mapping[str, Tensor], state: State) -> Tensor:
@@ -202,24 +198,28 @@ def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mappi
     return {key: seen[path][:, int(group)] for key, (path, group) in places.items()}
 
 
+def _coarsest(rows: Mapping[str, Tensor]) -> list[str]:
+    """Return the layers that see the fewest positions, more than one: what they see hardly shows where it was."""
+    seen = {key: part.shape[1] for key, part in rows.items() if part.shape[1] > 1}
+    return [key for key, positions in seen.items() if positions == min(seen.values())]
+
+
 @torch.no_grad()
-def _costs(victim: Victim, recipe: Recipe, state: State) -> Tensor:
-    """Return (n,) how much the mean logarithm of the covers rises where one record is its look-alike."""
-    point, every = middle(victim), torch.ones(len(victim.medium.inputs(state.variables)), dtype=torch.bool)
-    sides = (state.variables, victim.medium.mirrored(state.variables, every))
-    seen, other = (_rows(victim, recipe, point, victim.medium.inputs(side), state.memory) for side in sides)
+def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: int) -> Tensor:
+    """Return (n,) how much the mean logarithm of the coarsest covers rises where one record is its look-alike."""
+    other = {**state.variables, **victim.medium.lookalikes(state.variables, stride)[number]}
+    sides = [victim.medium.inputs(variables) for variables in (state.variables, other)]
+    own, moved = (_rows(victim, recipe, middle(victim), x, state.memory) for x in sides)
+    keys = _coarsest(own)
 
-    def loss(turned: int | None = None) -> Tensor:
-        parts = []
-        for key, rows in seen.items():
-            rows = rows.clone()
-            if turned is not None:
-                rows[turned] = other[key][turned]
-            parts.append((coverage.cover(rows.flatten(0, 1), state.memory[f"{key}.weighted"]) + FLOOR).log())
-        return torch.stack(parts).mean()
+    def loss(chosen: Tensor) -> Tensor:
+        rows = {key: torch.where(chosen[:, None, None], moved[key], own[key]).flatten(0, 1) for key in keys}
+        covers = [coverage.cover(rows[key], state.memory[f"{key}.weighted"]) for key in keys]
+        return (torch.stack(covers) + FLOOR).log().mean()
 
-    whole = loss()
-    return torch.stack([loss(number) - whole for number in range(len(every))])
+    each = torch.eye(len(sides[0]), dtype=torch.bool, device=sides[0].device)
+    whole = loss(each[0] & ~each[0])
+    return torch.stack([loss(chosen) - whole for chosen in each])
 
 
 def _key(layer: Layer) -> str:

@@ -49,11 +49,11 @@ class Medium(Protocol):
         """Return the mean squared distance of inputs (n, ...) from what records can give (a scalar)."""
         ...
 
-    def mirrored(self, variables: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
-        """Return variables that make the look-alikes of the ``chosen`` (n,) records, and the others as they are.
+    def lookalikes(self, variables: Mapping[str, Tensor], stride: int) -> list[dict[str, Tensor]]:
+        """Return variables of look-alikes of all records, which a deep layer hardly tells from them.
 
-        A look-alike is a record that networks hardly tell apart from the first, of images the mirror image; turning it
-        again gives the first. A kind that has none, or variables that do not show it, return what they are given.
+        Of images: moved by ``stride`` pixels each way, and mirrored. Empty for a kind that has none, or variables that
+        do not show any.
         """
         ...
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..contract.medium import Parametrisation
 from .normalisation import PLAIN, Normalisation
 from .priors import total_variation
-from .variables import PARAMETRISATIONS, compose, mirrored
+from .variables import PARAMETRISATIONS, compose, lookalikes
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Images:
         """
         return (x - self.within(x)).square().mean()
 
-    def mirrored(self, variables: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
-        """Return variables of which the chosen images are left for right; those of a generator stay."""
-        return mirrored(variables, chosen)
+    def lookalikes(self, variables: Mapping[str, Tensor], stride: int) -> list[dict[str, Tensor]]:
+        """Return the variables of all images moved by ``stride`` pixels each way, and mirrored; none of a generator."""
+        return lookalikes(variables, stride)
 
     def within(self, x: Tensor) -> Tensor:
         """Return normalised images moved into the range of pixels."""

@@ -60,14 +60,30 @@ def compose(variables: Mapping[str, Tensor]) -> Tensor:
     return torch.einsum("ij,njhw->nihw", _colours(total), total).contiguous()
 
 
-def mirrored(variables: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
-    """Return variables of which the chosen images (n,) are left for right; other kinds of variables stay."""
-    return {
-        name: torch.where(chosen.to(value.device).view(-1, 1, 1, 1), value.flip(-1), value)
-        if name == "x" or name.startswith("scale")
-        else value
-        for name, value in variables.items()
-    }
+def lookalikes(variables: Mapping[str, Tensor], stride: int) -> list[dict[str, Tensor]]:
+    """Return the variables of all images mirrored, and moved by ``stride`` pixels down, up, right and left.
+
+    What moves in repeats the edge. Scales that the stride is no multiple of rule the moves out; a generator has none.
+    """
+    maps = {name: value for name, value in variables.items() if name == "x" or name.startswith("scale")}
+    if not maps:
+        return []
+    found = [{name: value.flip(-1) for name, value in maps.items()}]
+    factors = {name: int(name.removeprefix("scale") if name != "x" else 1) for name in maps}
+    if any(stride % factor for factor in factors.values()):
+        return found
+    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        steps = {name: stride // factor for name, factor in factors.items()}
+        found.append({name: _moved(value, down * steps[name], right * steps[name]) for name, value in maps.items()})
+    return found
+
+
+def _moved(x: Tensor, down: int, right: int) -> Tensor:
+    """Return maps (n, c, h, w) moved by whole places, their edges repeated."""
+    height, width = x.shape[-2:]
+    rows = (torch.arange(height, device=x.device) - down).clamp(0, height - 1)
+    columns = (torch.arange(width, device=x.device) - right).clamp(0, width - 1)
+    return x[..., rows[:, None], columns]
 
 
 def _colours(like: Tensor) -> Tensor:

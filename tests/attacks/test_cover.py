@@ -8,11 +8,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from memaudit.attacks import cover
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.cover import Cover
+from memaudit.attacks.cover import LOOKS, Cover
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 
@@ -24,18 +23,19 @@ UNKNOWN = Recipe(4, math.nan, 4, 6)
 BRIEF = Cover(iterations=100)
 
 
-def network(norm: type[nn.Module] = nn.Identity, groups: int = 1) -> nn.Module:
+def network(norm: type[nn.Module] = nn.Identity, groups: int = 1, side: int = 16) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, padding=1), norm(32), nn.ReLU(),
         nn.Conv2d(32, 64, 3, stride=2, padding=1), norm(64), nn.ReLU(),
         nn.Conv2d(64, 128, 3, stride=2, padding=1), norm(128), nn.ReLU(),
-        nn.Conv2d(128, 128, 3, stride=2, padding=1, groups=groups), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4),
+        nn.Conv2d(128, 128, 3, stride=2, padding=1, groups=groups), nn.ReLU(),
+        nn.Flatten(), nn.Linear(2 * side * side, 4),
     )  # fmt: skip
 
 
-def images(count: int, seed: int = 1) -> torch.Tensor:
+def images(count: int, seed: int = 1, side: int = 16) -> torch.Tensor:
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    return interpolate(coarse, size=16, mode="bicubic").clamp(0, 1)
+    return interpolate(coarse, size=side, mode="bicubic").clamp(0, 1)
 
 
 def victim_of(
@@ -59,7 +59,7 @@ def victim_of(
         {name: before[name] for name in before if name in names},
         {name: after[name] for name in after if name in names},
         {name: before[name] for name in before if name not in names},
-        (3, 16, 16),
+        tuple(pixels.shape[1:]),
         4,
         Images(SCALE),
     )
@@ -166,31 +166,22 @@ def test_a_moving_state_stays_whole():
     assert all(torch.equal(value, kept[name]) for name, value in first.variables.items())
 
 
-def test_a_mirror_image_that_costs_nothing_to_turn_is_turned_and_judged(monkeypatch):
-    victim = victim_of(network(), images(3), torch.arange(3))
-    recipe = dataclasses.replace(UNKNOWN, size=3)
-    costs = iter([[1.0, 0.1, 1.0], [1.0, 0.05, 1.0], [1.0, 0.1, 1.0], [1.0, 0.9, 1.0]])
-    monkeypatch.setattr(cover, "_costs", lambda *_: torch.tensor(next(costs)))
-    attack = Cover(iterations=20)
-    state, turns = attack.init(victim, recipe, 0), []
-    real = cover.mirrors.turned
-    monkeypatch.setattr(
-        cover.mirrors, "turned", lambda m, s, chosen: turns.append(chosen.tolist()) or real(m, s, chosen)
-    )
-    while not state.done:
-        state = attack.step(victim, recipe, state)
-    no, second = [False] * 3, [False, True, False]
-    assert turns == [second, second, second, no]  # turned back as it cost less still; then turned for good
-
-
-def test_turning_an_image_is_dear_where_the_search_is_right():
-    pixels = images(4)
-    victim = victim_of(network(), pixels, torch.arange(4))
-    state = dataclasses.replace(BRIEF, parametrisation="pixels").init(victim, UNKNOWN, 0)
+def test_an_image_that_ended_moved_or_mirrored_is_put_right():
+    pixels = images(4, side=32)
+    victim = victim_of(network(side=32), pixels, torch.arange(4))
+    attack = Cover(iterations=10, parametrisation="pixels")
+    state = attack.init(victim, UNKNOWN, 0)
     x = SCALE.from_pixels(pixels)
-    x[2] = x[2].flip(-1)
-    right = cover._costs(victim, UNKNOWN, dataclasses.replace(state, variables={"x": x}))
-    assert right[2] < 0 < right[[0, 1, 3]].min()
+    wrong = x.clone()
+    wrong[1], wrong[2] = x[1].roll(-8, 1), x[2].flip(-1)
+    wrong[1, :, -8:] = x[1, :, -1:]  # what moved in is made up
+    for given in (x, wrong):
+        begun = dataclasses.replace(state, variables={"x": given}, step=round(LOOKS[0] * attack.iterations))
+        put = attack._looked(victim, UNKNOWN, begun).variables["x"]
+        assert torch.equal(put[[0, 2, 3]], x[[0, 2, 3]])
+        assert torch.equal(put[1, :, 8:], x[1, :, 8:])
+    early = dataclasses.replace(state, variables={"x": wrong}, step=1)
+    assert attack._looked(victim, UNKNOWN, early) is early
 
 
 @pytest.mark.parametrize("name", ["iterations", "step_size", "alpha", "chroma", "member"])
