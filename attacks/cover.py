@@ -85,7 +85,7 @@ class Cover:
         source="memaudit, after Dimitrov et al., NeurIPS 2024",
         blind=True,
         rule=_joins,
-        place=30,
+        place=25,
     )
     iterations: int = 600
     step_size: float = 0.3

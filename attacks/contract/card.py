@@ -87,7 +87,7 @@ class Card:
         starts_from: The attack whose end it starts from, in the default plan.
         rule: How it joins the default plan; ``None`` for an attack that runs only on request.
         on_request: Why it runs only on request: a clause.
-        place: Where it stands in the order of attacks: exact ones up to 29, cheap ones from 30, others later. Equal
+        place: Where it stands in the order of attacks: exact ones up to 20, cheap ones from 25, others later. Equal
             places are ordered by name.
 
     Raises:

@@ -74,11 +74,11 @@ def learn(
     known = scene.known
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
-    if not attacks:
+    if not attacks and not scene.delta.lost:
         return _usual(scene, UNUSED)
     means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
-    why = "the search found none in time"
+    why = "the search found none in time" if attacks else "the change is only rounding, which does not show it"
     for attack in attacks:
         state = Search(attack, scene.ground, known.recipe, scene.request.seed, place, means, allowance)
         try:

@@ -58,6 +58,7 @@ def test_a_deep_network_is_left_to_cover():
     found = chosen(sharp=False, telling=7)
     assert [name for name, choice in found.items() if choice.runs] == ["cover"]
     assert "changes of 7 layers" in found["cover"].reason
+    assert found["cover"].card.blind  # so that no learning rate is searched for
     for name in ("sme", "loo", "simudy"):
         assert "left to cover" in found[name].reason
     assert "cover" not in running(sharp=False, telling=2)
