@@ -35,6 +35,7 @@ FASTEST = 3e-3
 """Largest sum of Adam's learning rates: beyond it every number moved by about as much, and no span is left."""
 
 DOUBT = "records of another kind may cover the change as well, so the loss is no evidence for these"
+"""Why a low loss of this attack is no evidence."""
 
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
