@@ -61,6 +61,8 @@ class Records(Model):
     sha256: str
     count: int
     resized: bool = False
+    reading: str = Field("", description="How files became records: orientation and fit, where files differ in these.")
+    skipped: list[str] = Field([], description="Files that could not be read and were left out (--skip-unreadable).")
 
 
 class Inputs(Model):

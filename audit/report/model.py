@@ -18,13 +18,14 @@ from .exhibit import Picture, withheld
 from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
 from .kind import RecordKind
 from .notebook import Reconstructed, line, rows, table
+from .proof import DataCheck, MockVictim
 from .results import AttackResult, BestMatch, Dummy, LeaderboardRow, Match, PlanStep, titles
 from .terms import Evidence
 from .verdict import Advice, DefencePoint, Finding, Verdict
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 
-SCHEMA_ID = "urn:memaudit:schema:report:2.0"
+SCHEMA_ID = "urn:memaudit:schema:report:2.1"
 
 
 class ReportError(MemauditError):
@@ -73,6 +74,8 @@ class AuditReport(Model):
     recovered_by_any: int | None = Field(None, description="Training records that at least one result recovered.")
     findings: list[Finding] = Field([], description="Most severe first.")
     advice: list[Advice] = Field([], description="What would lower the leak.")
+    check: DataCheck | None = Field(None, description="Whether the data explain the change.")
+    power: MockVictim | None = Field(None, description="What the attacks can show, measured on a training like this.")
     defences: list[DefencePoint] = Field([], description="What memaudit defend measured.")
     limitations: list[str] = []
     environment: Environment

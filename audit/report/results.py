@@ -48,6 +48,9 @@ class Match(Model):
         None, description="Place of the training record in the pool by similarity to this reconstruction; 1 is nearest."
     )
     recovered: bool
+    transform: str = Field(
+        "", description="How the training record has to be changed to match: mirrored, turned, moved, read otherwise."
+    )
     truth: Exhibit
     reconstruction: Exhibit
 

@@ -61,10 +61,20 @@ class DefencePoint(Model):
     accuracy: Number = Field(None, description="Share of the test set that is classified correctly, in [0, 1].")
 
 
+class NextStep(Model):
+    """What to do about an inconclusive audit."""
+
+    reason: str = Field(description="One sentence: why this one.")
+    command: str = Field("", description="To copy; empty where no command helps.")
+    estimate: str = Field("", description="How long it takes, in words.")
+
+
 class Verdict(Model):
     """The decision, one sentence for people, and the gates behind it."""
 
     status: Decision
     severity: Severity = "none"
+    headline: str = Field("", description="What was found, for people: records first, no name of an attack or gate.")
     summary: str
+    next_step: NextStep | None = None
     gates: list[GateResult] = []

@@ -87,6 +87,7 @@ TABLE = {
     "audit/report/facts.py": "audit/report/test_model.py",
     "audit/report/file.py": "audit/report/test_model.py",
     "audit/report/pictures.py": "audit/verdict/test_verify.py",
+    "audit/report/proof.py": "audit/verdict/test_gate.py",
     "audit/report/results.py": "audit/verdict/test_leaderboard.py",
     "audit/report/terms.py": "audit/report/test_model.py",
     "audit/report/verdict.py": "audit/verdict/test_gate.py",
