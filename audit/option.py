@@ -2,7 +2,7 @@
 
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ class Option:
         form: How its value is written, where that is more than its type.
         default: Its value where none is given.
         commands: Commands that have it, and what their functions call it.
+        read: What makes its value of a text or a number, where that is more than its type; raises :class:`ValueError`.
     """
 
     key: str
@@ -34,9 +35,12 @@ class Option:
     form: str | None
     default: Any
     commands: Mapping[str, str]
+    read: Callable[[Any], Any] | None = None
 
     def parsed(self, text: str) -> Any:
         """Return a text as the type that is wanted where it can be read as one."""
+        if self.read:
+            return text
         if self.kind is bool and text.lower() in (*_YES, *_NO):
             return text.lower() in _YES
         if self.kind in (int, float):
@@ -52,6 +56,11 @@ class Option:
             if isinstance(value, list) and all(_fits(self.kind, item) for item in value):
                 return [_cast(self.kind, item) for item in value]
             raise ConfigError(f"{where} must be a list of {_words(self.kind, many=True)}.", "Write it as [..., ...].")
+        if self.read:
+            try:
+                return self.read(value)
+            except ValueError as error:
+                raise ConfigError(f"{where}: {printable(str(error), 200)}.", "Correct it.") from None
         if not _fits(self.kind, value):
             shown = printable(repr(value) if isinstance(value, str) else str(value))
             form = f", written as {self.form}" if self.form else ""

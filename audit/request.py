@@ -12,6 +12,7 @@ from .. import MemauditError
 from .recipe.fields import Range
 from .recipe.given import Given
 from .report.terms import Evidence, Severity
+from .times import written
 
 
 class RequestError(MemauditError):
@@ -93,6 +94,8 @@ def _words(name: str, value: Any) -> list[str]:
     if isinstance(value, tuple):
         option = {"attacks": "--attack", "options": "--set", "fail_if": "--fail-if"}[name]
         return [word for item in value for word in (option, item)]
+    if name == "max_time":
+        return ["--max-time", written(value)]
     if isinstance(value, bool):
         return [f"--{'' if value else 'no-'}{name}"]
     return [f"--{name.replace('_', '-')}", str(value)]

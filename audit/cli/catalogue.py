@@ -3,6 +3,7 @@
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from inspect import unwrap
 from typing import Any
 
 import typer
@@ -42,7 +43,7 @@ def _options(command: str, function: Callable[..., Any]) -> Iterator[Option]:
         many = typing.get_origin(kind) is list
         kind = _bare(typing.get_args(kind)[0]) if many else kind
         default = [] if many else None if info.default is ... else info.default
-        yield Option(key, kind, many, info.metavar, default, {command: name})
+        yield Option(key, kind, many, info.metavar, default, {command: name}, info.parser and unwrap(info.parser))
 
 
 def _bare(kind: Any) -> Any:

@@ -7,7 +7,7 @@ import typer
 from ..verdict.levels import BITS, NOISE
 from .flat import OptionGroup, flat
 from .options import DATA, TRAINING, Attacks, Control, Iterations, Machine, Network, Pair, Reports, Terminal
-from .panels import defences, inputs, limits
+from .panels import defences, inputs, timed
 
 if TYPE_CHECKING:
     from ..request import ScanRequest
@@ -23,7 +23,7 @@ class Images(OptionGroup):
 class Limits(OptionGroup):
     """How much each scan may take."""
 
-    max_time: Annotated[float | None, limits(metavar="SECONDS", help="Seconds for each of the scans.")] = None
+    max_time: Annotated[float | None, timed(help="Time for each of the scans: 90s, 15m, 2h, 1h30m, or seconds.")] = None
     max_iterations: Iterations = None
 
 

@@ -7,7 +7,7 @@ import typer
 
 from .flat import OptionGroup, flat
 from .options import TRAINING, Machine, Network, Out, Pair, Seed, Set, Terminal
-from .panels import attacks, inputs, limits, written
+from .panels import attacks, inputs, timed, written
 
 if TYPE_CHECKING:
     from ..request import ScanRequest
@@ -32,7 +32,7 @@ class Search(OptionGroup):
     ] = None
     set_: Set = None
     seed: Seed = 0
-    max_time: Annotated[float | None, limits(metavar="SECONDS", help="Seconds for the search.")] = None
+    max_time: Annotated[float | None, timed(help="Time for the search: 90s, 15m, 2h, 1h30m, or seconds.")] = None
 
 
 class Place(OptionGroup):

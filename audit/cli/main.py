@@ -1,6 +1,7 @@
 """The command line: a thin layer over the Python API. Torch is imported only inside the commands that need it."""
 
 import os
+import re
 import sys
 from typing import Annotated, NoReturn
 
@@ -97,7 +98,9 @@ def _explain(error: Exception) -> int:
         typer.echo(str(error))
         return 2
     if usage is not None:  # Typer's own usage errors
-        return _fail(MemauditError(" ".join(usage().split()).rstrip(".") + ".", "See memaudit --help."))
+        said = re.sub(r"^Invalid value for '(-[^']*)'", r"\1", " ".join(usage().split()))
+        command = getattr(getattr(error, "ctx", None), "command_path", "memaudit")
+        return _fail(MemauditError(said.rstrip(".") + ".", f"See {command} --help."))
     if "-vv" in sys.argv:
         raise error
     if isinstance(error, OSError):

@@ -22,7 +22,7 @@ from .options import (
     Reports,
     Terminal,
 )
-from .panels import inputs, limits
+from .panels import inputs, timed
 
 if TYPE_CHECKING:
     from ..request import ScanRequest
@@ -38,7 +38,10 @@ class Images(OptionGroup):
 class Limits(OptionGroup):
     """How much a scan may take, and who shares the work."""
 
-    max_time: Annotated[float | None, limits(metavar="SECONDS", help="Seconds for the whole scan.")] = None
+    max_time: Annotated[
+        float | None,
+        timed(help="Time for the whole scan: 90s, 15m, 2h, 1h30m, or seconds."),
+    ] = None
     max_iterations: Iterations = None
     executor: Executor = "local"
 

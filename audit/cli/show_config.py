@@ -36,13 +36,15 @@ def config(
     from rich.markup import escape
     from rich.table import Table
 
+    from ..times import seconds, written
     from .console import make_console
 
     table = Table("option", "value", "from")
     table.columns[0].no_wrap = True
     for key, item in settings.items():
         style = "dim" if item.source == "default" else ""
-        table.add_row(key, escape(_shown(item.value)), escape(item.where), style=style)
+        value = written(item.value) if options[key].read is seconds and item.value else item.value
+        table.add_row(key, escape(_shown(value)), escape(item.where), style=style)
     make_console(answer=True).print(table, soft_wrap=False)
 
 

@@ -349,3 +349,23 @@ def test_exit_codes_of_a_scan(monkeypatch, tmp_path, status, words, code):
     monkeypatch.setattr(pipeline, "scan", lambda *_: SimpleNamespace(verdict=SimpleNamespace(status=status)))
     monkeypatch.setattr(verdicts, "print_summary", lambda *_: None)
     assert CliRunner().invoke(app, ["scan", "a", "b", *words]).exit_code == code
+
+
+@pytest.mark.parametrize("value", ["90", "90.0", '"90s"', '"1m30s"', '"90"'])
+def test_a_time_may_be_written_as_people_do(tmp_path, monkeypatch, seen, value):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "memaudit.toml").write_text(f"max-time = {value}\n")
+    assert seen().max_time == 90.0
+    assert settings(tmp_path, MEMAUDIT_MAX_TIME="2h")["max-time"].value == 7200.0
+    assert seen("--max-time", "1h30m").max_time == 5400.0
+    assert "│ 1m30s " in memaudit(tmp_path, "config").stdout
+
+
+def test_what_is_no_time_is_told_by_example(tmp_path):
+    form = "'15x' is not a time; write it as 90s, 15m, 2h or 1h30m."
+    assert refused(tmp_path, 'max-time = "15x"') == f"memaudit.toml:max-time: {form} Correct it."
+    (tmp_path / "memaudit.toml").unlink()
+    told = memaudit(tmp_path, "scan", "a.pt", "b.pt", "--max-time", "15x")
+    assert (told.returncode, told.stderr) == (2, f"error: --max-time: {form} See memaudit scan --help.\n")
+    with pytest.raises(ConfigError, match="MEMAUDIT_MAX_TIME: '15x' is not a time"):
+        settings(tmp_path, MEMAUDIT_MAX_TIME="15x")
