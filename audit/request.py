@@ -11,7 +11,7 @@ from typing import Any, Literal
 from .. import MemauditError
 from .recipe.fields import Range
 from .recipe.given import Given
-from .report.terms import Evidence, Severity
+from .report.terms import Evidence, Exif, Preprocess, Severity
 from .times import written
 
 
@@ -31,6 +31,10 @@ class ScanRequest(Given):
         data: Training set to match against: a folder of images, ``.npz``, ``.pt``, ``.safetensors`` or
             ``torchvision:NAME:ROOT``. It never reaches an attack.
         control: Held-out images, never members of the training set; same forms.
+        exif: Whether photos are turned as their orientation tag says: ``apply``, or ``ignore`` as torchvision does.
+        preprocess: How images of another size come into the network's: ``squash`` (stretched), ``center-crop``, ``pad``
+            or ``none`` (refused).
+        skip_unreadable: Leave out files that are images but cannot be read, which are an error otherwise.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
             chooses from what the change of the parameters shows.
@@ -57,6 +61,9 @@ class ScanRequest(Given):
     after: str | Path
     data: str | Path | None = None
     control: str | Path | None = None
+    exif: Exif = "ignore"
+    preprocess: Preprocess = "squash"
+    skip_unreadable: bool = False
     model: str = "auto"
     attacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -97,7 +104,7 @@ def _words(name: str, value: Any) -> list[str]:
     if name == "max_time":
         return ["--max-time", written(value)]
     if isinstance(value, bool):
-        return [f"--{'' if value else 'no-'}{name}"]
+        return [f"--{'' if value else 'no-'}{name.replace('_', '-')}"]
     return [f"--{name.replace('_', '-')}", str(value)]
 
 
@@ -110,6 +117,13 @@ RANGES = {
 }
 """Of the numbers that are not part of a recipe."""
 
+CHOICES = {
+    "matching": ("hungarian", "greedy"),
+    "exif": ("ignore", "apply"),
+    "preprocess": ("squash", "center-crop", "pad", "none"),
+}
+"""Values of the options that are one of a few words."""
+
 
 def check(request: ScanRequest) -> None:
     """Refuse what is out of range before anything is read.
@@ -120,8 +134,9 @@ def check(request: ScanRequest) -> None:
     """
     request.check_fields()
     check_ranges({name: getattr(request, name) for name in RANGES})
-    if request.matching not in ("hungarian", "greedy"):
-        raise RequestError(f"--matching {request.matching} is not known.", "Use hungarian or greedy.")
+    for name, terms in CHOICES.items():
+        if (value := getattr(request, name)) not in terms:
+            raise RequestError(f"--{name} {value} is not known.", f"Use {', '.join(terms[:-1])} or {terms[-1]}.")
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:

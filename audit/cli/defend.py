@@ -6,7 +6,7 @@ import typer
 
 from ..verdict.levels import BITS, NOISE
 from .flat import OptionGroup, flat
-from .options import DATA, TRAINING, Attacks, Control, Iterations, Machine, Network, Pair, Reports, Terminal
+from .options import DATA, TRAINING, Attacks, Control, Files, Iterations, Machine, Network, Pair, Reports, Terminal
 from .panels import defences, inputs, timed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Limits(OptionGroup):
     max_iterations: Iterations = None
 
 
-@flat(request=(Pair, Images, Network, TRAINING, Attacks, Limits, Machine, Reports))
+@flat(request=(Pair, Images, Files, Network, TRAINING, Attacks, Limits, Machine, Reports))
 def defend(
     request: "ScanRequest",
     terminal: Terminal,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .flat import OptionGroup, flat
-from .options import TRAINING, Machine, Network, Out, Pair, Seed, Set, Terminal
+from .options import TRAINING, Files, Machine, Network, Out, Pair, Seed, Set, Terminal
 from .panels import attacks, inputs, timed, written
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Place(OptionGroup):
     out: Out = None
 
 
-@flat(request=(Pair, Images, Network, TRAINING, Search, Machine, Place))
+@flat(request=(Pair, Images, Files, Network, TRAINING, Search, Machine, Place))
 def infer(
     request: "ScanRequest",
     terminal: Terminal,

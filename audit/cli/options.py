@@ -8,7 +8,7 @@ import typer
 
 from ..profiles import PROFILES, Profile
 from ..recipe.fields import FIELDS, SAID
-from ..report.terms import Evidence
+from ..report.terms import Evidence, Exif, Preprocess
 from .flat import OptionGroup
 from .panels import attacks, gate, inputs, limits, training, written
 
@@ -68,6 +68,20 @@ class Pair(OptionGroup):
         str, typer.Argument(metavar="BEFORE", help="Checkpoint before training: .safetensors, .pt, .pth, a folder.")
     ]
     after: Annotated[str, typer.Argument(metavar="AFTER", help="Checkpoint after training.")]
+
+
+class Files(OptionGroup):
+    """How files become images."""
+
+    exif: Annotated[
+        Exif, inputs(help="Orientation tags of photos: ignore them as torchvision does, or apply them.")
+    ] = "ignore"
+    preprocess: Annotated[
+        Preprocess, inputs(help="Images of another size are stretched (squash), cropped, padded, or refused (none).")
+    ] = "squash"
+    skip_unreadable: Annotated[
+        bool, inputs("--skip-unreadable", help="Leave out images that cannot be read; otherwise they are an error.")
+    ] = False
 
 
 class Network(OptionGroup):

@@ -14,6 +14,7 @@ from .options import (
     Executor,
     FailIf,
     FailOn,
+    Files,
     Iterations,
     Machine,
     Network,
@@ -53,7 +54,7 @@ class Gates(OptionGroup):
     fail_on: FailOn = None
 
 
-@flat(request=(Pair, Images, Network, TRAINING, Attacks, Limits, Machine, Reports, Gates))
+@flat(request=(Pair, Images, Files, Network, TRAINING, Attacks, Limits, Machine, Reports, Gates))
 def scan(
     request: "ScanRequest",
     ending: Ending,

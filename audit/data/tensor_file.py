@@ -13,7 +13,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..plugins import one_line
-from .base import Array, DataError, RawSet, Sample, check_size
+from .base import DataError, RawSet, Sample, check_size
+from .preparation import Array
 
 _IMAGES = ("images", "x", "data", "X", "arr_0")
 _LABELS = ("labels", "y", "targets", "Y", "target", "arr_1")

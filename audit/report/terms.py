@@ -10,3 +10,9 @@ EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 Severity = Literal["none", "low", "medium", "high", "critical"]
 """How bad a finding is, in ascending order; :mod:`.rules` says which rule gives which."""
+
+Exif = Literal["ignore", "apply"]
+"""What is done with the orientation tags of photos."""
+
+Preprocess = Literal["squash", "center-crop", "pad", "none"]
+"""How images of another size come into the network's."""

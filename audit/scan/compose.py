@@ -112,7 +112,14 @@ def _inputs(scene: Scene) -> Inputs:
     def records(path: Any, found: TrainingSet | None) -> Records | None:
         if found is None:
             return None
-        return Records(path=str(path), sha256=found.digest, count=len(found.records), resized=found.resized)
+        return Records(
+            path=str(path),
+            sha256=found.digest,
+            count=len(found.records),
+            resized=found.resized,
+            reading=found.reading,
+            skipped=list(found.skipped),
+        )
 
     return Inputs(
         before=checkpoint(scene.pair.before),

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 
@@ -9,7 +10,9 @@ from ...attacks.contract.victim import Victim
 from ...attacks.images.medium import Images
 from ..change.facts import masked, read_delta
 from ..checkpoints.pair import CheckpointPair, read_pair
-from ..data.base import TrainingSet, distinct, open_source
+from ..data.base import TrainingSet, distinct
+from ..data.opening import open_source
+from ..data.preparation import Preparation
 from ..events import Event, Listener, silence
 from ..families.base import Architecture
 from ..families.detect import detect
@@ -48,12 +51,29 @@ class Scene:
         return self.ground()
 
 
+def prepared(request: ScanRequest) -> Preparation:
+    """Return how images of any size become the network's."""
+    return Preparation(request.exif, request.preprocess)
+
+
 def load(request: ScanRequest, listener: Listener = silence) -> Scene:
     """Read the files, recognise the network, and gather what is known of the recipe (steps 1 to 5)."""
     device = pick_device(request.device)
     check_memory(device, request.max_memory)
     with ceiling(device, request.max_memory):
         return _load(request, device, listener)
+
+
+def _open(
+    request: ScanRequest, spec: str | Path | None, architecture: Architecture, listener: Listener
+) -> TrainingSet | None:
+    """Read a set of records as the request says, and tell what is odd about it."""
+    if spec is None:
+        return None
+    found = open_source(str(spec), architecture.shape, prepared(request), request.skip_unreadable)
+    for warning in found.warnings:
+        listener(Event("warning", warning))
+    return found
 
 
 def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Scene:
@@ -72,8 +92,9 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
     kind = kind_of(victim)
     listener(Event("load", kind.about.words.many))
-    data = None if request.data is None else open_source(str(request.data), architecture.shape)
-    control = None if request.control is None else distinct(open_source(str(request.control), architecture.shape))
+    data = _open(request, request.data, architecture, listener)
+    held_out = _open(request, request.control, architecture, listener)
+    control = None if held_out is None else distinct(held_out)
     if data is not None and control is not None:
         check_held_out(kind, control, data)
     artefacts = read_artefacts(request.before, request.after)

@@ -20,7 +20,8 @@ import torch
 
 from ...attacks.contract.params import Params
 from ..checkpoints.pair import read
-from ..data.base import TrainingSet, open_source
+from ..data.base import TrainingSet
+from ..data.opening import open_source
 from ..events import Event, Listener, silence
 from ..families.base import fitted
 from ..files import write_text
@@ -35,7 +36,7 @@ from ..run.store import Store
 from ..scan.delivery import Delivery
 from ..scan.pipeline import scan
 from ..scan.place import run_folder
-from ..scan.scene import Scene, load
+from ..scan.scene import Scene, load, prepared
 from .alter import Defence, DefenceError, Distorted, publish
 
 AFTER = "after.safetensors"
@@ -113,7 +114,8 @@ def _measure(
 
 
 def _open_test(spec: str, scene: Scene) -> TrainingSet:
-    found = open_source(spec, scene.architecture.shape)
+    request = scene.request
+    found = open_source(spec, scene.architecture.shape, prepared(request), request.skip_unreadable)
     most = scene.architecture.categories
     if bool((found.labels < 0).any()):
         raise DefenceError(f"--test {spec} has images without a label.", "Accuracy needs one for each image.")

@@ -23,7 +23,8 @@ from ...attacks.contract.victim import Victim
 from ...attacks.images.medium import Images
 from ...attacks.simulation.linearity import linearity
 from ..checkpoints.pair import Checkpoint, CheckpointPair, read
-from ..data.base import DataError, TrainingSet, open_source
+from ..data.base import DataError, TrainingSet
+from ..data.opening import open_source
 from ..events import Event, Listener, silence
 from ..families.base import IMAGE_SIZE, Architecture
 from ..families.detect import detect

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from memaudit.audit.data.base import DataError, open_source
+from memaudit.audit.data.base import DataError
+from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.tensor_file import TensorFileSource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)

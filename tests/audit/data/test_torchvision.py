@@ -8,7 +8,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from memaudit.audit.data.base import DataError, open_source
+from memaudit.audit.data.base import DataError
+from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.torchvision import TorchvisionSource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
