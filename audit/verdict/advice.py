@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from ..report.facts import FLOOR, TensorReading
 from ..report.model import AuditReport
 from ..report.verdict import Advice
+from .command import again, scan_words
 from .levels import BITS, NOISE
 from .rules import rules
 
@@ -29,12 +30,13 @@ NO_BACKING = (
 )
 """The note under every measured curve."""
 
-SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
-"""Options of a scan that its measurements do not depend on, and how many words follow each."""
+
+_OTHER_RUN = {"--attack": 1, "--out": 1}
+"""Options of a scan that one with other attacks does not keep, and how many words follow each."""
 
 
 def advise(report: AuditReport) -> list[Advice]:
-    """Return what would lower the leak of a finished report, what needs no new training first.
+    """Return what would lower the leak of a finished report: the strongest effect first, of equal ones the cheapest.
 
     Where nothing leaked there is nothing to lower: then at most one, on how to make the evidence stronger.
     """
@@ -54,15 +56,14 @@ def _evidence(report: AuditReport) -> list[Advice]:
                 effect=" ".join(known[rule].help for rule in missing),
             )
         ]
-    words = _words(report)
-    if not words or "--restarts" in words:
+    if "--restarts" in scan_words(report) or not scan_words(report):
         return []
     return [
         Advice(
             id="strengthen-evidence",
             title="Try harder before relying on this result",
             effect="More seeds and the attacks that were left out make it less likely that a leak was overlooked.",
-            command=shlex.join([*_without(words, {"--attack": 1, "--out": 1}), "--attack", "all", "--restarts", "3"]),
+            command=again(report, _OTHER_RUN, "--attack", "all", "--restarts", "3"),
         )
     ]
 
@@ -80,7 +81,7 @@ def _withhold_base(report: AuditReport) -> Advice | None:
         effect=f"{_listed(found)} needed both. Costs nothing, but works only if nobody can get the other one: a "
         "public base model is available to everybody. Intermediate checkpoints and adapters are such pairs too. "
         "Attacks that read the trained weights alone measure what those reveal.",
-        command=_again(report, wanted) if wanted else "",
+        command=again(report, _OTHER_RUN, *wanted) if wanted else "",
     )
 
 
@@ -190,8 +191,9 @@ def _fewer_epochs(report: AuditReport) -> Advice | None:
 
 
 _MEANS: Sequence[Callable[[AuditReport], Advice | None]] = (
-    _withhold_base, _noise, _rounding, _private, _freeze, _more_images, _fewer_epochs,
+    _withhold_base, _freeze, _private, _more_images, _rounding, _noise, _fewer_epochs,
 )  # fmt: skip
+"""By what they did where they were measured (docs/defend.md), and what they cost."""
 
 
 def _reconstructing(report: AuditReport) -> list[str]:
@@ -229,31 +231,8 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _words(report: AuditReport) -> list[str]:
-    """Return the scan's command line without what only its gates and files depend on; empty where it was no scan."""
-    words = shlex.split(report.command)
-    return _without(words, SCAN_ONLY) if words[:2] == ["memaudit", "scan"] else []
-
-
-def _without(words: Sequence[str], options: dict[str, int]) -> list[str]:
-    kept, skip = [], 0
-    for word in words:
-        if skip:
-            skip -= 1
-        elif word in options:
-            skip = options[word]
-        else:
-            kept.append(word)
-    return kept
-
-
-def _again(report: AuditReport, more: Sequence[str]) -> str:
-    words = _words(report)
-    return shlex.join([*_without(words, {"--attack": 1, "--out": 1}), *more]) if words else ""
-
-
 def _defend(report: AuditReport, *more: str) -> str:
-    words = _words(report)
+    words = scan_words(report)
     if not words or report.inputs.data is None:
         return ""
     return shlex.join(["memaudit", "defend", *words[2:], *more])

@@ -81,7 +81,7 @@ def ids(found):
 def test_a_leak_gets_each_means_once_with_what_to_expect_and_what_it_costs():
     found = advise(report())
     assert ids(found) == [
-        "withhold-base", "noise-change", "round-change", "dp-sgd", "freeze-layers", "more-images", "fewer-epochs"
+        "withhold-base", "freeze-layers", "dp-sgd", "more-images", "round-change", "noise-change", "fewer-epochs"
     ]  # fmt: skip
     assert all(advice.title and advice.effect.endswith(".") for advice in found)
 

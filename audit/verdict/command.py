@@ -1,0 +1,40 @@
+"""The command line of a finished scan, changed: what to run next. No torch here."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ..report.model import AuditReport
+
+SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
+"""Options of a scan that its measurements do not depend on, and how many words follow each."""
+
+
+def scan_words(report: AuditReport) -> list[str]:
+    """Return the scan's command line without what only its gates and files depend on; empty where it was no scan."""
+    words = shlex.split(report.command)
+    return without(words, SCAN_ONLY) if words[:2] == ["memaudit", "scan"] else []
+
+
+def without(words: Sequence[str], options: Mapping[str, int]) -> list[str]:
+    """Return the words without some options and what follows them."""
+    kept, skip = [], 0
+    for word in words:
+        if skip:
+            skip -= 1
+        elif word in options:
+            skip = options[word]
+        else:
+            kept.append(word)
+    return kept
+
+
+def again(report: AuditReport, less: Mapping[str, int], *more: str) -> str:
+    """Return the scan's command line with some options left out and others added; empty where it was no scan."""
+    words = scan_words(report)
+    return shlex.join([*without(words, less), *more]) if words else ""
+
+
+def of_pair(report: AuditReport, *command: str) -> str:
+    """Return a command on the same two checkpoints and with the same data."""
+    found = [*command, report.inputs.before.path, report.inputs.after.path]
+    return shlex.join(["memaudit", *found, *(["--data", report.inputs.data.path] if report.inputs.data else [])])

@@ -1,0 +1,275 @@
+"""The verdict as people read it: one sentence that leads with records, and the next step where there is no decision.
+
+No sentence names an attack or a gate: these stand below it. No torch here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..report.model import AuditReport
+from ..report.results import AttackResult
+from ..report.verdict import NextStep, Verdict
+from ..words import count, duration
+from .command import again, of_pair
+
+UNLISTED = "MA005"
+"""The rule of an exact attack whose records are not those of --data."""
+
+_TRACES = {
+    "MA002": "No single {one} was rebuilt, but the training {many} as a whole show through",
+    "MA003": "No {one} was rebuilt, but these two files tell which {many} were trained on",
+    "MA004": "Independent runs rebuild the same {many}, which suggests that they are training {many}",
+}
+"""What is said of leaks that rebuild no known record, by rule."""
+
+_LIMITS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+"""Round times, in seconds, that a longer scan is given."""
+
+
+class Cause(NamedTuple):
+    """Why there is no decision, and what would bring one."""
+
+    said: str
+    reason: str
+    command: str = ""
+    estimate: str = ""
+
+
+def phrased(report: AuditReport) -> Verdict:
+    """Return the verdict with its sentence for people and its next step."""
+    return report.verdict.model_copy(update={"headline": headline(report), "next_step": next_step(report)})
+
+
+def headline(report: AuditReport) -> str:
+    """Return one sentence without a full stop; it never contradicts the number of recovered records."""
+    recovered, total = rebuilt(report)
+    match report.verdict.status:
+        case "fail":
+            return _leak(report)
+        case "pass" if recovered:
+            return f"{_rebuilt(report, recovered, total)}; the limits that were set allow that"
+        case "pass":
+            return _clear(report)
+    if unlisted(report):
+        return _leak(report)
+    if recovered:
+        return f"{_leak(report)}; whether that exceeds the limits is not known"
+    return _leak(report) if _trace(report) else _cause(report).said
+
+
+def next_step(report: AuditReport) -> NextStep | None:
+    """Return what to do about an undecided audit; ``None`` where it is decided."""
+    if report.verdict.status != "inconclusive":
+        return None
+    found = _cause(report)
+    return NextStep(reason=found.reason, command=found.command, estimate=found.estimate)
+
+
+def rebuilt(report: AuditReport) -> tuple[int, int]:
+    """Return how many training records all attacks together recovered, and of how many."""
+    measured = [attack.metrics for attack in report.attacks if attack.metrics]
+    most = max((metrics.recovered for metrics in measured), default=0)
+    total = report.inputs.data.count if report.inputs.data else max((m.records for m in measured), default=0)
+    return max(report.recovered_by_any or 0, most), total
+
+
+def unlisted(report: AuditReport) -> int:
+    """Return how many records an exact attack rebuilt that are not known to be training records."""
+    names = {finding.attack for finding in report.findings if finding.rule == UNLISTED}
+    return max((_unknown(attack) for attack in report.attacks if attack.name in names), default=0)
+
+
+def _unknown(attack: AttackResult) -> int:
+    known = {match.dummy for match in attack.matches if match.recovered}
+    return sum(not dummy.insignificant and dummy.dummy not in known for dummy in attack.reconstructions)
+
+
+def _leak(report: AuditReport) -> str:
+    (recovered, total), other, words = rebuilt(report), unlisted(report), report.kind.words
+    where = "from these two files"
+    if recovered and other:
+        return f"{_rebuilt(report, recovered, total)}, and {words.count(other)} beyond those given"
+    if other:
+        known = f" that {'is' if other == 1 else 'are'} not among those given" if report.inputs.data else ""
+        return f"{words.count(other)}{known} can be rebuilt exactly {where}"
+    if recovered:
+        return _rebuilt(report, recovered, total)
+    return _trace(report) or f"A limit that was set is exceeded, though no training {words.one} was rebuilt"
+
+
+def _rebuilt(report: AuditReport, recovered: int, total: int) -> str:
+    words = report.kind.words
+    who = f"The training {words.one}" if total == 1 else f"{recovered} of {words.count(total, 'training')}"
+    return f"{who} can be rebuilt from these two files"
+
+
+def _trace(report: AuditReport) -> str:
+    rule = next((finding.rule for finding in report.findings if finding.leaks and finding.rule in _TRACES), "")
+    return _TRACES[rule].format(one=report.kind.words.one, many=report.kind.words.many) if rule else ""
+
+
+def _clear(report: AuditReport) -> str:
+    many, found = report.kind.words.many, report.power
+    if found and found.status == "leaks":
+        size = report.kind.words.count(found.records)
+        return f"These attacks rebuild {found.recovered} of {size} from a training like this one, and none from yours"
+    ended = {attack.name for attack in report.attacks if attack.status == "converged"}
+    tried = f"the {count(len(ended), 'attack')} that came to an end" if ended else "any attack that was run"
+    return f"{_none(report)} by {tried}" if rebuilt(report)[1] else f"No training {many} were rebuilt by {tried}"
+
+
+def _none(report: AuditReport) -> str:
+    words, total = report.kind.words, rebuilt(report)[1]
+    if total > 1:
+        return f"None of {words.count(total, 'training')} was rebuilt"
+    return f"The training {words.one} was not rebuilt"
+
+
+def _cause(report: AuditReport) -> Cause:
+    return next(found for cause in _CAUSES if (found := cause(report)) is not None)
+
+
+def _look(report: AuditReport) -> Cause | None:
+    number, words = unlisted(report), report.kind.words
+    if not number:
+        return None
+    if report.inputs.data is None:
+        reason = f"Look at the rebuilt {words.many}: where they are training data, this is a leak."
+        reason += f" With the training {words.many} memaudit can tell."
+        return Cause("", reason, _with_data(report), _as_long(report))
+    reason = f"The {words.many} given are not those in the change: look at the rebuilt ones, then check the data."
+    return Cause("", reason, of_pair(report, "check"), "under a minute")
+
+
+def _lost(report: AuditReport) -> Cause | None:
+    if not _blocking(report, "MA103"):
+        return None
+    return Cause(
+        "The two files differ by no more than rounding, so that there was nothing to attack",
+        "Audit the checkpoints in the precision that they were trained in; files that were converted afterwards hide "
+        "the change.",
+    )
+
+
+def _blind(report: AuditReport) -> Cause | None:
+    if report.inputs.data is not None:
+        return None
+    many = report.kind.words.many
+    reason = f"Whether what the attacks made shows training {many} can only be told beside these."
+    said = f"No training {many} were given, so that nothing was compared"
+    return Cause(said, reason, _with_data(report), _as_long(report))
+
+
+def _unexplained(report: AuditReport) -> Cause | None:
+    if report.check is None or report.check.explained is not False:
+        return None
+    many = report.kind.words.many
+    return Cause(
+        f"The training {many} that were given do not explain how this model changed",
+        "They may be of another folder or split, or prepared otherwise than in training: size, crop, orientation, "
+        "normalisation, order of the channels.",
+        of_pair(report, "check"),
+        "under a minute",
+    )
+
+
+def _few(report: AuditReport) -> Cause | None:
+    if not _blocking(report, "MA102"):
+        return None
+    many = report.kind.words.many
+    return Cause(
+        f"{_none(report)}, but there are too few {many} to compare with",
+        f"Only a nearly exact copy would have stood out. Give more {many} that were not trained on.",
+        again(report, {"--control": 1}, "--control", f"HELD-OUT-{many.upper()}"),
+        _as_long(report),
+    )
+
+
+def _unfinished(report: AuditReport) -> Cause | None:
+    tried = [attack for attack in report.attacks if attack.kind == "run"]
+    if any(attack.status == "converged" for attack in tried):
+        return None
+    refused, many = [attack for attack in tried if attack.status == "unsupported"], report.kind.words.many
+    if len(refused) == len(tried):
+        why = next((attack.reason for attack in refused if attack.reason), "")
+        said = f"No attack could be run on this model, so that nothing is known of its training {many}"
+        return Cause(said, _sentence(why or "No attack was run."), again(report, {"--attack": 1}, "--attack", "all"))
+    if any(attack.status == "budget_spent" for attack in tried):
+        return _late(report)
+    return Cause(
+        f"{_none(report)}, but no attack could explain how the model changed",
+        "The training recipe that the attacks went by may be wrong: see how it was found, and give what you know.",
+        of_pair(report, "infer"),
+        "a few minutes",
+    )
+
+
+def _late(report: AuditReport) -> Cause:
+    planned = sum(step.seconds or 0.0 for step in report.plan if step.runs)
+    wanted = max(1.25 * planned, 4 * _seconds(report))
+    limit = next((limit for limit in _LIMITS if limit >= wanted), _LIMITS[-1])
+    written = f"{limit // 3600}h" if limit >= 3600 else f"{limit // 60}m"
+    return Cause(
+        f"{_none(report)}, but the time was over before any attack came to an end",
+        "An attack that was cut short clears nothing. With more time it continues where it stopped.",
+        again(report, {"--max-time": 1, "--max-iterations": 1}, "--max-time", written),
+        f"up to {duration(limit)}",
+    )
+
+
+def _powerless(report: AuditReport) -> Cause | None:
+    found, many = report.power, report.kind.words.many
+    if found is None or found.status == "leaks":
+        return None
+    if found.status == "silent":
+        return Cause(
+            f"No attack that was run can rebuild {many} from a training like this one",
+            f"That none of yours was rebuilt is no evidence, then. {_sentence(found.reason)} More attacks with several "
+            "seeds may have the power.",
+            again(report, {"--attack": 1, "--restarts": 1}, "--attack", "all", "--restarts", "3"),
+            "several times as long as this scan",
+        )
+    return Cause(
+        f"{_none(report)}, but whether these attacks could have done so was not measured",
+        _sentence(found.reason),
+        again(report, {"--power": 1, "--max-time": 1}),
+        f"about {duration(2 * _seconds(report))}",
+    )
+
+
+def _untold(report: AuditReport) -> Cause | None:
+    if report.check is None or report.check.explained is not None:
+        return None
+    said = f"{_none(report)}, but whether the {report.kind.words.many} given explain the change cannot be told"
+    return Cause(said, _sentence(report.check.reason), of_pair(report, "check"), "under a minute")
+
+
+def _other(report: AuditReport) -> Cause:
+    missing = next((finding.message for finding in report.findings if finding.blocks), report.verdict.summary)
+    return Cause(f"{_none(report)}, but the evidence is not enough to clear the model", _sentence(missing))
+
+
+_CAUSES: Sequence[Callable[[AuditReport], Cause | None]] = (
+    _look, _lost, _blind, _unexplained, _unfinished, _few, _untold, _powerless, _other,
+)  # fmt: skip
+"""The first that applies is told: what makes everything after it moot comes first."""
+
+
+def _blocking(report: AuditReport, rule: str) -> bool:
+    return any(finding.blocks and finding.rule == rule for finding in report.findings)
+
+
+def _with_data(report: AuditReport) -> str:
+    return again(report, {"--data": 1}, "--data", f"TRAINING-{report.kind.words.many.upper()}")
+
+
+def _as_long(report: AuditReport) -> str:
+    return f"about {duration(_seconds(report))}, as this scan" if _seconds(report) else ""
+
+
+def _seconds(report: AuditReport) -> float:
+    return sum(attack.seconds for attack in report.attacks if attack.kind == "run")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
