@@ -22,6 +22,7 @@ from ..verdict.expression import Gate
 from ..verdict.findings import Evidence, findings
 from ..verdict.gate import judge
 from ..verdict.leaderboard import leaderboard, per_record, ranking, recovered_by_any
+from ..verdict.sentence import phrased
 from .candidates import Candidate
 from .learn import Learned
 from .limitations import ASSUMED, limitations
@@ -65,7 +66,7 @@ def report(
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
-    return judged.model_copy(update={"advice": advise(judged)}).sealed()
+    return judged.model_copy(update={"advice": advise(judged), "verdict": phrased(judged)}).sealed()
 
 
 def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:

@@ -108,6 +108,7 @@ TABLE = {
     "audit/scoring/levels.py": "audit/scoring/test_match.py",
     "audit/scoring/metrics.py": "audit/scan/test_results.py",
     "audit/tasks/inspect.py": "audit/cli/test_main.py",
+    "audit/verdict/command.py": "audit/verdict/test_advice.py",
     "audit/verdict/expression.py": "audit/verdict/test_gate.py",
     "audit/verdict/levels.py": "audit/cli/test_main.py",
     "audit/verdict/rules.py": "audit/verdict/test_findings.py",
