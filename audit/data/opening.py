@@ -147,6 +147,8 @@ class _Tray:
 
     def _readings(self, images: Pixels) -> Iterable[Reading]:
         for other, rows in self.changed.items():
+            if other.exif != self.preparation.exif and not self.tagged:
+                continue
             made = images.copy()
             for row, record in rows.items():
                 made[row] = record

@@ -76,7 +76,7 @@ class Desk:
         found = dataclasses.replace(found, records=found.records[kept], inputs=found.inputs[kept])
         paired = matching.match(found, data, scene.kind, scene.control, method, self.level, self.told)
 
-        def told(pair: matching.Match) -> Match:
+        def told(pair: matching.Match, record: Tensor) -> Match:
             dummy = int(kept[pair.dummy])
             return Match(
                 sample=pair.sample,
@@ -89,13 +89,14 @@ class Desk:
                 q_value=pair.q_value,
                 rank=pair.rank,
                 recovered=pair.recovered,
-                truth=self.show(data.records[pair.sample], f"data/sample-{pair.sample:05d}"),
+                transform=pair.transform,
+                truth=self.show(record, f"data/sample-{pair.sample:05d}"),
                 reconstruction=shown[dummy],
             )
 
         floor = self._floor(data.records, len(found.records))
         numbers = metrics(paired, scene.kind.about, method, self.level, floor)
-        return [told(pair) for pair in paired.matches], numbers
+        return [told(*each) for each in zip(paired.matches, paired.records, strict=True)], numbers
 
     def _floor(self, truth: Tensor, count: int) -> list[Decoy]:
         """Return what as many decoys score as there are reconstructions."""

@@ -3,7 +3,7 @@
 Scoring must work on a machine that has torch and little else: what only reports need is imported where it is used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,8 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from ...attacks.contract.medium import Medium
 from ..report.kind import IMAGE, RecordKind
-from .kind import Told, unheard
+from . import transforms
+from .kind import Told, Transformed, unheard
 from .similarity import mse_matrix, psnr, ssim_matrix, ssim_pairs
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ class Image:
         ways = [(count, mirrored) for mirrored in (False, True) for count in quarters if count or mirrored]
         turned = ((torch.rot90(records, count, (-2, -1)), mirrored) for count, mirrored in ways)
         return [image.flip(-1) if mirrored else image for image, mirrored in turned]
+
+    def transformed(
+        self,
+        records: Tensor,
+        readings: Mapping[str, Tensor],
+        guesses: Tensor,
+        turned: bool,
+        without: Tensor | None = None,
+    ) -> Transformed:
+        """Return images mirrored, turned, moved, or with axes, channels or fit read otherwise (:mod:`.transforms`)."""
+        return transforms.transformed(records, readings, guesses, turned, without)
 
     def decoys(self, truth: Tensor, count: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Return the mean of the training images, and smoothed noise.

@@ -1,8 +1,8 @@
 """What a kind of record must be able to do, so that reconstructions of it can be matched, judged and shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -93,6 +93,42 @@ class Kind(Protocol):
 
         Raises:
             FormatError: A file cannot be written.
+        """
+        ...
+
+
+class Transformed(NamedTuple):
+    """Records in the way in which each is most like some reconstruction.
+
+    Attributes:
+        records: (m, ...).
+        names: (m,) what was done to each, in plain English; empty where nothing was.
+    """
+
+    records: Tensor
+    names: tuple[str, ...]
+
+
+@runtime_checkable
+class Transforming(Protocol):
+    """A kind whose records training may have seen otherwise than they are given; not every kind has this."""
+
+    def transformed(
+        self,
+        records: Tensor,
+        readings: Mapping[str, Tensor],
+        guesses: Tensor,
+        turned: bool,
+        without: Tensor | None = None,
+    ) -> Transformed:
+        """Choose for each record the way in which it is most like some reconstruction.
+
+        Args:
+            records: (m, ...), training or held-out ones: nothing may depend on which.
+            readings: Other readings of the same files, by name, each as ``records``.
+            guesses: (n, ...) reconstructions, n at least 1.
+            turned: Whether ways count that make :meth:`Kind.mismatches`.
+            without: (m,) for each record the index of a reconstruction that does not count, or -1.
         """
         ...
 

@@ -5,7 +5,6 @@ attack: what an attack may know of the data is in its victim and its recipe.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -13,14 +12,11 @@ from torch import Tensor
 from ...attacks.contract.attack import Reconstruction
 from ..data.base import DataError, TrainingSet
 from . import chance
-from .kind import Kind, KindError, Told, unheard
+from .compare import Compared, Pool, compare, passes
+from .kind import Kind, Told, unheard
 from .levels import LEVEL
+from .null import NONE, Null, matched_null, mismatched
 from .pairing import Method, Scores, assign
-
-_NONE: Scores = np.empty(0)
-
-_ROUNDING = 1e-6
-"""How far rounding may take a similarity out of [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Match:
         rank: Place of the sample among training and held-out records by similarity to this reconstruction; ``None``
             without a control set.
         recovered: The similarity reaches the threshold of the kind, and the q-value is at most the level.
+        transform: What was done to the sample for that, in plain English; empty where it matches as it is.
     """
 
     sample: int
@@ -49,21 +46,7 @@ class Match:
     q_value: float
     rank: int | None
     recovered: bool
-
-
-@dataclass(frozen=True)
-class Null:
-    """What chance gives.
-
-    Attributes:
-        kind: ``control`` for held-out records; ``mismatched`` where there are none (:func:`mismatched`).
-        values: (c,) highest similarity of each comparison record.
-        matched: Similarity of the same reconstructions paired with held-out records one to one; empty without them.
-    """
-
-    kind: Literal["control", "mismatched"]
-    values: Scores
-    matched: Scores
+    transform: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +55,7 @@ class Matching:
 
     Attributes:
         matches: Ordered by sample.
+        records: Of each match the training record (...) as it was compared, after its transform.
         observed: (m,) highest similarity of each training record to any reconstruction.
         null: What that was compared with.
         nearest: How many different records of the pool, training and held-out ones, are nearest to a reconstruction,
@@ -79,6 +63,7 @@ class Matching:
     """
 
     matches: tuple[Match, ...]
+    records: tuple[Tensor, ...]
     observed: Scores
     null: Null
     nearest: tuple[int, int] | None
@@ -94,6 +79,9 @@ def match(
     told: Told = unheard,
 ) -> Matching:
     """Pair reconstructions with training records one to one by their similarity, and score the pairs.
+
+    A record may match in another way than it is given (:func:`.compare.compare`), and held-out ones likewise. Without
+    them, mirrored and turned reconstructions stand for chance, and so records are neither mirrored nor turned.
 
     Args:
         reconstruction: What the attack claims.
@@ -115,84 +103,33 @@ def match(
     if control is not None:
         _check_shape(kind, "control", control, reconstruction.records)
         check_held_out(kind, control, truth)
-    scores = _scored(kind, truth.records, reconstruction.records, told)
+    guesses, turned = reconstruction.records, control is not None
+    found = compare(kind, _pool(truth), guesses, turned, told)
+    scores = found.scores
     pairs = sorted(assign(scores, method))
     if control is None:
         others = None
-        null = Null("mismatched", mismatched(kind, scores, pairs, reconstruction.records, truth.records, told), _NONE)
+        null = Null("mismatched", mismatched(kind, pairs, guesses, _pool(truth), told), NONE)
     else:
-        others = _scored(kind, control.records, reconstruction.records, told)
+        others = compare(kind, _pool(control), guesses, turned, told).scores
         null = Null("control", others.max(1), matched_null(others, len(scores), method))
     observed = scores.max(1)
     p = chance.p_values(observed, null.values)
-    judge = _Judge(reconstruction, truth, kind, scores, others, p, chance.q_values(p), level)
+    judge = _Judge(reconstruction, kind, found, others, p, chance.q_values(p), level)
     nearest = None if others is None else _nearest(scores, others)
-    return Matching(tuple(judge(*pair) for pair in pairs), observed, null, nearest)
+    matches = tuple(judge(*pair) for pair in pairs)
+    return Matching(matches, tuple(found.shown(*pair) for pair in pairs), observed, null, nearest)
+
+
+def _pool(data: TrainingSet) -> Pool:
+    return Pool(data.records, {other.name: other.records for other in data.readings})
 
 
 def comparisons(kind: Kind, truth: TrainingSet, control: TrainingSet | None, count: int) -> int:
     """Return how many pairs of records :func:`match` scores where there are ``count`` reconstructions."""
-    more = len(truth.records) * len(kind.mismatches(truth.records[:0])) if control is None else len(control.records)
-    return count * (len(truth.records) + more)
-
-
-def _scored(kind: Kind, records: Tensor, guesses: Tensor, told: Told) -> Scores:
-    scores = kind.matrix(records, guesses, told).cpu().numpy()
-    if not (np.abs(scores) <= 1 + _ROUNDING).all():
-        raise KindError(
-            f"The {kind.about.statistic} of some {kind.about.words.many} is not in [-1, 1].",
-            f"Without it nothing can be concluded: repair the package that brings the kind {kind.about.name!r}.",
-        )
-    return scores
-
-
-def matched_null(scores: Scores, size: int, method: Method) -> Scores:
-    """Return the similarity of the same reconstructions to records that were not trained on, paired in the same way.
-
-    The control set is cut into disjoint folds, each of the size of the training set, because the best of many
-    candidates is better than the best of few. The rest that fills no fold is dropped. A control set smaller than one
-    fold is used whole, which underestimates chance.
-
-    Args:
-        scores: (c, n) similarity of held-out records to reconstructions.
-        size: Records per fold, at least 1: the number of training records.
-        method: See :func:`.pairing.assign`.
-
-    Returns:
-        (folds * min(size, n),) similarity of the pairs of all folds.
-    """
-    folds = max(len(scores) // size, 1)
-    matched = (fold[pair] for fold in np.array_split(scores[: folds * size], folds) for pair in assign(fold, method))
-    return np.fromiter(matched, dtype=np.float64)
-
-
-def mismatched(
-    kind: Kind, scores: Scores, pairs: list[tuple[int, int]], guesses: Tensor, truth: Tensor, told: Told = unheard
-) -> Scores:
-    """Return the highest similarity of each training record to reconstructions that cannot be of it.
-
-    Those are the reconstructions that were paired with other records, or with none, and, as the best one is missing
-    there, versions of all reconstructions that cannot be of any (:meth:`.kind.Kind.mismatches`; of images, turned and
-    mirrored ones). Weaker than held-out records: it takes for granted that such versions are as likely; records that
-    such a version leaves as they are, and copies in the training set, make it strict. A single record with a single
-    reconstruction has nothing to be compared with but its own versions, which is not a comparison: then it is empty.
-
-    Args:
-        kind: What the records are.
-        scores: (m, n) similarity of training records to reconstructions.
-        pairs: Which belongs to which.
-        guesses: (n, ...) reconstructions.
-        truth: (m, ...) training records.
-        told: Hears of pairs while they are scored.
-    """
-    own = dict(pairs)
-    rows = [np.delete(row, own[i]) if i in own else row for i, row in enumerate(scores)]
-    others = [row.max() for row in rows if len(row)]
-    if not others:
-        return _NONE
-    values = [np.array(others)]
-    values += [_scored(kind, truth, version, told).max(1) for version in kind.mismatches(guesses)]
-    return np.concatenate(values)
+    own = len(truth.records)
+    more = own * (1 + len(kind.mismatches(truth.records[:0]))) if control is None else len(control.records)
+    return count * (own + more) * passes(kind)
 
 
 def _nearest(scores: Scores, others: Scores) -> tuple[int, int]:
@@ -205,34 +142,35 @@ class _Judge:
     """Scores one pair (sample, dummy) in full."""
 
     reconstruction: Reconstruction
-    truth: TrainingSet
     kind: Kind
-    scores: Scores
+    found: Compared
     others: Scores | None
     p: Scores
     q: Scores
     level: float
 
     def __call__(self, sample: int, dummy: int) -> Match:
-        record, guess = self.truth.records[sample : sample + 1], self.reconstruction.records[dummy : dummy + 1]
-        similarity, q = float(self.scores[sample, dummy]), float(self.q[sample])
+        record, guess = self.found.shown(sample, dummy)[None], self.reconstruction.records[dummy : dummy + 1]
+        similarity, q = float(self.found.scores[sample, dummy]), float(self.q[sample])
         return Match(
             sample=sample,
             dummy=dummy,
             similarity=similarity,
             details=self.kind.details(record, guess, self.reconstruction.inputs[dummy : dummy + 1]),
-            nearest=float(self.scores[sample].max()),
+            nearest=float(self.found.scores[sample].max()),
             p_value=float(self.p[sample]),
             q_value=q,
             rank=self._rank(sample, dummy),
             recovered=similarity >= self.kind.about.threshold and q <= self.level,
+            transform=self.found.name(sample, dummy),
         )
 
     def _rank(self, sample: int, dummy: int) -> int | None:
         if self.others is None:
             return None
-        pool = np.concatenate([self.scores[:, dummy], self.others[:, dummy]])
-        return 1 + int((pool > self.scores[sample, dummy]).sum())
+        own = self.found.scores
+        pool = np.concatenate([own[:, dummy], self.others[:, dummy]])
+        return 1 + int((pool > own[sample, dummy]).sum())
 
 
 def _check_shape(kind: Kind, role: str, data: TrainingSet, guesses: Tensor) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from ..report.kind import RecordKind
 from ..report.results import Decoy, Metrics
 from . import chance
-from .match import Matching, Null
+from .match import Matching
+from .null import Null
 from .pairing import Method
 
 

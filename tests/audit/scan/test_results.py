@@ -17,7 +17,7 @@ from memaudit.audit.scan import results as assemble
 from memaudit.audit.scan.learn import Learned
 from memaudit.audit.scan.scene import load
 from memaudit.audit.scoring import effort as scoring
-from memaudit.audit.scoring.match import matched_null
+from memaudit.audit.scoring.null import matched_null
 from memaudit.audit.scoring.similarity import ssim_matrix
 
 ATTACK = SimuDy(iterations=40)
