@@ -20,16 +20,29 @@ from ..audit.report.model import AuditReport
 from ..audit.report.results import titles
 from ..audit.verdict.advice import NO_BACKING
 from . import page
-from .common.extracts import by_attack, evidence, insignificant, ranked, records, slices, standing, trusted, unmatched
+from .common.extracts import (
+    by_attack,
+    class_names,
+    evidence,
+    insignificant,
+    leading,
+    ranked,
+    records,
+    slices,
+    standing,
+    trusted,
+    unmatched,
+)
 from .common.pictures import Album, Aside
-from .common.verdict import headline, shows, tiles, topics
+from .common.pillars import pillars
+from .common.verdict import headline, next_step, shows, tiles, topics, tried
 from .page.chance import held_against_chance
 from .page.facts import census, rows
 from .page.plots import altered, defence_charts, loss_chart
 from .page.search import candidates, chosen, described, rounds, search_charts
 
-MOST = {"open": 12, "cards": 240, "rows": 500, "few": 12, "links": 12}
-"""Records shown at once, shown at all, and in a table; those of every other result; linked records; at most."""
+MOST = {"strip": 4, "open": 12, "cards": 240, "rows": 500, "few": 12, "links": 12}
+"""Records shown at the top, at once, at all, and in a table; those of every other result; linked records; at most."""
 
 _STATUS = {
     "converged": "its loss fell under its tolerance",
@@ -104,8 +117,21 @@ def _content(report: AuditReport, album: Album, look: Look) -> dict[str, Any]:
         "picture": album,
         "names": titles(report.attacks),
         "statuses": _STATUS,
+        **_verdict(report),
         **_results(report, look),
         **_training(report),
+    }
+
+
+def _verdict(report: AuditReport) -> dict[str, Any]:
+    return {
+        "headline": headline(report),
+        "tried": tried(report),
+        "step": next_step(report),
+        "tiles": tiles(report),
+        "pillars": pillars(report),
+        "shows": shows(report),
+        "topics": topics(report),
     }
 
 
@@ -113,10 +139,8 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
     results, found = standing(report), records(report)
     shown = evidence(report)
     return {
-        "headline": headline(report),
-        "tiles": tiles(report),
-        "shows": shows(report),
-        "topics": topics(report),
+        **_strip(report, look),
+        "class_of": class_names(report),
         "records": found,
         "cards": [] if look.evidence == "none" else found[: MOST["cards"]],
         "sizes": {result.key: result.metrics.pool for result in results if result.metrics},
@@ -141,6 +165,13 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "defence_charts": defence_charts(report.defences, report.kind.statistic),
         "no_backing": NO_BACKING,
     }
+
+
+def _strip(report: AuditReport, look: Look) -> dict[str, Any]:
+    """Return the first pairs, or first reconstructions where these have no training record beside them."""
+    pairs, bare = leading(report)
+    shown = look.evidence != "none"
+    return {"strip": pairs[: MOST["strip"]] if shown else [], "loose": bare[: MOST["strip"]] if shown else []}
 
 
 def _training(report: AuditReport) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..report.model import AuditReport
 from ..report.results import AttackResult
 from ..report.verdict import NextStep, Verdict
-from ..words import count, duration
+from ..words import count
 from .command import again, of_pair
 
 UNLISTED = "MA005"
@@ -213,7 +213,7 @@ def _late(report: AuditReport) -> Cause:
         f"{_none(report)}, but the time was over before any attack came to an end",
         "An attack that was cut short clears nothing. With more time it continues where it stopped.",
         again(report, {"--max-time": 1, "--max-iterations": 1}, "--max-time", written),
-        f"up to {duration(limit)}",
+        f"up to {_roughly(limit).removeprefix('about ')}",
     )
 
 
@@ -233,7 +233,7 @@ def _powerless(report: AuditReport) -> Cause | None:
         f"{_none(report)}, but whether these attacks could have done so was not measured",
         _sentence(found.reason),
         again(report, {"--power": 1, "--max-time": 1}),
-        f"about {duration(2 * _seconds(report))}",
+        _roughly(2 * _seconds(report)),
     )
 
 
@@ -264,7 +264,14 @@ def _with_data(report: AuditReport) -> str:
 
 
 def _as_long(report: AuditReport) -> str:
-    return f"about {duration(_seconds(report))}, as this scan" if _seconds(report) else ""
+    return f"{_roughly(_seconds(report))}, as this scan" if _seconds(report) else ""
+
+
+def _roughly(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    return f"about {count(minutes, 'minute') if minutes < 90 else count(round(minutes / 60), 'hour')}"
 
 
 def _seconds(report: AuditReport) -> float:

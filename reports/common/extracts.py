@@ -1,11 +1,13 @@
 """Which parts of a report the page shows, and in which order."""
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch, Dummy, Match
 from ...audit.verdict import leaderboard
+from ...audit.verdict.sentence import UNLISTED
 
 
 class Slice(NamedTuple):
@@ -44,6 +46,15 @@ def records(report: AuditReport) -> list[BestMatch]:
     return sorted(found, key=lambda best: -best.match.scores.similarity)
 
 
+def leading(report: AuditReport) -> tuple[list[BestMatch], list[Dummy]]:
+    """Return what shows the verdict best: pairs, or what was rebuilt of records that are not among those given."""
+    pairs, alone = records(report), {finding.attack for finding in report.findings if finding.rule == UNLISTED}
+    if pairs and (not alone or any(best.recovered_by for best in pairs)):
+        return pairs, []
+    made = [result for result in evidence(report) if not alone or result.name in alone]
+    return [], [dummy for result in made[:1] for dummy in result.reconstructions if not dummy.insignificant]
+
+
 def slices(records: list[BestMatch]) -> list[Slice]:
     """Return the records by class, the most exposed class first; none where all are of one class."""
     found: dict[str, list[BestMatch]] = {}
@@ -58,6 +69,17 @@ def _slice(label: str, records: list[BestMatch]) -> Slice:
     found = [best.match.scores.similarity for best in records]
     recovered = sum(bool(best.recovered_by) for best in records)
     return Slice(label, len(records), recovered, sum(found) / len(found), max(found))
+
+
+def class_names(report: AuditReport) -> dict[int, str]:
+    """Return the names of classes by their numbers, as most of the pairs have them; none where no class has a name."""
+    votes: dict[int, Counter[str]] = {}
+    for result in report.attacks:
+        labels = {dummy.dummy: dummy.label for dummy in result.reconstructions}
+        for match in result.matches:
+            if match.label and match.dummy in labels:
+                votes.setdefault(labels[match.dummy], Counter())[match.label] += 1
+    return {label: found.most_common(1)[0][0] for label, found in votes.items()}
 
 
 def ranked(attack: AttackResult) -> list[Match]:

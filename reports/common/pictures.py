@@ -34,6 +34,9 @@ _COPY = re.compile(r"\d{4}\.png")
 _LONGEST = 2000
 """Characters of one text, at most."""
 
+_GLIMPSE = 120
+"""Characters of a text that is shown in passing, at most."""
+
 _BLOCKS = 4
 """A picture that must not be recognised has this many colours across and down."""
 
@@ -107,6 +110,7 @@ class Album:
         self.left_out = 0
         self._folder, self._aside, self._veiled, self._room = folder, aside, veiled, ROOM
         self._placed: dict[Picture | Text, Shot] = {}
+        self._read: dict[str, str | None] = {}
 
     def __contains__(self, exhibit: Picture | Text) -> bool:
         """Return whether the record has its place in the page already."""
@@ -121,16 +125,27 @@ class Album:
         shot = self._placed[exhibit]
         return Shot("again", f"#{shot.id}") if shot.kind == "inside" else shot
 
+    def glimpse(self, exhibit: Picture | Text) -> Shot:
+        """Return how a record appears in passing, before its own place: as a copy that takes no room from others."""
+        if isinstance(exhibit, Text):
+            return self._text(exhibit.text[:_GLIMPSE])
+        found = self._read[exhibit.path] = self._drawn(exhibit.path)
+        return Shot("inside", found) if found else Shot("missing")
+
+    def _drawn(self, path: str) -> str | None:
+        if path in self._read:
+            return self._read[path]
+        found = picture(self._folder, path)
+        return _coarse(found) if found and self._veiled else found
+
     def _text(self, text: str) -> Shot:
         cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         return Shot("text", text=hidden(cut) if self._veiled else cut) if text else Shot("missing")
 
     def _first(self, path: str) -> Shot:
-        found = picture(self._folder, path)
+        found = self._drawn(path)
         if found is None:
             return Shot("missing")
-        if self._veiled:
-            found = _coarse(found)
         if len(found) > self._room:
             return self._beside(path)
         self._room -= len(found)

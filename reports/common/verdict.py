@@ -1,16 +1,30 @@
-"""The result of the audit, in plain words: headline, meaning, key numbers and findings."""
+"""The result of the audit, in plain words: headline, how it was found, key numbers, meaning and findings."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...audit.report.model import AuditReport
-from ...audit.report.results import Agreement, AttackResult, Key, Metrics, titles
+from ...audit.report.results import AttackResult
 from ...audit.report.terms import Severity
-from ...audit.report.verdict import Finding
+from ...audit.report.verdict import Finding, NextStep
+from ...audit.scoring.levels import LEVEL
+from ...audit.verdict import sentence
 from ...audit.verdict.rules import Rule, rules
-from ...audit.words import NOTHING, fixed, number
-from .extracts import standing
+from ...audit.words import NOTHING, count, fixed
+from .extracts import by_attack, standing
+
+NAMED = 4
+"""Attacks that are named in one sentence, at most."""
+
+
+_ENDS = {
+    "stalled": "did not explain the change",
+    "budget_spent": "ran out of time",
+    "diverged": "broke down",
+    "unsupported": "does not apply here",
+}
+"""How an attack ended that did not converge, for people."""
 
 
 class Tile(NamedTuple):
@@ -19,6 +33,13 @@ class Tile(NamedTuple):
     label: str
     value: str
     note: str
+
+
+class Said(NamedTuple):
+    """A finding, and the attacks of which the same is said."""
+
+    attacks: str
+    finding: Finding
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,14 @@ class Topic:
             return self.severity
         return "missing evidence" if self.blocks else "note"
 
+    @property
+    def said(self) -> list[Said]:
+        """Each different message once, with the attacks that it is of."""
+        same: dict[tuple[str, tuple[int, ...]], list[Finding]] = {}
+        for finding in self.findings:
+            same.setdefault((finding.message, tuple(finding.records)), []).append(finding)
+        return [Said(", ".join(f.attack for f in found if f.attack), found[0]) for found in same.values()]
+
 
 def topics(report: AuditReport) -> list[Topic]:
     """Return the findings by rule, in their order."""
@@ -55,19 +84,40 @@ def _topic(rule: Rule | None, name: str, severity: Severity, blocks: bool, findi
 
 
 def headline(report: AuditReport) -> str:
-    """Return the verdict in plain words; it never contradicts the number of recovered records."""
-    recovered, words = any(a.metrics and a.metrics.recovered for a in report.attacks), report.kind.words
-    match report.verdict.status, recovered:
-        case "fail", True:
-            return "Training data can be reconstructed"
-        case "fail", False:
-            return "A leakage limit was exceeded"
-        case "pass", True:
-            return f"Training {words.many} were recovered, within the limits that were set"
-        case "pass", False:
-            return f"No training {words.one} was recovered by the attacks that were run"
-        case _:
-            return "Inconclusive: not enough evidence"
+    """Return the verdict as the scan said it; of an older report, as a scan would say it today."""
+    return report.verdict.headline or sentence.headline(report)
+
+
+def next_step(report: AuditReport) -> NextStep | None:
+    """Return what to do about an undecided audit, of an older report too."""
+    return report.verdict.next_step or sentence.next_step(report)
+
+
+def tried(report: AuditReport) -> str:
+    """Return which attacks found it, or which were tried; empty where none was run."""
+    recovered, names = sentence.rebuilt(report)[0], by_attack(report)
+    if recovered:
+        by = {name: max(r.metrics.recovered if r.metrics else 0 for r in results) for name, results in names.items()}
+        found = sorted((name for name in by if by[name]), key=lambda name: -by[name])
+        chance = f"Of all that counts as rebuilt, at most {100 * LEVEL:g} % is expected to be chance."
+        return f"Found by {_listed([f'{name} ({by[name]})' for name in found])}. {chance}"
+    if report.verdict.status == "fail" and not sentence.unlisted(report):
+        return report.verdict.summary
+    said = [f"{name} ({_end(results)})" for name, results in names.items()]
+    left = sum(not step.runs for step in report.plan)
+    more = f" {count(left, 'other attack')} {'was' if left == 1 else 'were'} left out; nothing follows from that."
+    return f"Tried: {_listed(said)}.{more if left else ''}" if said else ""
+
+
+def _end(results: Sequence[AttackResult]) -> str:
+    ended = any(result.status == "converged" for result in results)
+    return "came to an end" if ended else _ENDS[results[0].status]
+
+
+def _listed(names: Sequence[str]) -> str:
+    kept = list(names[:NAMED])
+    kept += [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} and {kept[-1]}"
 
 
 def shows(report: AuditReport) -> tuple[str, str]:
@@ -96,56 +146,62 @@ def shows(report: AuditReport) -> tuple[str, str]:
 
 
 def tiles(report: AuditReport) -> list[Tile]:
-    """Return the key numbers: the best over all results, and which one reached it."""
-    results, names = standing(report), titles(report.attacks)
-    together = next((result for result in results if result.agreement), None)
-    if together and together.agreement and not any(result.metrics for result in results):
-        return [*_agreement_tiles(report, together, together.agreement), _loss_tile(results, names)]
-    mean, mean_by = _best(results, lambda metrics: metrics.similarity_mean)
-    top, top_by = _best(results, lambda metrics: metrics.similarity_max)
-    chance = mean_by.metrics.control_similarity_mean if mean_by and mean_by.metrics else None
-    held_out = None if chance is None else f"{fixed(chance)} with held-out {report.kind.words.many}"
-    return [
-        _recovered_tile(report, results, names),
-        Tile(f"Mean {report.kind.statistic}", fixed(mean), held_out or _by(mean_by, names)),
-        Tile(f"Best {report.kind.statistic}", fixed(top), _by(top_by, names)),
-        _loss_tile(results, names),
-    ]
+    """Return the key numbers, in words that need no glossary; those of what was not measured are left out."""
+    if not any(result.metrics for result in report.attacks):
+        return [*_unmatched_tiles(report), _finish_tile(report)]
+    power = report.power
+    told = (
+        _rebuilt_tile(report),
+        *_likeness_tiles(report),
+        Tile("From a training like this one", f"{power.recovered} of {power.records}", "rebuilt by the same attacks")
+        if power and power.status != "left out"
+        else _finish_tile(report),
+    )
+    return list(told)
 
 
-def _recovered_tile(report: AuditReport, results: list[AttackResult], names: dict[Key, str]) -> Tile:
-    most, by = _best(results, lambda metrics: metrics.recovered)
-    if most is None or by is None:
-        return Tile("Recovered", NOTHING, _by(by, names))
-    total, together = report.inputs.data.count if report.inputs.data else 0, report.recovered_by_any or 0
-    what = f"training {report.kind.words.many}"
-    if together > most:
-        return Tile("Recovered", f"{together} of {total}", f"{what}, by all together; {most:.0f} by {names[by.key]}")
-    return Tile("Recovered", f"{most:.0f} of {total}", f"{what}, {names[by.key]}")
+def _rebuilt_tile(report: AuditReport) -> Tile:
+    recovered, total = sentence.rebuilt(report)
+    many = sum(any(result.metrics for result in results) for results in by_attack(report).values())
+    together = ", by all attacks together" if many > 1 else ""
+    return Tile("Rebuilt", f"{recovered} of {total}", f"training {report.kind.words.many}{together}")
 
 
-def _agreement_tiles(report: AuditReport, result: AttackResult, found: Agreement) -> list[Tile]:
-    seeds, count = f"{result.name}, {len(found.seeds)} seeds", sum(not d.insignificant for d in result.reconstructions)
-    return [
-        Tile("Seeds agree on", f"{found.confident} of {count}", f"{report.kind.words.many}, {seeds}"),
-        Tile("Mean confidence", fixed(found.confidence_mean), "without training data"),
-        Tile("Best confidence", fixed(found.confidence_max), seeds),
-    ]
+def _likeness_tiles(report: AuditReport) -> list[Tile]:
+    measured = [result.metrics for result in standing(report) if result.metrics]
+    best = max(measured, key=lambda metrics: metrics.similarity_max)
+    kind, chance = report.kind, best.null[-1] if best.null else best.control_similarity_max
+    alike = Tile(
+        "How alike, 0 to 1",
+        fixed(best.similarity_max, 2),
+        f"the closest pair ({kind.statistic}); {kind.threshold:g} is needed to count",
+    )
+    if chance is None:
+        return [alike]
+    size, held_out = best.null_size or best.control_pairs or 0, best.null_kind != "mismatched"
+    others = kind.words.count(size, "held-out") if held_out else count(size, "mismatched pair")
+    return [alike, Tile("By chance", fixed(chance, 2), f"the closest of {others}")]
 
 
-def _best(
-    results: list[AttackResult], value: Callable[[Metrics], float]
-) -> tuple[float, AttackResult] | tuple[None, None]:
-    found = [(value(result.metrics), result) for result in results if result.metrics]
-    return max(found, key=lambda pair: pair[0]) if found else (None, None)
+def _unmatched_tiles(report: AuditReport) -> list[Tile]:
+    many = report.kind.words.many
+    together = next((result for result in standing(report) if result.agreement), None)
+    if together and (found := together.agreement):
+        size = sum(not dummy.insignificant for dummy in together.reconstructions)
+        seeds = f"{many}, {together.name}, {len(found.seeds)} independent runs"
+        return [
+            Tile("Runs agree on", f"{found.confident} of {size}", seeds),
+            Tile("How far they agree, 0 to 1", fixed(found.confidence_mean, 2), f"mean {report.kind.statistic}"),
+        ]
+    made = [sum(not d.insignificant for d in result.reconstructions) for result in report.attacks]
+    compared = "nothing was there to compare them with" if any(made) else f"no attack made any {many}"
+    return [Tile("Rebuilt", str(max(made, default=0)) if any(made) else NOTHING, compared)]
 
 
-def _by(result: AttackResult | None, names: dict[Key, str]) -> str:
-    return names[result.key] if result else "not measured"
-
-
-def _loss_tile(results: list[AttackResult], names: dict[Key, str]) -> Tile:
-    if not results:
-        return Tile("Attack loss", NOTHING, "no attack was run")
-    first = results[0]
-    return Tile("Attack loss", number(first.loss, 3), f"{names[first.key]}, {first.status.replace('_', ' ')}")
+def _finish_tile(report: AuditReport) -> Tile:
+    names = by_attack(report)
+    done = [name for name, results in names.items() if any(result.status == "converged" for result in results)]
+    if not names:
+        return Tile("Finished attacks", NOTHING, "no attack was run")
+    note = _listed(done) if done else "one that does not shows nothing by what it misses"
+    return Tile("Finished attacks", f"{len(done)} of {len(names)}", note)

@@ -106,16 +106,17 @@ def line_chart(
         guide: A y value and its name, drawn as a horizontal line.
 
     Returns:
-        An ``<svg>`` element; empty where no point can be drawn.
+        An ``<svg>`` element; empty where fewer than two points can be drawn.
     """
     lines = [replace(line, points=_drawable(line.points, x, y)) for line in series]
     values = [b for line in lines for _, b in line.points if b is not None]
-    if not values:
+    if len(values) < 2:
         return Markup("")
     across = _scale([a for line in lines for a, _ in line.points], x.log, _LEFT + 8, _RIGHT - 8, margin=0.0)
     up = _scale(values + ([guide[0]] if guide else []), y.log, _BOTTOM, _TOP, margin=0.12 if guide else 0.06)
     guides = [_guide(up(guide[0]), guide[1])] if guide else []
-    marks = [_chosen(point, across, up) for point in _drawable([chosen] if chosen else [], x, y)]
+    under = guide is not None and up(guide[0]) < _TOP + 24
+    marks = [_chosen(point, across, up, under) for point in _drawable([chosen] if chosen else [], x, y)]
     rules, notes = zip((_frame(across, up, x, y), Markup("")), *guides, *marks, strict=True)
     drawn = [_series(line, across, up) for line in lines if any(b is not None for _, b in line.points)]
     head = Markup(
@@ -235,14 +236,15 @@ def _named(axis: Axis) -> str:
 
 
 def _guide(height: float, name: str) -> tuple[Markup, Markup]:
-    """Return what lies under the series, and what lies over them; so does :func:`_chosen`."""
+    """Return what lies under the series, and what lies over them."""
     return (
         Markup('<path class="guide" d="M{} {}H{}" fill="none" stroke="currentColor"/>').format(_LEFT, height, _RIGHT),
         Markup('<text class="note" x="{}" y="{}">{}</text>').format(_LEFT + 4, round(height - 5, 1), name),
     )
 
 
-def _chosen(point: Point, across: Scale, up: Scale) -> tuple[Markup, Markup]:
+def _chosen(point: Point, across: Scale, up: Scale, under: bool) -> tuple[Markup, Markup]:
+    """Return the same for the chosen point; its note stands at the foot where the guide's takes the top."""
     value, height = point
     position = across(value)
     anchor, shift = ("end", -6) if position > (_LEFT + _RIGHT) / 2 else ("start", 6)
@@ -251,7 +253,9 @@ def _chosen(point: Point, across: Scale, up: Scale) -> tuple[Markup, Markup]:
     return (
         Markup('<path class="mark" d="M{} {}V{}" fill="none" stroke="currentColor"/>').format(position, _TOP, _BOTTOM),
         (Markup("") if height is None else ring.format(position, up(height)))
-        + note.format(round(position + shift, 1), _TOP + 9, anchor, tick_label(float(f"{value:.4g}"))),
+        + note.format(
+            round(position + shift, 1), _BOTTOM - 6 if under else _TOP + 9, anchor, tick_label(float(f"{value:.4g}"))
+        ),
     )
 
 

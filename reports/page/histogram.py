@@ -83,7 +83,8 @@ def _edges(values: Sequence[float]) -> list[float]:
     rough = max(high - low, 1e-6) / _BINS
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(f * size for f in (1, 2, 2.5, 5, 10) if f * size >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 

@@ -113,6 +113,7 @@ TABLE = {
     "audit/verdict/levels.py": "audit/cli/test_main.py",
     "audit/verdict/rules.py": "audit/verdict/test_findings.py",
     "reports/common/extracts.py": "reports/test_html.py",
+    "reports/common/pillars.py": "reports/test_html.py",
     "reports/common/verdict.py": "reports/test_html.py",
     "reports/dpia/answers.py": "reports/dpia/test_document.py",
     "reports/dpia/context.py": "reports/dpia/test_document.py",

@@ -7,6 +7,7 @@ import pytest
 from memaudit.audit.report.model import AuditReport
 
 from .pairs import draw_pictures
+from .proofs import proven_report, silent_report, turned_report, wrong_report
 from .samples import (
     blind_report,
     clean_report,
@@ -54,6 +55,26 @@ def trust(folder: Path) -> AuditReport:
 @pytest.fixture(scope="session")
 def texts(leak: AuditReport) -> AuditReport:
     return told(leak).sealed()
+
+
+@pytest.fixture(scope="session")
+def proven(folder: Path) -> AuditReport:
+    return proven_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def wrong(folder: Path) -> AuditReport:
+    return wrong_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def silent(folder: Path) -> AuditReport:
+    return silent_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def turned(folder: Path) -> AuditReport:
+    return turned_report(folder).sealed()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on PA
 
 SHAPES = [(width, scheme) for width in (360, 1280) for scheme in ("light", "dark")]
 
+OPEN = "document.querySelectorAll('details').forEach(part => part.open = true)"
+
 CONTRASTS = """() => {
   const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
   const light = c => parse(c).slice(0, 3).map(v => v / 255)
@@ -79,7 +81,7 @@ def tab(only_tab: Tab) -> Tab:
     return only_tab
 
 
-@pytest.mark.parametrize("name", ["leak", "clean", "blind", "many", "trust", "hostile_many"])
+@pytest.mark.parametrize("name", ["leak", "proven", "wrong", "blind", "many", "trust", "hostile_many"])
 def test_the_page_works_offline_in_every_shape(
     name: str, tab: Tab, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -100,7 +102,15 @@ def test_the_page_works_offline_in_every_shape(
 
 @pytest.mark.parametrize(
     ("name", "evidence"),
-    [("many", "full"), ("leak", "blurred"), ("leak", "none"), ("blind", "full"), ("texts", "full")],
+    [
+        ("many", "full"),
+        ("leak", "blurred"),
+        ("leak", "none"),
+        ("blind", "full"),
+        ("texts", "full"),
+        ("proven", "full"),
+        ("wrong", "full"),
+    ],
 )
 def test_axe_finds_nothing(
     name: str, evidence: str, tab: Tab, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -137,8 +147,9 @@ def test_nothing_needs_the_script(browser: Any, leak: AuditReport, folder: Path,
     page.goto((tmp_path / "report.html").as_uri())
     assert page.locator("button:visible").count() == 0
     assert page.locator("#images .pairs img:visible").count() == 20
+    page.locator("#leaderboard summary").click()
     assert page.locator("#leaderboard tbody tr:visible").count() == 3
-    page.get_by_text("Which attack recovered which image").click()
+    page.get_by_text("Which attack rebuilt which image").click()
     assert page.locator("#images tbody tr:visible").count() == 10
     page.close()
 
@@ -152,6 +163,7 @@ def test_a_table_sorts_by_any_column_and_says_so(tab: Tab, many: AuditReport, fo
     def sorted_by() -> list[str | None]:
         return [head.get_attribute("aria-sort") for head in page.locator("#leaderboard thead th").all()]
 
+    page.locator("#leaderboard summary").click()
     ranks = column(1)
     assert sorted_by() == [None] * len(sorted_by())
     page.locator("#leaderboard").get_by_role("button", name="Loss").click()
@@ -177,8 +189,8 @@ def test_a_pair_is_enlarged_and_wiped_by_keyboard(tab: Tab, leak: AuditReport, f
     page.keyboard.press("Enter")
     viewer = page.get_by_role("dialog", name="train/person/astronaut.png")
     sync_api.expect(viewer).to_be_visible()
-    assert viewer.locator("img").count() == 4
-    assert viewer.locator("img").first.bounding_box()["width"] > 300
+    assert viewer.locator("img").count() == 6
+    assert viewer.locator("img").first.bounding_box()["width"] > 280
     assert page.evaluate("getComputedStyle(document.querySelector('dialog img')).imageRendering") == "pixelated"
     slider = viewer.get_by_label("Overlay")
     slider.focus()
@@ -205,6 +217,40 @@ def test_the_mouse_enlarges_wipes_and_closes(tab: Tab, leak: AuditReport, folder
     sync_api.expect(page.locator("dialog img")).to_have_count(0)
 
 
+def test_the_viewer_goes_from_pair_to_pair(tab: Tab, turned: AuditReport, folder: Path, tmp_path: Path) -> None:
+    page = tab.show(turned, folder, tmp_path / "report.html")
+    page.locator(".strip a").first.click()
+    viewer, place = page.locator("#viewer"), page.locator("#viewer-place")
+    sync_api.expect(place).to_have_text("1 of 10")
+    assert "mirrored" in viewer.locator(".scoreboard").inner_text()
+    assert viewer.get_by_role("button", name="Previous").is_disabled()
+    assert page.evaluate("getComputedStyle(document.querySelector('.differ img + img')).mixBlendMode") == "difference"
+    viewer.get_by_role("button", name="Next").click()
+    sync_api.expect(viewer.get_by_role("heading")).to_have_text("train/cat/chelsea.png")
+    page.keyboard.press("ArrowRight")
+    sync_api.expect(place).to_have_text("3 of 10")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    sync_api.expect(place).to_have_text("1 of 10")
+    page.keyboard.press("Escape")
+    sync_api.expect(page.locator("dialog img")).to_have_count(0)
+
+
+def test_the_first_screen_shows_verdict_pairs_and_numbers(
+    tab: Tab, leak: AuditReport, folder: Path, tmp_path: Path
+) -> None:
+    page = tab.show(leak, folder, tmp_path / "report.html")
+    for width, last in ((1280, ".tiles"), (360, ".strip")):
+        page.set_viewport_size({"width": width, "height": 800})
+        box = page.locator(last).bounding_box()
+        assert box["y"] + box["height"] <= 800
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.locator("#recipe").scroll_into_view_if_needed()
+    assert page.locator("nav").bounding_box()["y"] == 0
+    page.get_by_role("link", name="Details", exact=True).click()
+    assert page.locator("#technical").bounding_box()["y"] >= page.locator("nav").bounding_box()["height"]
+
+
 def test_blurred_pictures_are_revealed_one_by_one_or_all(
     tab: Tab, leak: AuditReport, folder: Path, tmp_path: Path
 ) -> None:
@@ -215,17 +261,17 @@ def test_blurred_pictures_are_revealed_one_by_one_or_all(
 
     assert clear() == 0
     page.get_by_role("button", name="Reveal: train/person/astronaut.png").press("Enter")
-    assert clear() == 2
+    assert clear() == 4
     assert not page.locator("dialog").is_visible()
     page.get_by_role("button", name="Compare: train/person/astronaut.png").press("Enter")
     sync_api.expect(page.locator("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     sync_api.expect(page.locator("dialog img")).to_have_count(0)
     page.locator("#images img").nth(2).click()
-    assert clear() == 4
+    assert clear() == 8
     toggle = page.get_by_role("button", name="Reveal all pictures")
     toggle.click()
-    assert clear() == 20
+    assert clear() == 28
     assert toggle.get_attribute("aria-pressed") == "true"
     page.emulate_media(media="print")
     assert clear() == 0
@@ -239,7 +285,7 @@ def test_a_link_opens_the_part_that_it_leads_into(tab: Tab, crowd: tuple[AuditRe
     page = tab.show(report, folder, tmp_path / "report.html")
     card = page.locator("#images .pairs > li").last
     assert not card.is_visible()
-    page.get_by_text("Which attack recovered which image").click()
+    page.get_by_text("Which attack rebuilt which image").click()
     page.locator("#images tbody tr a").last.click()
     card.wait_for(state="visible")
     assert page.url.endswith("#" + card.get_attribute("id"))
@@ -276,6 +322,7 @@ def test_curves_differ_in_colour_and_dash_and_the_legend_fits(
     tab.page.set_viewport_size({"width": 360, "height": 800})
     tab.page.emulate_media(color_scheme=scheme)
     page = tab.show(leak.model_copy(update={"search": search}), folder, tmp_path / "report.html")
+    page.evaluate(OPEN)
     styles = page.evaluate(
         "[...document.querySelectorAll('#search .plot:first-child .chart .line')].map(e => "
         "{ const s = getComputedStyle(e); return [s.stroke, s.strokeDasharray]; })"
@@ -309,8 +356,9 @@ def test_the_keyboard_reaches_links_tables_buttons_and_details(
     tab: Tab, leak: AuditReport, folder: Path, tmp_path: Path
 ) -> None:
     page = tab.show(leak, folder, tmp_path / "report.html")
+    page.evaluate(OPEN)
     reached = set()
-    for _ in range(45):
+    for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.className.split(' ')[0] || document.activeElement.tagName"))
     assert {"A", "scroll", "SUMMARY", "action", "sort"} <= reached

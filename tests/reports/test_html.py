@@ -12,8 +12,10 @@ from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.facts import Delta, Fact, SearchPoint
 from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import SCHEMA_ID, AuditReport
+from memaudit.audit.report.results import PlanStep
 from memaudit.audit.report.terms import Evidence
 from memaudit.audit.verdict.advice import NO_BACKING
+from memaudit.audit.verdict.sentence import UNLISTED, phrased
 from memaudit.reports import html
 from memaudit.reports.common import extracts, pictures, verdict
 from memaudit.reports.page import chance, facts, plots, search
@@ -57,21 +59,11 @@ def with_picture(report: AuditReport, path: str) -> AuditReport:
 def test_the_sections_come_in_order(leak: AuditReport, folder: Path) -> None:
     ids = [a["id"] for a in page(leak, folder).all("section")]
     assert ids == [
-        "findings",
-        "images",
-        "chance",
-        "leaderboard",
-        "classes",
-        "advice",
-        "attacks",
-        "delta",
-        "search",
-        "recipe",
-        "inputs",
-        "method",
-        "limitations",
-        "reproduce",
-    ]
+        "basis", "images", "advice", "findings", "limitations", "gates", "chance", "leaderboard", "classes", "attacks",
+        "delta", "search", "recipe", "inputs", "method", "reproduce",
+    ]  # fmt: skip
+    folded = [a["id"] for a in page(leak, folder).all("section") if a.get("class") == "fold"]
+    assert folded == ids[5:]
 
 
 def test_every_id_is_unique_and_every_link_and_label_resolves(leak: AuditReport, folder: Path) -> None:
@@ -98,13 +90,15 @@ def test_charts_tables_and_pictures_can_be_read_without_eyes(leak: AuditReport, 
 @pytest.mark.parametrize(
     ("status", "recovered", "said"),
     [
-        ("fail", True, "Training data can be reconstructed"),
-        ("fail", False, "A leakage limit was exceeded"),
-        ("pass", False, "No training image was recovered by the attacks that were run"),
-        ("pass", True, "Training images were recovered, within the limits that were set"),
-        ("inconclusive", False, "Inconclusive: not enough evidence"),
+        ("fail", True, "3 of 10 training images can be rebuilt from these two files"),
+        ("fail", False, "A limit that was set is exceeded, though no training image was rebuilt"),
+        ("pass", False, "None of 10 training images was rebuilt by the 1 attack that came to an end"),
+        ("pass", True, "3 of 10 training images can be rebuilt from these two files; the limits that were set allow "
+         "that"),
+        ("inconclusive", False, "None of 10 training images was rebuilt, but the evidence is not enough to clear the "
+         "model"),
     ],
-)
+)  # fmt: skip
 def test_the_headline_agrees_with_the_evidence(
     status: str, recovered: bool, said: str, leak: AuditReport, clean: AuditReport
 ) -> None:
@@ -115,26 +109,33 @@ def test_the_headline_agrees_with_the_evidence(
     )
 
 
-def test_key_numbers_name_the_best_attack(leak: AuditReport, blind: AuditReport) -> None:
-    recovered, mean, best, loss = verdict.tiles(leak)
-    assert (recovered.value, recovered.note) == ("3 of 10", "training images, simudy")
-    assert mean.note == "0.118 with held-out images"
-    assert best.note == "simudy"
-    assert (loss.value, loss.note) == ("0.00871", "simudy, converged")
-    assert [tile.value for tile in verdict.tiles(blind)] == ["–", "–", "–", "0.184"]
-    assert verdict.tiles(leak.model_copy(update={"attacks": []}))[3].note == "no attack was run"
+def test_key_numbers_are_of_all_attacks_together(leak: AuditReport, blind: AuditReport) -> None:
+    rebuilt, alike, chance, ended = verdict.tiles(leak)
+    assert (rebuilt.value, rebuilt.note) == ("3 of 10", "training images, by all attacks together")
+    assert (alike.label, alike.value) == ("How alike, 0 to 1", "0.97")
+    assert alike.note == "the closest pair (SSIM); 0.4 is needed to count"
+    assert (chance.label, chance.value, chance.note) == ("By chance", "0.27", "the closest of 200 held-out images")
+    assert (ended.value, ended.note) == ("1 of 3", "simudy")
+    assert [(tile.value, tile.note) for tile in verdict.tiles(blind)] == [
+        ("8", "nothing was there to compare them with"),
+        ("0 of 1", "one that does not shows nothing by what it misses"),
+    ]  # fmt: skip
+    assert verdict.tiles(leak.model_copy(update={"attacks": []}))[1].note == "no attack was run"
+    bare = leak.attacks[0].model_copy(update={"metrics": leak.attacks[0].metrics.model_copy(update={"null": []})})
+    assert verdict.tiles(leak.model_copy(update={"attacks": [bare]}))[2].value == "0.20"
 
 
 def test_pairs_come_most_similar_first(leak: AuditReport, folder: Path) -> None:
     names = [a["alt"] for a in page(leak, folder).all("img") if a["alt"].startswith("Training image")]
     matches = leak.attacks[0].matches
-    assert names[:10] == [f"Training image {m.name}" for m in sorted(matches, key=lambda m: -m.scores.similarity)]
+    ordered = [f"Training image {m.name}" for m in sorted(matches, key=lambda m: -m.scores.similarity)]
+    assert names == ordered[:4] + ordered
 
 
 def test_pictures_are_inside_and_the_file_stays_small(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
     destination = html.write(leak, folder, tmp_path / "new" / "report.html")
     found = Page(destination.read_text())
-    assert len(found.all("img")) == 2 * 10
+    assert len(found.all("img")) == 2 * 4 + 2 * 10
     assert all(a["src"].startswith("data:image/png;base64,") for a in found.all("img"))
     assert destination.stat().st_size < 1_000_000
     assert list(destination.parent.iterdir()) == [destination]
@@ -142,7 +143,7 @@ def test_pictures_are_inside_and_the_file_stays_small(leak: AuditReport, folder:
 
 def test_without_training_images_only_reconstructions_are_shown(blind: AuditReport, folder: Path) -> None:
     found = page(blind, folder)
-    assert len(found.all("img")) == 10
+    assert len(found.all("img")) == 4 + 10
     assert "nothing here is scored" in found.seen()
     assert "influence 1.6" in found.seen()
 
@@ -152,7 +153,9 @@ def test_what_is_absent_leaves_no_trace(clean: AuditReport, folder: Path) -> Non
         update={"matches": [], "reconstructions": [], "metrics": None, "curve": [(0, None)], "loss": None}
     )
     found = page(clean.model_copy(update={"attacks": [attack], "leaderboard": [], "limitations": []}), folder)
-    assert [a["id"] for a in found.all("section")] == ["attacks", "recipe", "inputs", "method", "reproduce"]
+    assert [a["id"] for a in found.all("section")] == [
+        "basis", "gates", "attacks", "recipe", "inputs", "method", "reproduce",
+    ]  # fmt: skip
     assert "personal data" not in found.seen()
     assert [a for a in found.all("svg") if "aria-hidden" not in a] == []
     assert page(clean.model_copy(update={"attacks": []}), folder).seen().count("No attack was run.") == 1
@@ -219,7 +222,6 @@ def test_the_parameter_change_is_told(leak: AuditReport, folder: Path) -> None:
     assert "21 tensors: 18 moved, 1 only decayed, 1 frozen, 1 mostly rounding" in seen
     assert "conv1.weight 64 × 3 × 3 × 3 float16 moved 0.0123 41.7" in seen
     assert "layer4.1.bn2.num_batches_tracked scalar float16 frozen – –" in seen
-    assert "#delta" in {a["href"] for a in found.all("a")}
     assert "Tensors that training moved" not in seen
 
 
@@ -314,15 +316,15 @@ def test_insignificant_dummies_stand_apart(leak: AuditReport, blind: AuditReport
 
 def test_with_many_results_the_best_leads_and_the_others_wait_closed(many: AuditReport, folder: Path) -> None:
     found = page(many, folder)
-    assert [a["id"] for a in found.all("section")][:9] == [
-        "findings", "images", "chance", "leaderboard", "classes", "consensus", "advice", "plan", "attacks",
+    assert [a["id"] for a in found.all("section")][4:11] == [
+        "limitations", "gates", "chance", "leaderboard", "classes", "consensus", "plan",
     ]  # fmt: skip
     assert [(r.name, r.kind, r.seed) for r in extracts.evidence(many)] == [
         ("simudy", "run", 0), ("span", "run", 0), ("dlg", "run", 0),
     ]  # fmt: skip
     pictures = [a["alt"] for a in found.all("img") if a["alt"].startswith("Training image")]
-    assert len(pictures) == 10
-    assert "dlg (seed 0): 1 recovered" in found.seen()
+    assert len(pictures) == 4 + 10
+    assert "dlg (seed 0): 1 rebuilt" in found.seen()
     assert len([a for a in found.all("details") if "open" in a]) == 2
 
 
@@ -342,7 +344,7 @@ def test_each_image_names_the_attack_that_recovered_it_best(many: AuditReport, f
     assert [row.match.scores.similarity for row in best] == sorted(
         (row.match.scores.similarity for row in best), reverse=True
     )
-    assert "3 of 10 were recovered by at least one attack." in found.seen()
+    assert "3 of 10 were rebuilt by at least one attack." in found.seen()
     name = best[0].match.name
     assert f"{name} person simudy (seed 1) {best[0].match.scores.similarity:.3f}" in found.seen()
     assert f"Reconstruction of {name}" in found.values("alt")
@@ -359,7 +361,7 @@ def test_confidence_is_shown_for_each_image_without_training_images(trust: Audit
     )
     assert seen.index("confidence 0.950") < seen.index("confidence 0.870")
     assert [tile.label for tile in verdict.tiles(trust)] == [
-        "Seeds agree on", "Mean confidence", "Best confidence", "Attack loss",
+        "Runs agree on", "How far they agree, 0 to 1", "Finished attacks",
     ]  # fmt: skip
     assert verdict.tiles(trust)[0].value == "5 of 10"
     assert "Held-out SSIM" not in seen
@@ -384,10 +386,91 @@ def test_seeds_share_a_chart(many: AuditReport, folder: Path) -> None:
     assert plots.loss_chart([many.attacks[-1]], "x") == ""
 
 
+def test_the_same_said_of_several_attacks_is_said_once(leak: AuditReport, folder: Path) -> None:
+    stalled = leak.findings[1]
+    found = [stalled.model_copy(update={"attack": name}) for name in ("dlg", "idlg", "gion")]
+    report = leak.model_copy(update={"findings": [*leak.findings, *found]})
+    assert "note MA101 gradient_inversion, dlg, idlg, gion: It ended as stalled. haim:" in page(report, folder).seen()
+
+
+def test_how_it_was_found_is_told_in_plain_words(leak: AuditReport, clean: AuditReport, blind: AuditReport) -> None:
+    chance = "Of all that counts as rebuilt, at most 1 % is expected to be chance."
+    assert verdict.tried(leak) == f"Found by simudy (3). {chance}"
+    assert verdict.tried(clean) == "Tried: simudy (came to an end)."
+    assert verdict.tried(blind) == "Tried: simudy (ran out of time)."
+    assert verdict.tried(blind.model_copy(update={"attacks": []})) == ""
+    left = [PlanStep(attack=f"a{i}", runs=False, reason="") for i in range(13)]
+    said = verdict.tried(blind.model_copy(update={"plan": left}))
+    assert said.endswith("13 other attacks were left out; nothing follows from that.")
+    lost = leak.attacks[1].model_copy(update={"matches": []})
+    exceeded = leak.model_copy(update={"attacks": [lost], "recovered_by_any": 0})
+    assert verdict.tried(exceeded) == leak.verdict.summary
+
+
+def test_an_undecided_report_says_what_next(wrong: AuditReport, proven: AuditReport, folder: Path) -> None:
+    found = page(wrong, folder)
+    seen = found.seen()
+    assert "Next step They may be of another folder or split" in seen
+    assert "memaudit check runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/" in seen
+    assert "Takes under a minute." in seen
+    assert "Next step" not in page(proven, folder).seen()
+
+
+def test_what_a_pass_rests_on_is_shown_with_numbers(proven: AuditReport, folder: Path) -> None:
+    found = page(proven, folder)
+    seen = found.seen()
+    assert "These attacks rebuild 18 of 20 images from a training like this one, and none from yours" in seen
+    assert "Do the training images explain the change? yes The data leave 3% of the change unexplained" in seen
+    assert "held-out images, best of 4 61 %" in seen
+    assert "Was any training image rebuilt? no None of 10 training images, by any attack." in seen
+    assert "a training like this one 18 of 20 yours 0 of 10" in seen
+    widths = [a["width"] for a in found.all("rect") if a.get("class") == "part"]
+    assert widths == ["3.0", "61.0", "48.0", "36.0", "90.0", "0.0"]
+    assert [tile.value for tile in verdict.tiles(proven)] == ["0 of 10", "0.42", "0.27", "18 of 20"]
+
+
+def test_a_pair_says_how_it_matches(turned: AuditReport, folder: Path) -> None:
+    seen = page(turned, folder).seen()
+    assert "matches once the original is mirrored" in seen
+    assert "Some match only after this was done to the training image: mirrored; turned by 90 degrees." in seen
+
+
+def test_a_pair_that_is_alike_by_chance_says_so(proven: AuditReport, folder: Path) -> None:
+    seen = page(proven, folder).seen()
+    assert "0.42 alike, maybe by chance" in seen
+    assert seen.count("within chance") == 1
+
+
+def test_records_beyond_those_given_lead_the_page(wrong: AuditReport, folder: Path) -> None:
+    exact = wrong.findings[0].model_copy(update={"rule": UNLISTED, "severity": "high", "attack": "simudy"})
+    report = wrong.model_copy(update={"findings": [exact]})
+    report = report.model_copy(update={"verdict": phrased(report)})
+    found = page(report, folder)
+    assert "10 images that are not among those given can be rebuilt exactly from these two files" in found.seen()
+    assert [a["alt"] for a in found.all("img")][:4] == [f"reconstruction {i}" for i in range(4)]
+
+
+def test_classes_are_called_by_their_names(leak: AuditReport, folder: Path) -> None:
+    assert extracts.class_names(leak)[1] == "cat"
+    assert extracts.class_names(leak.model_copy(update={"attacks": []})) == {}
+    stalled = leak.model_copy(update={"attacks": [leak.attacks[1]]})
+    seen = page(stalled, folder).seen()
+    assert "No. 5, class no. 5" in seen
+
+
+def test_held_out_copies_are_accounted_for(leak: AuditReport, folder: Path) -> None:
+    control = leak.inputs.control.model_copy(update={"count": 203})
+    report = leak.model_copy(update={"inputs": leak.inputs.model_copy(update={"control": control})})
+    assert "(203 were given; exact copies count once)" in page(report, folder).seen()
+    assert "exact copies" not in page(leak, folder).seen()
+
+
 def test_together_may_recover_more_than_any_alone(many: AuditReport) -> None:
-    assert verdict.tiles(many)[0].note == "training images, simudy (seed 0)"
-    more = verdict.tiles(many.model_copy(update={"recovered_by_any": 7}))[0]
-    assert (more.value, more.note) == ("7 of 10", "training images, by all together; 3 by simudy (seed 0)")
+    assert verdict.tiles(many)[0].value == "3 of 10"
+    more = many.model_copy(update={"recovered_by_any": 7})
+    assert verdict.tiles(more)[0].value == "7 of 10"
+    assert verdict.headline(more).startswith("7 of 10 training images")
+    assert verdict.tried(more).startswith("Found by simudy (3), span (3) and dlg (1).")
 
 
 def test_pictures_without_room_are_left_out_and_counted(
@@ -395,7 +478,7 @@ def test_pictures_without_room_are_left_out_and_counted(
 ) -> None:
     monkeypatch.setattr(pictures, "ROOM", 20_000)
     found = page(leak, folder)
-    count = len(found.all("img"))
+    count = len(found.all("img")) - 2 * 4
     assert 0 < count < 20
     assert f"{20 - count} pictures did not fit into this page" in found.seen()
 
@@ -439,14 +522,14 @@ def test_findings_come_by_rule_with_their_records(leak: AuditReport, folder: Pat
     assert "note MA101 gradient_inversion: It ended as stalled. haim: It ended as unsupported" in seen
     best = leak.findings[0].records[0]
     assert f"#record-{best}" in {a["href"] for a in found.all("a")}
-    assert "Why there is no decision" not in seen
+    assert "Next step" not in seen
 
 
 def test_missing_evidence_never_looks_clean(blind: AuditReport, folder: Path) -> None:
     found = page(blind, folder)
     seen = found.seen()
-    assert "Why there is no decision An attack ended without explaining the change ( MA101 )" in seen
-    assert seen.index("Why there is no decision") < seen.index("What this shows") < seen.index("missing evidence MA101")
+    assert "Next step Whether what the attacks made shows training images can only be told beside these." in seen
+    assert seen.index("Next step") < seen.index("What this shows") < seen.index("missing evidence MA101")
     assert "severity none" not in seen
     assert not [a for a in found.all("li") if "finding" in a.get("class", "") and "pass" in a["class"]]
 
@@ -530,7 +613,7 @@ def test_evidence_may_be_blurred_or_left_out(leak: AuditReport, folder: Path) ->
     blurred, none = page(leak, folder, "blurred"), page(leak, folder, "none")
     assert blurred.all("html")[0]["data-evidence"] == "blurred"
     assert "The pictures are blurred on the screen and on paper, but the file holds them as they are." in blurred.seen()
-    assert len(blurred.all("img")) == 20
+    assert len(blurred.all("img")) == 8 + 20
     assert next(a for a in blurred.all("button") if a.get("id") == "reveal")["hidden"] == ""
     assert "data:image" not in html.render(leak, folder, Look("none"))
     assert not none.all("img") + none.all("dialog") + none.all("button")
@@ -553,7 +636,7 @@ def test_a_crowd_of_records_fits_in_three_megabytes_and_reads_each_picture_once(
     assert file.stat().st_size < 3_000_000
     found = Page(file.read_text())
     sources = [a["src"] for a in found.all("img")]
-    assert len(sources) == len(set(sources)) >= 240
+    assert len(sources) - 2 * 4 == len(set(sources)) >= 240
     assert "108 more training images" in found.seen()
     assert list(tmp_path.iterdir()) == [file]
 

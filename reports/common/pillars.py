@@ -1,0 +1,94 @@
+"""What the verdict rests on: the data explain the change, what was rebuilt, and what these attacks can do at all."""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from ...audit.report.model import AuditReport
+from ...audit.report.proof import DataCheck, MockVictim
+from ...audit.report.verdict import Decision
+from ...audit.verdict.sentence import rebuilt
+from ...audit.words import fixed, percent
+
+Answer = Literal["yes", "no", "not known"]
+
+
+class Bar(NamedTuple):
+    """One number between 0 and 1 beside others of its kind."""
+
+    name: str
+    value: float
+    said: str
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Pillar:
+    """One of the things that a verdict rests on, and whether it holds."""
+
+    title: str
+    answer: Answer
+    tone: Decision
+    """Whether that speaks for a pass."""
+    said: str
+    measure: str = ""
+    """What the bars are of."""
+    bars: list[Bar] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def pillars(report: AuditReport) -> list[Pillar]:
+    """Return what the verdict rests on; nothing for an older report that failed, as a leak needs no further proof."""
+    if report.check is None and report.power is None and report.verdict.status == "fail":
+        return []
+    power = [] if report.power is None and report.verdict.status == "fail" else [_power(report, report.power)]
+    return [_explained(report, report.check), _rebuilt(report), *power]
+
+
+def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
+    many = report.kind.words.many
+    title = f"Do the training {many} explain the change?"
+    if report.inputs.data is None:
+        return Pillar(title, "not known", "inconclusive", f"No training {many} were given.")
+    if check is None:
+        return Pillar(title, "not known", "inconclusive", "This was not checked.")
+    given = [] if check.unexplained is None else [Bar(f"the {many} given", check.unexplained, "", own=True)]
+    others = [Bar(_named(other.name, other.sets), other.unexplained, "") for other in check.comparisons]
+    bars = [bar._replace(said=percent(bar.value)) for bar in [*given, *others]]
+    notes = [f"Prepared otherwise than asked, they explain more: {check.reading}."] if check.reading else []
+    if check.likeness is not None:
+        notes.append(f"Training on them gives a change alike to {fixed(check.likeness, 2)} (cosine; 1 is the same).")
+    answer: Answer = "not known" if check.explained is None else "yes" if check.explained else "no"
+    tone: Decision = "pass" if check.explained else "inconclusive"
+    return Pillar(title, answer, tone, check.reason, "What stays unexplained; less is better.", bars, notes)
+
+
+def _named(name: str, sets: int) -> str:
+    return f"{name}, best of {sets}" if sets > 1 else name
+
+
+def _rebuilt(report: AuditReport) -> Pillar:
+    (recovered, total), words = rebuilt(report), report.kind.words
+    title = f"Was any training {words.one} rebuilt?"
+    if not any(attack.metrics for attack in report.attacks):
+        return Pillar(title, "not known", "inconclusive", f"Nothing was compared with training {words.many}.")
+    pairs = [match for attack in report.attacks for match in attack.matches]
+    turned = list(dict.fromkeys(match.transform for match in pairs if match.recovered and match.transform))
+    notes = [f"Some match only after this was done to the training {words.one}: {'; '.join(turned)}."] if turned else []
+    if recovered:
+        said = f"{recovered} of {words.count(total, 'training')}, by at least one attack."
+        return Pillar(title, "yes", "fail", said, notes=notes)
+    return Pillar(title, "no", "pass", f"None of {words.count(total, 'training')}, by any attack.", notes=notes)
+
+
+def _power(report: AuditReport, power: MockVictim | None) -> Pillar:
+    many, title = report.kind.words.many, "Can these attacks rebuild anything from such a training?"
+    if power is None or power.status == "left out":
+        return Pillar(title, "not known", "inconclusive", power.reason if power else "This was not measured.")
+    recovered, total = rebuilt(report)
+    found = [("a training like this one", power.recovered, power.records), ("yours", recovered, total)]
+    bars = [Bar(name, part / size, f"{part} of {size}", name == "yours") for name, part, size in found if size]
+    trained = report.kind.words.count(power.records, "held-out")
+    how = f"The same attacks ran on a model that was trained in the same way on {trained}."
+    if power.status == "leaks":
+        return Pillar(title, "yes", "pass", power.reason, f"Rebuilt {many}.", bars, [how])
+    return Pillar(title, "no", "inconclusive", power.reason, f"Rebuilt {many}.", bars, [how])
