@@ -13,7 +13,8 @@ from ..audit.report.model import AuditReport
 from ..audit.report.results import LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
 from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, share
-from .common.verdict import headline, shows
+from .common.pillars import Pillar, pillars
+from .common.verdict import headline, next_step, shows, tried
 from .dpia.page import block, escape
 from .page.chance import Chance, held_against_chance
 from .page.plots import altered
@@ -91,6 +92,7 @@ def sections(report: AuditReport) -> list[Section]:
     chance = held_against_chance(report)
     return [
         Section("", list(_verdict(report))),
+        _table("What the verdict rests on", ("Question", "Answer", "Why"), _basis(report)),
         _table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
         _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
         _leaderboard(report),
@@ -122,12 +124,25 @@ def code(value: object) -> str:
 def _verdict(report: AuditReport) -> Iterator[str]:
     shown, not_shown = shows(report)
     verdict = report.verdict
-    yield f"# {headline(report)}\n"
+    yield f"# {text(headline(report))}\n"
     named = f" · model {code(report.model)}" if report.model else ""
     yield f"**Verdict: {verdict.status}** · severity: **{verdict.severity}**{named} · {text(moment(report.created))}\n"
-    yield f"{text(verdict.summary)}\n"
+    if said := tried(report):
+        yield f"{text(said)}\n"
+    if step := next_step(report):
+        yield f"**Next step.** {text(step.reason)}{f' Takes {text(step.estimate)}.' if step.estimate else ''}\n"
+        if step.command:
+            yield f"{block(step.command)}\n"
     yield f"- **What this shows.** {shown}"
     yield f"- **What it does not show.** {not_shown}"
+
+
+def _basis(report: AuditReport) -> list[Sequence[str]]:
+    def said(pillar: Pillar) -> str:
+        numbers = ", ".join(f"{bar.name} {bar.said}" for bar in pillar.bars)
+        return text(" ".join([pillar.said, *([f"{pillar.measure} {numbers}."] if numbers else []), *pillar.notes]))
+
+    return [(text(pillar.title), f"**{pillar.answer}**", said(pillar)) for pillar in pillars(report)]
 
 
 def _findings(report: AuditReport) -> list[Sequence[str]]:

@@ -15,6 +15,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 446, 62, 262
 _BINS = 24
 """About this many bars span the values."""
 
+_MOST = 1.0
+"""What is drawn here is at most this, so that no bar reaches beyond it without cause."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -83,8 +86,8 @@ def _edges(values: Sequence[float]) -> list[float]:
     rough = max(high - low, 1e-6) / _BINS
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(f * size for f in (1, 2, 2.5, 5, 10) if f * size >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    last = max(last, first + 1)
+    first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1
+    last = max(first + 1, min(last, math.ceil(max(high, _MOST) / step - 1e-9)))
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 

@@ -6,6 +6,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from memaudit.audit.report.model import AuditReport
+from memaudit.audit.report.verdict import NextStep
 from memaudit.reports import markdown
 
 from .samples import HOSTILE
@@ -43,7 +44,8 @@ def headings(text: str) -> list[str]:
 
 def test_the_sections_come_in_order(leak: AuditReport) -> None:
     assert headings(markdown.render(leak)) == [
-        "Training data can be reconstructed", "Findings", "Gates", "Leaderboard", "Against chance", "What that means",
+        "3 of 10 training images can be rebuilt from these two files", "Findings", "Gates",
+        "Leaderboard", "Against chance", "What that means",
         "Defences that were measured", "What would lower the leak", "Limitations", "Reproduce", "Digests",
     ]  # fmt: skip
 
@@ -61,6 +63,18 @@ def test_the_numbers_are_those_of_the_report(leak: AuditReport) -> None:
     assert f"```text\n{leak.command}\n```" in text
     assert f"| `{leak.inputs.after.path}` | `{leak.inputs.after.sha256}` |" in text
     assert leak.content_sha256 in text
+
+
+def test_the_next_step_and_what_the_verdict_rests_on_are_told(wrong: AuditReport, proven: AuditReport) -> None:
+    text = markdown.render(wrong)
+    assert text.startswith("# The training images that were given do not explain how this model changed\n")
+    assert "**Next step.** They may be of another folder or split" in text
+    assert "```text\nmemaudit check runs/cifar/before.safetensors" in text
+    assert "Takes under a minute." in text
+    assert re.search(r"\| Do the training images explain the change\? \| \*\*no\*\* \| .*images given 58 %", text)
+    told = markdown.render(proven)
+    assert "Next step" not in told
+    assert re.search(r"\*\*yes\*\* \| .* a training like this one 18 of 20, yours 0 of 10", told)
 
 
 def test_missing_evidence_is_never_shown_as_clean(blind: AuditReport) -> None:
@@ -81,7 +95,8 @@ def test_it_is_stable_and_has_no_picture_link_or_html(name: str, request: pytest
 
 def test_hostile_text_changes_no_structure(leak: AuditReport, hostile: AuditReport) -> None:
     tame, wild = markdown.render(leak), markdown.render(hostile)
-    assert headings(wild) == headings(tame)
+    assert headings(wild)[1:] == headings(tame)[1:]
+    assert len(headings(wild)) == len(headings(tame))
     assert widths(wild) == widths(tame)
 
 
@@ -91,12 +106,15 @@ def test_a_name_stays_inert_wherever_it_stands(leak: AuditReport, name: str) -> 
     gate = leak.verdict.gates[0].model_copy(update={"expression": name, "reason": name})
     update = {
         "model": name, "findings": [finding], "limitations": [name], "command": name, "ranking": name,
-        "verdict": leak.verdict.model_copy(update={"summary": name, "gates": [gate]}),
+        "verdict": leak.verdict.model_copy(
+            update={"summary": name, "headline": f"{name} x", "next_step": NextStep(reason=name, command=name),
+                    "gates": [gate]}
+        ),
         "attacks": [leak.attacks[0].model_copy(update={"name": name})],
         "leaderboard": [leak.leaderboard[0].model_copy(update={"attack": name})],
     }  # fmt: skip
     text = markdown.render(leak.model_copy(update=update))
-    assert headings(text) == headings(markdown.render(leak))
+    assert headings(text)[1:] == headings(markdown.render(leak))[1:]
     assert set(widths(text)) <= set(widths(markdown.render(leak)))
     found = tokens(text)
     kinds = {token.type for token in found}

@@ -41,7 +41,7 @@ def test_it_holds_what_the_page_holds(printed: Path, leak: AuditReport) -> None:
     assert 5 < pages < 40
     assert f"1 / {pages}" in found
     assert f"{pages} / {pages}" in found
-    for said in ("Training data can be reconstructed", "severity high", "MA001", "personal data", "Limitations"):
+    for said in ("can be rebuilt from these two files", "severity high", "MA001", "personal data", "Limitations"):
         assert said in found
     assert "adjoint" in found  # inside details
     assert leak.attacks[2].reason in found

@@ -87,7 +87,7 @@ def test_pictures_without_room_lie_beside_the_page(
     copies = sorted(beside.iterdir())
     assert beside.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in copies} == {0o600}
-    assert len(copies) == 20 - page.read_text().count("<img ")
+    assert len(copies) == 20 + 2 * 4 - page.read_text().count("<img ")
     for file in copies:
         assert f'href="my%20report-evidence/{file.name}"' in page.read_text()
     originals = {(folder / match.reconstruction.path).read_bytes() for match in leak.attacks[0].matches}
@@ -99,6 +99,19 @@ def test_pictures_without_room_lie_beside_the_page(
     (beside / "notes.txt").unlink()
     html.write(leak, folder, page, Look("none"))
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_glimpse_takes_no_room_and_no_place(leak: AuditReport, folder: Path) -> None:
+    album, shown = pictures.Album(folder), leak.attacks[0].matches[0].truth
+    glimpse = album.glimpse(shown)
+    assert (glimpse.kind, glimpse.id) == ("inside", "")
+    assert shown not in album
+    assert album(shown) == pictures.Shot("inside", glimpse.href, "picture-1")
+    assert album.glimpse(Picture(path="nowhere.png")).kind == "missing"
+    assert album.glimpse(Text(text="word " * 100)).text == ("word " * 24)[:120]
+    veiled = pictures.Album(folder, veiled=True)
+    assert veiled.glimpse(shown).href != glimpse.href
+    assert veiled.glimpse(Text(text="word")).text == "▒▒▒▒"
 
 
 def test_the_page_of_the_run_folder_links_to_the_files_themselves(

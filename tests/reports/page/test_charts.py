@@ -1,4 +1,5 @@
 import math
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -70,7 +71,6 @@ def test_nothing_to_draw_is_nothing(points: list[Point]) -> None:
 @pytest.mark.parametrize(
     "points",
     [
-        [(1, 5.0)],
         [(1, 5.0), (2, 5.0)],
         [(1, 1.0), (2, 1.0 + 1e-15)],
         [(1e-90, 1e-90), (1e90, 1e90)],
@@ -93,9 +93,19 @@ def test_the_chosen_point_and_the_guide_are_marked() -> None:
 
 
 def test_a_chosen_point_without_a_value_keeps_its_place() -> None:
-    found = chart([(0.01, 0.5), (0.1, None)], chosen=(0.1, None))
+    found = chart([(0.01, 0.5), (0.02, 0.4), (0.1, None)], chosen=(0.1, None))
     assert texts(found, "note") == ["chosen: 0.1"]
     assert list(found.iter("circle")) == []
+
+
+def test_the_chosen_point_gives_way_to_the_guide_at_the_top() -> None:
+    def heights(guide: tuple[float, str]) -> list[float]:
+        found = chart([(0.01, 0.5), (0.1, 2.0)], chosen=(0.1, 2.0), guide=guide)
+        return [float(note.get("y", "")) for note in found.iter("text") if note.get("class") == "note"]
+
+    for value in (0.5, 1.0, 1.9, 2.0, 2.4):
+        one, other = heights((value, "same size"))
+        assert abs(one - other) > 11
 
 
 def test_a_long_curve_has_one_dot() -> None:
@@ -176,6 +186,16 @@ def two_groups(up: list[float], down: list[float], **options: object) -> Element
 
 def of_class(found: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
     return [element for element in found.iter("path") if element.get("class") == kind]
+
+
+def test_no_bar_reaches_beyond_one() -> None:
+    for highest in (0.93, 0.97, 1.0):
+        found = histogram(
+            Group("up", [0.2, 0.5, highest], 3), Group("down", [0.1, 0.3], 2), "similarity", share="share", key="k",
+            title="t", description="d",
+        )  # fmt: skip
+        ends = [float(end) for end in re.findall(r" to ([0-9.]+):", found)]
+        assert max(ends) <= 1
 
 
 def test_a_histogram_has_bars_up_and_an_area_down() -> None:
