@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,20 @@ def read_toml(path: Path, what: str, error: type[MemauditError], hint: str) -> d
         raise error(f"{what} {path} is not TOML ({why}).", hint) from None
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str, private: bool = False) -> Path:
     """Write ``text`` as UTF-8; see :func:`write_bytes`."""
-    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"), private)
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes, private: bool = False) -> Path:
     """Write ``content`` beside ``path`` and rename it into place; parent folders are created.
 
     A symbolic link is followed, and a device or a pipe is refused rather than replaced.
+
+    Args:
+        path: The destination.
+        content: The whole of it.
+        private: Whether only the owner may read the file, as it shows personal data.
 
     Returns:
         ``path``, as given.
@@ -64,7 +70,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
         raise FormatError(f"{path} is not a regular file.", "Name an ordinary file.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
+        _replace(target, content, 0o600 if private else 0o666)
     except OSError as error:
         reason = error.strerror or str(error)
         hint = FREE if error.errno == errno.ENOSPC else "Choose a folder that you may write to."
@@ -72,10 +78,10 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: bytes, mode: int) -> None:
     part = target.with_name(f".memaudit-{secrets.token_hex(6)}.part")
     try:
-        with part.open("xb") as file:
+        with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -59,7 +59,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     """
     buffer = BytesIO()
     draw(report, folder, look).save(buffer, "PNG")
-    return write_bytes(destination, buffer.getvalue())
+    return write_bytes(destination, buffer.getvalue(), private=True)
 
 
 def draw(report: AuditReport, folder: Path, look: Look = Look()) -> Image.Image:  # noqa: B008 - frozen

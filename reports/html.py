@@ -64,7 +64,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     """
     aside = Aside(folder, destination)
     text = render(report, folder, look, aside)
-    written = write_text(destination, text)
+    written = write_text(destination, text, private=look.evidence != "none")
     aside.write()
     return written
 

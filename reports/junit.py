@@ -30,6 +30,14 @@ _CLEARS: dict[str, Callable[[AttackResult], bool]] = {
 """What a converged result must show for a rule without a finding to count as passed."""
 
 
+_TESTED = {
+    "MA001": "{attack} reconstructs no training {one}",
+    "MA002": "what {attack} makes is no more like the training {many} than like held-out {many}",
+    "MA003": "what {attack} makes points to no training {one}",
+    "MA004": "the seeds of {attack} agree on no {one}",
+}
+"""What a case tests: it passes where this holds."""
+
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
 
@@ -79,21 +87,24 @@ def _judged(attack: str, results: Sequence[AttackResult], report: AuditReport) -
         if rule.id in leaks:
             yield _case(leaks[rule.id], report)
         elif rule.leak:
-            yield _unfound(rule, results, blocked)
+            yield _unfound(rule, attack, results, blocked, report)
     yield from (_case(finding, report) for finding in found if leaks.get(finding.rule) is not finding)
 
 
-def _unfound(rule: Rule, results: Sequence[AttackResult], blocked: Sequence[Finding]) -> Case:
+def _unfound(
+    rule: Rule, attack: str, results: Sequence[AttackResult], blocked: Sequence[Finding], report: AuditReport
+) -> Case:
+    name = _name(rule, attack, report)
     converged = [result for result in results if result.status == "converged"]
     if not converged:
         ends = ", ".join(dict.fromkeys(result.status.replace("_", " ") for result in results))
         reason = next((f" {result.reason}" for result in results if result.reason), "")
-        return Case(_name(rule), "skipped", f"The attack did not converge ({ends}): it clears nothing.{reason}")
+        return Case(name, "skipped", f"The attack did not converge ({ends}): it clears nothing.{reason}")
     if blocked:
-        return Case(_name(rule), "skipped", " ".join(finding.message for finding in blocked))
+        return Case(name, "skipped", " ".join(finding.message for finding in blocked))
     if not any(_CLEARS[rule.id](result) for result in converged):
-        return Case(_name(rule), "skipped", "It was not measured, or a worse rule holds.")
-    return Case(_name(rule))
+        return Case(name, "skipped", "It was not measured, or a worse rule holds.")
+    return Case(name)
 
 
 _OUTCOMES: dict[Decision, Outcome] = {"fail": "failure", "pass": "passed", "inconclusive": "skipped"}
@@ -103,7 +114,7 @@ _OUTCOMES: dict[Decision, Outcome] = {"fail": "failure", "pass": "passed", "inco
 def _case(finding: Finding, report: AuditReport) -> Case:
     """Return a finding as a case: what the gates let pass is not a failure, but is still shown."""
     rule = rules(report.kind).get(finding.rule)
-    name = _name(rule) if rule else f"{finding.rule} {finding.name}"
+    name = _name(rule, finding.attack, report) if rule else f"{finding.rule} {finding.name}"
     if not finding.leaks:
         return Case(name, "skipped", finding.message)
     return Case(name, _OUTCOMES[report.verdict.status], finding.message, finding.severity)
@@ -111,21 +122,27 @@ def _case(finding: Finding, report: AuditReport) -> Case:
 
 def _left_out(step: PlanStep, report: AuditReport) -> list[Case]:
     reason = "The attack has no result." if step.runs else f"The attack was not run: {step.reason}"
-    return [Case(_name(rule), "skipped", reason) for rule in rules(report.kind).values() if rule.leak]
+    known = rules(report.kind).values()
+    return [Case(_name(rule, step.attack, report), "skipped", reason) for rule in known if rule.leak]
 
 
 def _gate(expression: str, status: str, reason: str) -> Case:
+    name = f"{expression} does not hold"
     match status:
         case "pass":
-            return Case(expression, "passed", reason)
+            return Case(name, "passed", reason)
         case "fail":
-            return Case(expression, "failure", reason, "gate")
+            return Case(name, "failure", reason, "gate")
         case _:
-            return Case(expression, "error", reason, "inconclusive")
+            return Case(name, "error", reason, "inconclusive")
 
 
-def _name(rule: Rule) -> str:
-    return f"{rule.id} {rule.title}"
+def _name(rule: Rule, attack: str, report: AuditReport) -> str:
+    """Return what a rule tests of an attack; of missing evidence, what is missing."""
+    if rule.leak and rule.id in _TESTED:
+        words = report.kind.words
+        return f"{rule.id} {_TESTED[rule.id].format(attack=attack, one=words.one, many=words.many)}"
+    return f"{rule.id} {'none of this: ' if rule.leak else ''}{rule.title}"
 
 
 def _suite(name: str, cases: Sequence[Case], seconds: float = 0.0) -> ElementTree.Element:

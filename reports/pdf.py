@@ -72,7 +72,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     page = html.render(report, folder, look, veiled=look.evidence == "blurred")  # WeasyPrint knows no blur
     ink = f"<style>{_ink(page)}</style>"
     paper = _CHART.sub(lambda found: found[0] + ink, page).replace("</head>", f"<style>{_SHEET}</style></head>", 1)
-    return write_bytes(destination, _printed(weasyprint, paper))
+    return write_bytes(destination, _printed(weasyprint, paper), private=look.evidence != "none")
 
 
 def _weasyprint() -> ModuleType:
@@ -89,7 +89,7 @@ def _weasyprint() -> ModuleType:
     except ImportError as error:
         raise FormatError(
             f"PDF needs WeasyPrint, which cannot be imported ({_first_line(error)}).",
-            "Run: pip install 'memaudit[pdf]', or print the HTML report from a browser.",
+            "Run pip install '.[pdf]' in a checkout of memaudit, or print the HTML report from a browser.",
         ) from None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = strict  # it lets Pillow take damaged pictures everywhere

@@ -1,6 +1,6 @@
 """The findings as SARIF 2.1.0 with errata 01, for code scanning: no picture, no record's name, no path of this machine.
 
-Only a leak is a ``fail``; missing evidence is ``open``, whose level must be none (SARIF 2.1.0, 3.27.10).
+A leak is a result, one for each rule. Missing evidence is no result: it is a notification of the run.
 """
 
 import json
@@ -17,13 +17,14 @@ from ..audit.report.facts import Checkpoint
 from ..audit.report.model import AuditReport
 from ..audit.report.terms import EXIT_CODES, Severity
 from ..audit.report.verdict import Finding
+from ..audit.verdict.findings import fingerprint
 from ..audit.verdict.rules import Rule
 from ..audit.verdict.rules import rules as all_rules
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 _LEVELS: dict[Severity, str] = {
-    "critical": "error", "high": "error", "medium": "warning", "low": "note", "none": "none",
+    "critical": "error", "high": "error", "medium": "warning", "low": "note", "none": "note",
 }  # fmt: skip
 _SCORES: dict[Severity, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """In the middle of the ranges by which GitHub separates critical (over 9.0), high (7.0), medium (4.0) and low."""
@@ -35,7 +36,7 @@ _MEMBER = {"id": _CLASS, "index": 0, "toolComponent": {"name": _TAXONOMY, "index
 
 
 def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
-    """Write one result for each finding, that is for each rule and attack.
+    """Write one result for each rule by which data leak, and one notification for each piece of missing evidence.
 
     Raises:
         FormatError: The destination cannot be written.
@@ -45,8 +46,11 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
 
 def log(report: AuditReport) -> dict[str, Any]:
     """Return the whole file; it is the same for the same report and current folder."""
-    rules = _rules(report.findings, all_rules(report.kind))
-    places = {rule["id"]: place for place, rule in enumerate(rules)}
+    leaks = [finding for finding in report.findings if finding.leaks]
+    notes = [finding for finding in report.findings if not finding.leaks]
+    known = all_rules(report.kind)
+    rules = _rules(leaks, {id_: rule for id_, rule in known.items() if rule.leak})
+    kinds = _rules(notes, {id_: rule for id_, rule in known.items() if not rule.leak})
     files = (report.inputs.before, report.inputs.after)
     run = {
         "tool": {
@@ -55,6 +59,7 @@ def log(report: AuditReport) -> dict[str, Any]:
                 "version": report.environment.memaudit,
                 "supportedTaxonomies": [{"name": _TAXONOMY, "index": 0}],
                 "rules": rules,
+                "notifications": kinds,
             }
         },
         "automationDetails": {"id": f"memaudit/{_model(report).replace('/', '-')}/"},
@@ -63,11 +68,12 @@ def log(report: AuditReport) -> dict[str, Any]:
                 "executionSuccessful": True,
                 "exitCode": EXIT_CODES[report.verdict.status],
                 "exitCodeDescription": report.verdict.status,
+                "toolExecutionNotifications": [_notification(note, _place(kinds, note.rule)) for note in notes],
             }
         ],
         "artifacts": [_artifact(file, role) for file, role in zip(files, ("before", "after"), strict=True)],
         "taxonomies": [_taxonomy()],
-        "results": [_result(finding, places[finding.rule], report.inputs.after) for finding in report.findings],
+        "results": [_result(found, _place(rules, rule), report) for rule, found in _by_rule(leaks).items()],
         "properties": {"verdict": report.verdict.status, "severity": report.verdict.severity},
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -138,31 +144,64 @@ def _taxonomy() -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, place: int, after: Checkpoint) -> dict[str, Any]:
-    leak = finding.leaks
-    where = finding.attack or "audit"
-    found: dict[str, Any] = {
-        "ruleId": finding.rule,
+def _place(rules: Sequence[Mapping[str, Any]], id_: str) -> int:
+    return next(place for place, rule in enumerate(rules) if rule["id"] == id_)
+
+
+def _by_rule(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(finding.rule, []).append(finding)
+    return found
+
+
+def _notification(finding: Finding, place: int) -> dict[str, Any]:
+    return {
+        "descriptor": {"id": finding.rule, "index": place},
+        "level": "warning" if finding.blocks else "note",
+        "message": {"text": _plain(_said(finding))},
+        "properties": {"blocks": finding.blocks},
+    }
+
+
+def _result(findings: Sequence[Finding], place: int, report: AuditReport) -> dict[str, Any]:
+    """Return what one rule says, the worst first, of all attacks together."""
+    ordered = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+    rule, severity = ordered[0].rule, ordered[0].severity
+    return {
+        "ruleId": rule,
         "ruleIndex": place,
-        "kind": "fail" if leak else "open",
-        "level": _LEVELS[finding.severity],
-        "message": {"text": _plain(f"{where}: {finding.message}")},
+        "kind": "fail",
+        "level": _LEVELS[severity],
+        "message": {"text": _plain(" ".join(map(_said, ordered)))},
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": address(after.path), "index": 1},
+                    "artifactLocation": {"uri": address(report.inputs.after.path), "index": 1},
                     "region": {"startLine": 1},
                 },
-                "logicalLocations": [{"fullyQualifiedName": where, "kind": "attack" if finding.attack else "audit"}],
+                "logicalLocations": [
+                    {"fullyQualifiedName": where, "kind": "audit" if where == "audit" else "attack"}
+                    for where in dict.fromkeys(map(_where, ordered))
+                ],
             }
         ],
-        "properties": {"severity": finding.severity, "records": len(finding.records), "blocks": finding.blocks},
+        "partialFingerprints": {"memaudit/v2": fingerprint(rule, _model(report))},
+        "taxa": [_MEMBER],
+        "properties": {
+            "severity": severity,
+            "records": len({record for finding in ordered for record in finding.records}),
+            "blocks": any(finding.blocks for finding in ordered),
+        },
     }
-    if finding.fingerprint:
-        found["partialFingerprints"] = {"memaudit/v1": finding.fingerprint}
-    if leak:
-        found["taxa"] = [_MEMBER]
-    return found
+
+
+def _where(finding: Finding) -> str:
+    return finding.attack or "audit"
+
+
+def _said(finding: Finding) -> str:
+    return f"{_where(finding)}: {finding.message}"
 
 
 def _plain(text: str) -> str:

@@ -63,7 +63,14 @@ def test_a_leak_that_the_gates_do_not_allow_is_a_failure(leak: AuditReport) -> N
     assert list(found) == LEAKS
     assert found["MA001"] == ("failure", leak.findings[0].message)
     assert found["MA002"][0] == "skipped"
-    assert cases(leak, "gates") == {"recovered>0": ("failure", leak.verdict.gates[0].reason)}
+    assert cases(leak, "gates") == {"recovered>0 does not hold": ("failure", leak.verdict.gates[0].reason)}
+
+
+def test_a_name_says_what_is_tested_and_is_the_same_whatever_comes_out(leak: AuditReport, clean: AuditReport) -> None:
+    for report in (leak, clean):
+        names = [case.get("name", "") for case in junit.suites(report)[0]]
+        assert "MA001 simudy reconstructs no training image" in names
+        assert "MA003 what simudy makes points to no training image" in names
 
 
 def test_a_leak_that_the_gates_allow_passes_but_is_told(leak: AuditReport) -> None:
@@ -124,10 +131,10 @@ def test_missing_evidence_clears_no_rule(clean: AuditReport, leak: AuditReport) 
 
 
 def test_an_inconclusive_gate_is_an_error(blind: AuditReport, clean: AuditReport) -> None:
-    assert cases(blind, "gates")["recovered>0"][0] == "error"
+    assert cases(blind, "gates")["recovered>0 does not hold"][0] == "error"
     gates = [GateResult(expression="ssim_max>=0.9", status="pass", reason="It did not hold.")]
     report = changed(clean, verdict=clean.verdict.model_copy(update={"gates": gates}))
-    assert cases(report, "gates") == {"ssim_max>=0.9": ("system-out", "It did not hold.")}
+    assert cases(report, "gates") == {"ssim_max>=0.9 does not hold": ("system-out", "It did not hold.")}
 
 
 def test_every_rule_about_leaks_says_what_clears_it() -> None:

@@ -131,7 +131,7 @@ def test_a_missing_package_is_said_with_its_cure(
     monkeypatch.setitem(sys.modules, "weasyprint", None)
     with pytest.raises(FormatError, match="PDF needs WeasyPrint") as caught:
         pdf.write(leak, folder, tmp_path / "report.pdf")
-    assert "pip install 'memaudit[pdf]'" in caught.value.hint
+    assert "pip install '.[pdf]'" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
 
