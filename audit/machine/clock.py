@@ -22,10 +22,15 @@ class Deadline:
     began: float = field(default=0.0, compare=False)
 
     @classmethod
-    def after(cls, seconds: float | None) -> "Deadline":
-        """Return the end of a stretch that begins now; ``None`` for one that never ends."""
-        now = time.monotonic()
-        return cls(math.inf if seconds is None else now + seconds, now)
+    def after(cls, seconds: float | None, began: float | None = None) -> "Deadline":
+        """Return the end of a stretch.
+
+        Args:
+            seconds: How long it is; ``None`` for one that never ends.
+            began: :func:`time.monotonic` value of its beginning; now by default.
+        """
+        start = time.monotonic() if began is None else began
+        return cls(math.inf if seconds is None else start + seconds, start)
 
     @property
     def left(self) -> float:

@@ -25,10 +25,10 @@ from .failure import failure
 from .planner import Choice, seeds, settled
 from .session import shared
 from .store import Job, Place
-from .work import Turn, Work, attempt, moved
+from .work import PROBE_STEPS, Turn, Work, attempt, moved
 
-PROBE_STEPS, PROBE_SECONDS, PROBE_SHARE = 3, 10.0, 0.05
-"""Steps of each attack that are timed; timing ends early after this many seconds or this share of the time left."""
+PROBE_SECONDS, PROBE_SHARE = 10.0, 0.05
+"""Timing the first steps of an attack ends early after this many seconds or this share of the time left."""
 
 OVERRUN = 0.25
 """Share of all the time left that an attack may take longer than planned before it is given up."""
@@ -236,12 +236,14 @@ class _Told:
     times: list[float] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
+        if event.stage == "resume":  # told when the run itself goes on
+            return
         if event.stage == "warning":
             self.listener(event)
             return
         self.times.append(time.monotonic())
         step = self.before + len(self.times)
-        self.listener(Event("plan", f"the first steps of {event.message}", step, self.total, event.values))
+        self.listener(Event("plan", event.message, step, self.total, event.values))
 
     def pace(self, outcome: Outcome) -> float | None:
         """Return seconds per step; the first step is left out, as it includes what is set up once."""

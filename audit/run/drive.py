@@ -122,7 +122,7 @@ def drive(
         seed: Seeds everything random.
         job: Where states are saved; ``None`` to keep none.
         budget: Limits; none by default.
-        listener: Hears one :class:`Event` per step.
+        listener: Hears one :class:`Event` per step, and one where the run continues from a saved state.
         stage: The stage those events name.
         finish: Whether to read off the reconstruction at the end.
         start: A state of another run whose variables, labels and weight of the prior are taken over; ``None`` to
@@ -155,6 +155,7 @@ def drive(
         return _in_memory(attack, session.state, lambda state: attack.step(victim, recipe, state), listener)
 
     if not session.over:
+        _tell_resumed(attack, session, listener)
         try:
             _loop(step, session, budget, save, report)
         except KeyboardInterrupt:
@@ -170,6 +171,11 @@ def drive(
     state, curve = session.state, tuple((step, loss) for step, loss in session.curve)
     status: Status = "budget_spent" if late else _status(attack, session, reconstruction)
     return Outcome(status, state.step, session.seconds, session.peak_bytes, curve, state, reconstruction)
+
+
+def _tell_resumed(attack: Attack, session: Session, listener: Listener) -> None:
+    if session.resumed:
+        listener(Event("resume", attack.name, session.state.step, attack.iterations))
 
 
 def _fitted(attack: Fitting, victim: Victim, recipe: Recipe, state: State, memory: float) -> State:

@@ -18,6 +18,7 @@ class Session:
     peak_bytes: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
     diverged: bool = False
+    resumed: bool = False
 
     @property
     def over(self) -> bool:
@@ -41,7 +42,7 @@ def opened(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job |
         state = attack.init(victim, recipe, seed)
         return Session(state if start is None else _taken_over(state, start))
     state, extra = saved
-    return Session(state, **extra)
+    return Session(state, resumed=state.step > 0, **extra)
 
 
 def _taken_over(state: State, start: State) -> State:

@@ -19,6 +19,9 @@ from .drive import Budget, Outcome, drive
 from .failure import failure
 from .store import Job
 
+PROBE_STEPS = 3
+"""Steps of each attack that are timed before any of them runs on; a run that has no more is hardly begun."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -73,7 +76,10 @@ def carry_out(ground: Callable[[], Victim], work: Work, listener: Listener) -> O
     device = victim.like.device
 
     def told(event: Event) -> None:
-        listener(dataclasses.replace(event, message=label) if event.step else event)
+        if event.stage != "resume":
+            listener(dataclasses.replace(event, message=label) if event.step else event)
+        elif event.step > PROBE_STEPS and not work.probe:
+            listener(Event("resume", f"{label} at {event.step} of {event.total}"))
 
     with work.limits.kept(device):
         outcome = drive(

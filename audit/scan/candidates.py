@@ -12,6 +12,9 @@ CREDIBLE = 0.05
 """A fit over many steps counts where it explains the change to this cosine distance. Elsewhere (wrong labels, unknown
 shuffling) it makes up for what it cannot explain with a longer training, and the fit over few steps is nearer."""
 
+STRIDE = 10**0.5
+"""Ratio of neighbouring learning rates on the coarse grid."""
+
 MARGIN = 0.9
 """A batch size other than the first must have less than this share of its loss to be preferred."""
 
@@ -111,13 +114,24 @@ def preferred(candidates: Sequence[Candidate], axes: Axes) -> Candidate | None:
     return leader
 
 
-def at_edge(chosen: Candidate, tried: Sequence[Candidate]) -> bool:
-    """Return whether the travel found lies outside all that was tried on the coarse grid."""
-    grid = [c.recipe.travel for c in tried if c.rung == 0 and c.recipe.optimizer == chosen.recipe.optimizer]
-    return bool(grid) and not min(grid) <= chosen.recipe.travel <= max(grid)
+def edges(chosen: Candidate, tried: Sequence[Candidate]) -> tuple[bool, bool]:
+    """Return whether nothing smaller was tried to its end on the coarse grid than the travel found, and nothing larger.
+
+    The best travel may then lie beyond it on that side.
+    """
+    optimizer, travel = chosen.recipe.optimizer, chosen.recipe.travel
+    grid = [c.recipe.travel for c in tried if c.rung == 0 and c.complete and c.recipe.optimizer == optimizer]
+    return travel <= min(grid, default=0.0), travel >= max(grid, default=math.inf)
 
 
-def spread(chosen: Candidate, tried: Sequence[Candidate]) -> float:
-    """Return the factor by which the learning rate may be off: what the fits differ by, and at least a quarter."""
+def interval(chosen: Candidate, tried: Sequence[Candidate]) -> tuple[float, float]:
+    """Return the learning rates between which the right one is expected.
+
+    At least a quarter off, or as far as the fits differ; where none was fitted, up to the neighbours on the coarse
+    grid; at an edge of that, ten times as far as what was tried.
+    """
     fits = [c.recipe.travel for c in tried if c.rung and c.complete and c.family == chosen.family]
-    return max([1.25, *(max(fit, chosen.recipe.travel) / min(fit, chosen.recipe.travel) for fit in fits)])
+    ratios = [max(fit, chosen.recipe.travel) / min(fit, chosen.recipe.travel) for fit in fits]
+    off = max([1.25, *ratios]) if chosen.rung else STRIDE
+    low, high = (off * (STRIDE**2 if edge else 1.0) for edge in edges(chosen, tried))
+    return chosen.recipe.lr / low, chosen.recipe.lr * high

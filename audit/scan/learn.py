@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...attacks.contract.attack import Attack
 from ...attacks.contract.recipe import Optimizer, Recipe
 from ..events import Event
+from ..machine.clock import NEVER
 from ..machine.means import Means
 from ..recipe.decay import decay_of, shrink
 from ..recipe.fields import FIELDS
@@ -18,7 +19,8 @@ from ..run.failure import failure
 from ..run.options import build
 from ..run.planner import Choice, choose, look
 from ..run.store import Place
-from .candidates import CREDIBLE, Axes, Candidate, at_edge, spread
+from .candidates import CREDIBLE, Axes, Candidate, edges, interval
+from .patience import Patience
 from .scene import Scene
 from .search import ALLOWANCE, Search, search
 
@@ -47,12 +49,16 @@ def searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-    """A complete recipe, where each of its values comes from, and what was tried to find it."""
+    """A complete recipe, where each of its values comes from, and what was tried to find it.
+
+    ``edge``: the learning rate lies at the edge of those that were tried.
+    """
 
     recipe: Recipe
     facts: dict[str, Fact]
     trace: tuple[Candidate, ...] = ()
     chosen: Candidate | None = None
+    edge: bool = False
 
 
 def learn(
@@ -61,6 +67,7 @@ def learn(
     place: Place,
     means: Means,
     allowance: float = ALLOWANCE / (1 - ALLOWANCE),
+    whole: bool = False,
 ) -> Learned:
     """Search for an unknown learning rate, and what goes with it, with the first attack that can treat this victim.
 
@@ -70,19 +77,23 @@ def learn(
         place: Where states are kept.
         means: What probes run with, and within which limits.
         allowance: Share of an attack's own simulated steps that all its probes together may take.
+        whole: Whether the search has all the time to itself; else it has its share, over all sessions of the scan.
     """
     known = scene.known
     if not math.isnan(known.recipe.lr):
         return _decayed(scene, known)
     if not attacks and not scene.delta.lost:
         return _usual(scene, UNUSED)
-    means.listener(Event("search", "recipe"))
     tried: tuple[Candidate, ...] = ()
     why = "the search found none in time" if attacks else "the change is only rounding, which does not show it"
     for attack in attacks:
+        patience = Patience(place(attack, known.recipe, "search", seed=scene.request.seed), _allowed(means, whole))
+        means.listener(Event("search", f"recipe{_before(patience)}"))
         state = Search(attack, scene.ground, known.recipe, scene.request.seed, place, means, allowance)
         try:
-            chosen = search(state, _axes(scene))
+            with patience.spent() as soon:
+                state.means = means.until(soon, soon)
+                chosen = search(state, _axes(scene))
         except Exception as error:
             why = f"the search with {attack.name} ended: {failure(error).message.rstrip('.')}"
             continue
@@ -93,6 +104,19 @@ def learn(
     usual = FIELDS["lr"].usual
     means.listener(Event("warning", f"No learning rate could be found ({why}); {usual} is assumed (--lr)."))
     return dataclasses.replace(_usual(scene, why), trace=tried)
+
+
+def _allowed(means: Means, whole: bool) -> float:
+    """Return how many seconds a search may take."""
+    end = means.limits.end
+    return math.inf if whole or end == NEVER else ALLOWANCE * (end.at - end.began)
+
+
+def _before(patience: Patience) -> str:
+    """Return in words what an earlier session of the same scan has done."""
+    if not patience.taken:
+        return ""
+    return ", continued" if patience.left else ", as an earlier run found it"
 
 
 def _usual(scene: Scene, why: str) -> Learned:
@@ -126,8 +150,7 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
     facts, recipe = dict(scene.known.facts), chosen.recipe
     recipe = dataclasses.replace(recipe, labels=scene.known.recipe.labels)
     count = sum(candidate.complete for candidate in trace)
-    factor = spread(chosen, trace)
-    read = scene.delta.facts.get("travel")
+    read, edge = scene.delta.facts.get("travel"), False
     if recipe.optimizer != "sgd" and read is not None:
         low, high = (float(end or 0.0) / recipe.travel * recipe.lr for end in read.interval or (0.0, 0.0))
         why = f"{read.evidence}; over {recipe.steps} steps"
@@ -136,14 +159,15 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
             evidence=why,
         )  # fmt: skip
     else:
-        edge = ", beyond all that were tried" if at_edge(chosen, trace) else ""
+        edge = any(edges(chosen, trace))
         why = (
-            f"lowest early loss of {count} candidates{edge}; explains the change to a cosine distance of "
-            f"{chosen.cosine:.2g}; the change shows learning rate times steps, {recipe.travel:.3g}, not either alone"
+            f"lowest early loss of {count} candidates{_told(chosen, edge)}; explains the change to a cosine distance "
+            f"of {chosen.cosine:.2g}; the change shows learning rate times steps, {recipe.travel:.3g}, not either alone"
         )
+        sure = 0.3 if edge else 0.8 if chosen.cosine <= CREDIBLE else 0.5
         facts["lr"] = Fact(
-            value=recipe.lr, source="inferred", option="--lr", confidence=0.8 if chosen.cosine <= CREDIBLE else 0.5,
-            interval=(recipe.lr / factor, recipe.lr * factor), evidence=why,
+            value=recipe.lr, source="inferred", option="--lr", confidence=sure, interval=interval(chosen, trace),
+            evidence=why,
         )  # fmt: skip
     _adopt(facts, scene.known.recipe, recipe)
     factor = shrink(scene.delta, facts)
@@ -154,7 +178,13 @@ def _learned(scene: Scene, chosen: Candidate, trace: tuple[Candidate, ...]) -> L
             value=list(chosen.labels), source="inferred", option="--labels",
             confidence=0.7 if chosen.cosine <= CREDIBLE else 0.3, evidence="the labels that explained the change best",
         )  # fmt: skip
-    return Learned(recipe, facts, trace, chosen)
+    return Learned(recipe, facts, trace, chosen, edge)
+
+
+def _told(chosen: Candidate, edge: bool) -> str:
+    """Return in words what makes a learning rate uncertain."""
+    said = ", at the edge of those that were tried: the true one may lie beyond" if edge else ""
+    return said if chosen.rung else f"{said}, on a coarse grid as there was no time to fit it"
 
 
 def _adopt(facts: dict[str, Fact], before: Recipe, after: Recipe) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
-from .candidates import at_edge
 from .learn import UNUSED, Learned
 from .scene import Scene
 
@@ -26,8 +25,8 @@ def limitations(
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: what they do not recover may still be recoverable."]
     said += _compared(scene, attacks)
-    if learned.chosen is not None and at_edge(learned.chosen, learned.trace):
-        said.append("The learning rate lies outside the grid of those that were tried: the true one may lie beyond.")
+    if learned.edge:
+        said.append("The learning rate lies at the edge of those that were tried: the true one may lie beyond.")
     if recipe["lr"].source == "assumed" and recipe["lr"].evidence != UNUSED:
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
     if count := len(scene.victim.masked):

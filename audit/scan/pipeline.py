@@ -20,11 +20,10 @@ from .learn import learn, searchers
 from .place import job_place
 from .results import attack_results
 from .scene import load
-from .search import ALLOWANCE
 from .workplace import workplace
 
 
-def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
+def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | None = None) -> AuditReport:
     """Audit a checkpoint pair and write its reports into the run folder.
 
     Running the same request again resumes unfinished attacks and reuses finished ones.
@@ -32,6 +31,7 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
     Args:
         request: What to audit, and how.
         listener: Hears one event for everything that happens.
+        end: When all is to be over; ``max_time`` from now by default.
 
     Returns:
         The report, as it is also written to ``report.json``.
@@ -40,15 +40,15 @@ def scan(request: ScanRequest, listener: Listener = silence) -> AuditReport:
         MemauditError: Unusable input or options, in one sentence and a hint.
         Interrupted: The user stopped it; the state is saved.
     """
-    end = Deadline.after(request.max_time)
+    end = end or Deadline.after(request.max_time)
     with exact_numerics():
         asked = understand(request)  # step 1
         scene = load(request, listener)  # steps 2 to 5
         gates = asked.gates_of(scene.kind)
         with workplace(scene, end, listener) as (store, means):
             tell_assumed(scene.known.facts, scene.architecture, means.listener)
-            place, soon = job_place(scene, store), end.part(ALLOWANCE)
-            learned = learn(scene, searchers(scene, asked.candidates), place, means.until(soon, soon))  # step 6
+            place = job_place(scene, store)
+            learned = learn(scene, searchers(scene, asked.candidates), place, means)  # step 6
             runs, plan = attack(scene, learned.recipe, asked.candidates, place, means)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))
             results = attack_results(scene, runs, store.folder, means.listener)  # step 9

@@ -28,7 +28,7 @@ from ..machine.means import Means
 from ..run.drive import Outcome
 from ..run.store import Place
 from ..run.work import Work, carry_out
-from .candidates import CREDIBLE, Axes, Candidate, best, preferred, promoted
+from .candidates import CREDIBLE, STRIDE, Axes, Candidate, best, preferred, promoted
 
 RUNGS = (8, 20, 25)
 """Attack steps of a candidate in each round; the last continues where the second ended, to some 50 as in the paper."""
@@ -38,9 +38,6 @@ SHORTEST = 5
 
 EPOCHS = (2, 3, 20)
 """Most epochs that a probe of each round simulates: few steps are cheap and never unstable, many are faithful."""
-
-STRIDE = 10**0.5
-"""Ratio of neighbouring learning rates on the coarse grid."""
 
 TRAVELS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Coarse grid of SGD: sums of learning rates over training; extended outwards if it does not enclose the right one."""

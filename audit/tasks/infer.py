@@ -55,25 +55,30 @@ class Inference:
         return recipe_file.dump(self.recipe)
 
 
-def infer(request: ScanRequest, listener: Listener = silence) -> Inference:
+def infer(request: ScanRequest, listener: Listener = silence, end: Deadline | None = None) -> Inference:
     """Work out the recipe of a checkpoint pair.
 
     The search keeps its states in the run folder: an interrupted one continues, and a finished one is not repeated.
+
+    Args:
+        request: Which pair, and what is known of it.
+        listener: Hears one event for everything that happens.
+        end: When all is to be over; ``max_time`` from now by default.
 
     Raises:
         MemauditError: Unusable input or options, in one sentence and a hint.
         Interrupted: The user stopped it; the state is saved.
     """
-    started, end = time.monotonic(), Deadline.after(request.max_time)
+    end = end or Deadline.after(request.max_time)
     check(request)
     with exact_numerics():
         attacks = build(request.attacks or (SEARCHER,), request.options, request.max_iterations)
         scene = load(request, listener)
         with workplace(scene, end, listener) as (store, means):
-            learned = learn(scene, attacks, job_place(scene, store), means, ALLOWANCE)
+            learned = learn(scene, attacks, job_place(scene, store), means, ALLOWANCE, whole=True)
     listener(Event("done"))
     facts = {name: fact for name, fact in learned.facts.items() if name != "normalise"}
-    return Inference(facts, scene.delta, search_points(learned), time.monotonic() - started)
+    return Inference(facts, scene.delta, search_points(learned), time.monotonic() - end.began)
 
 
 def write_recipe(found: Inference, path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.audit.scan.candidates import MARGIN, Axes, Candidate, at_edge, best, preferred, promoted, spread
+from memaudit.audit.scan.candidates import MARGIN, STRIDE, Axes, Candidate, best, edges, interval, preferred, promoted
 
 UNKNOWN = Recipe(size=4, lr=math.nan, batch_size=4, epochs=20)
 BOTH = Axes(("sgd", "adam"), ((4, 20), (2, 20)))
@@ -43,13 +43,22 @@ def test_the_first_batch_size_is_preferred_where_another_is_hardly_better():
     assert preferred([first, other], BOTH) is other, "that is for one optimiser"
 
 
-def test_edge_and_spread():
+def test_edges_and_interval():
     def at(travel, rung):
         return candidate(dataclasses.replace(UNKNOWN, lr=travel / 20), rung)
 
     tried = [at(0.1, 0), at(1.0, 0), at(0.5, 1), at(0.4, 2)]
-    assert not at_edge(tried[-1], tried)
-    assert at_edge(at(1.2, 2), tried)
-    assert at_edge(at(0.09, 2), tried)
-    assert spread(tried[-1], tried) == pytest.approx(1.25)
-    assert spread(at(0.2, 2), tried) == pytest.approx(2.5)
+    assert edges(tried[-1], tried) == (False, False)
+    assert edges(at(1.2, 2), tried) == edges(tried[1], tried) == (False, True)
+    assert edges(at(0.09, 2), tried) == edges(tried[0], tried) == (True, False)
+    broken = dataclasses.replace(at(3.0, 0), loss=math.inf)
+    assert edges(tried[1], [*tried, broken]) == (False, True), "what broke shows nothing"
+    assert edges(tried[0], tried[:1]) == (True, True)
+
+    def around(chosen):
+        return [end * 20 for end in interval(chosen, tried)]
+
+    assert around(tried[-1]) == pytest.approx([0.4 / 1.25, 0.4 * 1.25])
+    assert around(at(0.2, 2)) == pytest.approx([0.2 / 2.5, 0.2 * 2.5])
+    assert around(at(0.3, 0)) == pytest.approx([0.3 / STRIDE, 0.3 * STRIDE]), "up to its neighbours"
+    assert around(tried[1]) == pytest.approx([1.0 / STRIDE, 10 * STRIDE]), "wide where nothing larger was tried"
