@@ -83,6 +83,7 @@ class MemauditError(Exception):
         |-- audit.run.options.OptionError             malformed attack option
         |-- audit.run.store.StoreError                unusable run folder
         |-- audit.tasks.alter.DefenceError            defence that cannot be measured
+        |-- audit.tasks.runs.RunError                 folder that is no run folder, and so not deleted
         |-- audit.verdict.baseline.BaselineError      unusable baseline
         |-- audit.verdict.expression.GateError        malformed gate expression
         `-- audit.run.drive.Interrupted               exit code 130: state saved, resumable

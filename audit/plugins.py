@@ -23,6 +23,13 @@ def nearest(name: str, known: list[str]) -> str:
     return f"What exists: {', '.join(known[:10]) or 'nothing'}{more}."
 
 
+KINDS = {
+    "memaudit.attacks": "attack", "memaudit.families": "model family", "memaudit.data": "data source",
+    "memaudit.kinds": "kind of record", "memaudit.reports": "report format",
+}  # fmt: skip
+"""Groups of entry points, in words."""
+
+
 def load(group: str, name: str) -> object:
     """Import the object behind one entry point.
 
@@ -31,7 +38,7 @@ def load(group: str, name: str) -> object:
     """
     entries = available(group)
     if name not in entries:
-        raise PluginError(f"There is no {name!r} in {group}.", nearest(name, list(entries)))
+        raise PluginError(f"There is no {KINDS.get(group, group)} {name!r}.", nearest(name, list(entries)))
     try:
         return entries[name].load()
     except (Exception, SystemExit) as error:  # third-party code may fail in any way, or try to end the process

@@ -168,13 +168,21 @@ def parse_memory(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
+ENDINGS = {"htm": "html", "markdown": "md", "png": "grid", "xml": "junit"}
+"""Formats by endings of files that are not their own names."""
+
+
 def parse_outputs(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Split ``FORMAT=PATH`` texts. Raises :class:`RequestError`."""
+    """Split ``FORMAT=PATH`` texts; of a path alone, its ending names the format. Raises :class:`RequestError`."""
     pairs = []
     for text in texts:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise RequestError(f"-o {text} cannot be parsed.", "Write it as FORMAT=PATH, for example html=report.html.")
+        name, equals, path = text.partition("=") if "=" in text else ("", "", text)
+        if not equals:
+            ending = Path(path).suffix.removeprefix(".").lower()
+            name = ENDINGS.get(ending, ending)
+        if not (name and path):
+            hint = "Write it as FORMAT=PATH or with the format's ending, for example dpia=dpia.md or audit.html."
+            raise RequestError(f"-o {text} names no format.", hint)
         pairs.append((name, path))
     return tuple(pairs)
 

@@ -26,6 +26,9 @@ SIZE_LIMIT = 2**20
 PATHS = frozenset({"after", "before", "context", "control", "data", "out", "output", "recipe", "test"})
 """Options that name files: in a configuration file they count from its folder."""
 
+SPELLINGS = {"normalize": "normalise"}
+"""Other spellings of options."""
+
 WRITTEN = frozenset({"out", "output"})
 """Those of them that are written: a file may name only places in its own folder."""
 
@@ -134,7 +137,8 @@ def from_table(
     """
     found: dict[str, Setting] = {}
     for name, value in table.items():
-        key, where = name.replace("_", "-"), f"{printable(relative(file))}:{printable(within + name)}"
+        key = SPELLINGS.get(name, name.replace("_", "-"))
+        where = f"{printable(relative(file))}:{printable(within + name)}"
         if key not in options:
             raise ConfigError(f"{where}: there is no such option.", nearest(printable(key), list(options)))
         if key in found:
@@ -170,7 +174,7 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
     """Return a path of a file as it is written from the current folder."""
     head, path, tail = "", text, ""
     if key == "output":
-        head, equals, path = text.partition("=")
+        head, equals, path = text.partition("=") if "=" in text else ("", "", text)
         head += equals
     elif text.startswith("torchvision:"):
         parts = text.split(":", 3)
@@ -191,7 +195,8 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
 
 def _from_environment(options: Mapping[str, Option], environment: Mapping[str, str]) -> dict[str, Setting]:
     """Return what variables say; empty ones say nothing."""
-    names = {PREFIX + key.upper().replace("-", "_"): key for key in options}
+    keys = {**{key: key for key in options}, **SPELLINGS}
+    names = {PREFIX + word.upper().replace("-", "_"): key for word, key in keys.items() if key in options}
     found = {}
     for name, text in environment.items():
         if not name.startswith(PREFIX) or not text.strip():

@@ -45,7 +45,7 @@ def write(
     found = accept(load_report(report), reason, expiry(expires, today), salt)
     write_text(baseline, dump(found))
     count = len(found.accepted)
-    make_console().print(f"Wrote {baseline}: {count} finding{'s' * (count != 1)} accepted", markup=False)
+    make_console(answer=True).print(f"Wrote {baseline}: {count} finding{'s' * (count != 1)} accepted", markup=False)
 
 
 @baseline.command(cls=Command)
@@ -68,8 +68,8 @@ def check(
     from .opened import opened
     from .verdicts import print_comparison
 
-    console = make_console()
-    found = opened(report, console)
+    console = make_console(answer=not as_json)
+    found = opened(report, make_console())
     compared = compare(found, load(baseline), datetime.datetime.now(datetime.UTC).date())
     print_comparison(console, compared)
     status = decide(found, compared, fail_on or "low")

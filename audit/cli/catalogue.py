@@ -13,6 +13,9 @@ from typer.utils import get_params_from_function
 
 from ..option import Option
 
+ONCE = frozenset({"dry-run", "open"})
+"""Options that are for one command line: no file and no variable sets them."""
+
 
 def catalogue(ctx: typer.Context, commands: Iterable[str]) -> dict[str, Option]:
     """Return every option of some commands by key, from any context of the command line."""
@@ -39,6 +42,8 @@ def _options(command: str, function: Callable[..., Any]) -> Iterator[Option]:
             continue
         long = [text for text in info.param_decls or () if text.startswith("--")] or [name.replace("_", "-")]
         key = long[0].removeprefix("--").partition("/")[0]
+        if key in ONCE:
+            continue
         kind = _bare(parameter.annotation)
         many = typing.get_origin(kind) is list
         kind = _bare(typing.get_args(kind)[0]) if many else kind

@@ -3,15 +3,18 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from ... import MemauditError
 from ..events import Event
+from ..machine.clock import NEVER, Deadline
 from .numbers import duration, number
 from .plan import print_plan
 
@@ -21,12 +24,19 @@ PLAIN_WIDTH = 160
 PLAIN_SECONDS = 10.0
 """Without a terminal, one line of progress is printed in this many seconds."""
 
+WIDE = 100
+"""On narrower terminals, progress is told without its numbers."""
+
+BAR = 30
+"""Columns of the progress bar, half of them on narrow terminals."""
+
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "red"}
 TITLES = {
     "load": "Reading",
     "search": "Searching",
     "plan": "Timing",
     "skip": "Left out",
+    "resume": "Continuing",
     "attack": "Attacking",
     "finish": "Measuring",
     "match": "Matching",
@@ -44,7 +54,22 @@ def make_console(answer: bool = False) -> Console:
     terminal = (sys.stdout if answer else sys.stderr).isatty()
     interactive = terminal and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(stderr=not answer, force_interactive=interactive, soft_wrap=True, highlight=False, width=width)
+    return Console(
+        stderr=not answer, force_interactive=interactive, soft_wrap=not terminal, highlight=False, width=width
+    )
+
+
+class _Remaining(ProgressColumn):
+    """The time that a stage will still take, never more than there is."""
+
+    def __init__(self, end: Deadline) -> None:
+        super().__init__(Column(no_wrap=True))
+        self.end = end
+
+    def render(self, task: Task) -> Text:
+        """Return it in words; empty where nothing is known."""
+        left = task.time_remaining
+        return Text("" if left is None else f"{duration(min(left, self.end.left))} left")
 
 
 class Screen:
@@ -52,15 +77,23 @@ class Screen:
 
     Args:
         console: Where to draw.
-        verbosity: -1 for errors and warnings only, 0 for progress, 1 for every number in it.
+        verbosity: -1 for errors only, 0 for warnings and progress, 1 for every number in it.
+        end: When all is to be over: nothing is said to take longer.
+
+    Attributes:
+        written: Files that were written, in order.
     """
 
-    def __init__(self, console: Console, verbosity: int = 0) -> None:
+    def __init__(self, console: Console, verbosity: int = 0, end: Deadline = NEVER) -> None:
         self.console = console
         self.verbosity = verbosity
+        self.end = end
+        self.written: list[str] = []
+        whole = Column(no_wrap=True)
+        note = [TextColumn("{task.fields[note]}")] if console.width >= WIDE else []
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=console, transient=True,
+            TextColumn("{task.description}"), BarColumn(BAR if note else BAR // 2),
+            MofNCompleteColumn(table_column=whole), _Remaining(end), *note, console=console, transient=True,
         )  # fmt: skip
         self.task: TaskID | None = None
         self.stage = ""
@@ -77,28 +110,25 @@ class Screen:
 
     def __call__(self, event: Event) -> None:
         """Draw one event."""
-        if event.stage == "warning":
+        if event.stage == "report":
+            self.written.append(event.message)
+        if event.stage in ("report", "done"):
+            self._stop()
+        elif self.verbosity < 0:
+            return
+        elif event.stage == "warning":
             self.console.print(f"[yellow]warning:[/] {escape(event.message)}")
         elif event.plan:
             self._stop()
-            if self.verbosity >= 0:
-                print_plan(self.console, event.plan)
+            print_plan(self.console, event.plan, self.end.left, reasons=self.verbosity > 0)
         elif event.step:
             self._advance(event)
-        elif event.stage == "done":
-            self._stop()
-        elif event.stage == "report":
-            self._stop()
-            if self.verbosity >= 0:
-                self.console.print(f"Wrote [bold]{escape(event.message)}[/]")
-        elif self.verbosity >= 0:
+        else:
             self._stop()
             self.stage = ""
             self.console.print(f"{TITLES.get(event.stage, event.stage)}: {escape(event.message)}")
 
     def _advance(self, event: Event) -> None:
-        if self.verbosity < 0:
-            return
         shown = event.values if self.verbosity > 0 else _shown(event.values)
         note = "  ".join(f"{name} {number(value)}" for name, value in shown.items())
         title = f"{TITLES.get(event.stage, event.stage)} {event.message}"
@@ -125,8 +155,9 @@ class Screen:
             return
         self.spoke = now
         started, first = self.began
-        left = (now - started) / max(event.step - first, 1) * (event.total - event.step)
-        self.console.print(f"{escape(title)} {event.step}/{event.total}, about {duration(left)} left, {escape(note)}")
+        left = min((now - started) / max(event.step - first, 1) * (event.total - event.step), self.end.left)
+        parts = [f"{escape(title)} {event.step}/{event.total}", f"about {duration(left)} left", escape(note)]
+        self.console.print(", ".join(filter(None, parts)))
 
     def _stop(self) -> None:
         if self.task is not None:
@@ -137,6 +168,12 @@ class Screen:
 
 def _shown(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name in ("loss", "change_ratio")}
+
+
+def print_written(console: Console, paths: Sequence[str]) -> None:
+    """Print the files that were written, one a line: no line is broken, so that each can be copied."""
+    for path in paths:
+        console.print(f"Wrote [bold]{escape(path)}[/]", soft_wrap=True)
 
 
 def print_error(console: Console, error: MemauditError) -> None:

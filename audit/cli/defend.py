@@ -2,11 +2,22 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ..verdict.levels import BITS, NOISE
 from .flat import OptionGroup, flat
-from .options import DATA, TRAINING, Attacks, Control, Files, Iterations, Machine, Network, Pair, Reports, Terminal
+from .options import (
+    DATA,
+    TRAINING,
+    Attacks,
+    Control,
+    Files,
+    Iterations,
+    Machine,
+    Network,
+    Open,
+    Pair,
+    Reports,
+    Terminal,
+)
 from .panels import defences, inputs, timed
 
 if TYPE_CHECKING:
@@ -47,6 +58,7 @@ def defend(
         ),
     ] = None,
     test: Annotated[str | None, defences(help="Labelled images to measure accuracy on; same forms as --data.")] = None,
+    open_: Open = False,
 ) -> None:
     """Measure what a pair leaks as it is and with its change altered: noise added to it, or rounded to few bits.
 
@@ -62,12 +74,12 @@ def defend(
     from ..tasks.alter import parse_defences
     from ..tasks.defend import defend as run
     from .console import Screen, make_console
+    from .outcome import conclude, page, show
     from .show import print_defences
 
     measured = parse_defences(*((NOISE, BITS) if noise is None and bits is None else (noise, bits)))
-    console = make_console()
-    with Screen(console, terminal.verbosity) as screen:
+    with Screen(make_console(), terminal.verbosity) as screen:
         found = run(request, measured, test, screen)
-    print_defences(console, found)
-    if terminal.as_json:
-        typer.echo(found.to_json(), nl=False)
+    conclude(found, screen.written, terminal, print_defences)
+    if open_:
+        show(page(screen.written))

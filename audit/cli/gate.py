@@ -24,8 +24,8 @@ def gate(
     from .console import COLOURS, make_console
     from .opened import opened
 
-    console = make_console()
-    found = opened(report, console)
+    console = make_console(answer=not as_json)
+    found = opened(report, make_console())
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
     gates = [parse(text, attacks, [found.kind]) for text in asked]

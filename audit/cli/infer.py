@@ -43,6 +43,7 @@ class Place(OptionGroup):
 
 @flat(request=(Pair, Images, Files, Network, TRAINING, Search, Machine, Place))
 def infer(
+    ctx: typer.Context,
     request: "ScanRequest",
     terminal: Terminal,
     output: Annotated[
@@ -58,13 +59,15 @@ def infer(
         memaudit infer before.pt after.pt > recipe.toml
         memaudit infer before.pt after.pt --epochs 10 --max-time 600 -o recipe.toml
     """
+    from ..machine.clock import Deadline
     from ..tasks.infer import infer as run
     from ..tasks.infer import write_recipe
     from .console import Screen, make_console
     from .show import print_inference
 
-    with Screen(make_console(), terminal.verbosity) as screen:
-        found = run(request, screen)
+    end = Deadline.after(request.max_time, ctx.obj)
+    with Screen(make_console(), terminal.verbosity, end) as screen:
+        found = run(request, screen, end)
     if output is not None:
         write_recipe(found, output)
     if terminal.as_json:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,6 +24,7 @@ from .many import scan_many
 from .plugins import plugins
 from .report import report
 from .rules import rules
+from .runs import runs
 from .scan import scan
 from .schema import schema
 from .show_config import config
@@ -39,6 +41,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it: no error."""
 
 ENDED = MemauditError("A plugin or a model file ended the program.", "Take sys.exit() out of it, or uninstall it.")
 
@@ -72,6 +77,7 @@ app.command("scan-many", cls=Command, epilog=EPILOG)(scan_many)
 app.command(cls=Command, epilog=EPILOG)(gate)
 app.command(cls=Command)(rules)
 app.command(cls=Command)(verify)
+app.command(cls=Command)(runs)
 app.add_typer(baseline, name="baseline")
 
 
@@ -79,9 +85,9 @@ def main() -> NoReturn:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     interrupt.listen()
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, obj=time.monotonic())  # --max-time counts from here
     except KeyboardInterrupt:
-        code = _fail(MemauditError("Interrupted.", "Run the same command to resume."), 130)
+        code = _stopped()
     except SystemExit as error:  # shell completion ends so; else third-party code did, and no audit is done
         code = error.code if "_MEMAUDIT_COMPLETE" in os.environ else _fail(ENDED)
     except Exception as error:
@@ -92,7 +98,7 @@ def main() -> NoReturn:
 def _explain(error: Exception) -> int:
     """Print any error as one line; the traceback only with -vv."""
     if isinstance(error, MemauditError):
-        return _fail(error, error.exit_code)
+        return _stopped() if error.exit_code == INTERRUPTED else _fail(error, error.exit_code)
     usage = getattr(error, "format_message", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(str(error))
@@ -122,6 +128,11 @@ def _out_of_memory(error: Exception) -> bool:
     from ...attacks.simulation.plans import out_of_memory
 
     return out_of_memory(error)
+
+
+def _stopped() -> int:
+    typer.echo("Interrupted. Run the same command to continue from here.", err=True)
+    return INTERRUPTED
 
 
 def _fail(error: MemauditError, code: int = 2) -> int:

@@ -41,15 +41,16 @@ def scan_many(
     from ..tasks.many import read_pairs
     from ..tasks.many import scan_many as run
     from .catalogue import catalogue
-    from .console import Screen, make_console
+    from .console import Screen, make_console, print_written
     from .show import print_pairs
 
     folder = out or Path("memaudit-runs") / pairs.stem
     requests = read_pairs(pairs, catalogue(ctx, ["scan"]), folder)
-    console = make_console()
-    with Screen(console, terminal.verbosity) as screen:
+    with Screen(make_console(), terminal.verbosity) as screen:
         found = run(requests, folder, executor, screen)
+    console = make_console(answer=not terminal.as_json)
     print_pairs(console, found)
+    print_written(console, screen.written[-1:] if terminal.quiet else screen.written)
     if terminal.as_json:
         typer.echo(found.to_json(), nl=False)
     if found.status == "error":

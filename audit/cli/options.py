@@ -18,10 +18,13 @@ DATA = (
 )
 SEEN = "Pictures in reports: full, blurred until clicked, or none."
 
+SPELLINGS = {"normalise": ("--normalise", "--normalize")}
+"""Options that are spelt in more than one way."""
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")]
 Control = Annotated[str | None, inputs(help="Held-out images, never members of the training set; same forms.")]
-Normalise = Annotated[str | None, training(help=FIELDS["normalise"].help)]
+Normalise = Annotated[str | None, training(*SPELLINGS["normalise"], help=FIELDS["normalise"].help)]
 Set = Annotated[
     list[str] | None,
     attacks("--set", metavar="ATTACK.OPTION=VALUE", help="Attack option, repeatable: simudy.alpha=2e-3."),
@@ -42,14 +45,17 @@ Outputs = Annotated[
     written(
         "--output",
         "-o",
-        metavar="FORMAT=PATH",
-        help="Write a report, repeatable: FORMAT=PATH, such as html=audit.html.",
+        metavar="[FORMAT=]PATH",
+        help="Write a report, repeatable: audit.html, or FORMAT=PATH where the ending does not say it: dpia=dpia.md.",
     ),
 ]
 Context = Annotated[
     str | None, written(metavar="FILE", help="TOML with facts for -o dpia=PATH that the tool cannot know.")
 ]
-Quiet = Annotated[bool, written("--quiet", "-q", help="No progress; errors, warnings and the verdict only.")]
+Quiet = Annotated[
+    bool, written("--quiet", "-q", help="Print the verdict and where the report is, nothing else but errors.")
+]
+Open = Annotated[bool, written("--open", help="Open the HTML report when it is written.")]
 AsJson = Annotated[bool, written("--json", help="Print JSON on stdout, and nothing else there.")]
 FailIf = Annotated[
     list[str] | None,
@@ -96,7 +102,7 @@ KNOWLEDGE = frozenset(SAID) - {"image_size"}
 
 
 def _option(name: str, kind: Any, form: str | None, text: str) -> Parameter:
-    default = training(None, metavar=form, help=text)
+    default = training(None, *SPELLINGS.get(name, ()), metavar=form, help=text)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind | None)
 
 

@@ -23,15 +23,14 @@ def report(
     from ..outputs import Look, check_outputs, read_context, write_each
     from ..report.file import load
     from ..request import parse_outputs
-    from .console import make_console
+    from .console import make_console, print_written
     from .verdicts import print_summary
 
     found = load(run)
     look = Look(evidence or found.evidence, read_context(context))
     wanted = check_outputs(parse_outputs(output or ()), look)
     folder = run if run.is_dir() else run.parent
-    console = make_console()
-    for path in write_each(found, folder, wanted, look):
-        console.print("Wrote", str(path), markup=False)
+    console = make_console(answer=True)
+    print_written(console, [str(path) for path in write_each(found, folder, wanted, look)])
     if not wanted:
         print_summary(console, found)

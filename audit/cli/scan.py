@@ -18,14 +18,16 @@ from .options import (
     Iterations,
     Machine,
     Network,
+    Open,
     Pair,
     ProfileOption,
     Reports,
     Terminal,
 )
-from .panels import inputs, timed
+from .panels import inputs, limits, timed
 
 if TYPE_CHECKING:
+    from ..machine.clock import Deadline
     from ..request import ScanRequest
 
 
@@ -56,10 +58,15 @@ class Gates(OptionGroup):
 
 @flat(request=(Pair, Images, Files, Network, TRAINING, Attacks, Limits, Machine, Reports, Gates))
 def scan(
+    ctx: typer.Context,
     request: "ScanRequest",
     ending: Ending,
     terminal: Terminal,
     profile: ProfileOption = None,
+    dry_run: Annotated[
+        bool, limits("--dry-run", help="Show the plan with times and memory, and stop; nothing is written.")
+    ] = False,
+    open_: Open = False,
 ) -> None:
     """Attack a checkpoint pair, match what comes out with the training set, and write a report.
 
@@ -73,14 +80,41 @@ def scan(
         memaudit scan before.pt after.pt --data train.npz --recipe recipe.toml --attack simudy --restarts 3
         memaudit scan before.pt after.pt --data train/ --fail-on high -o sarif=audit.sarif --evidence none
     """
-    from ..scan.pipeline import scan as run
+    from ..machine.clock import Deadline
     from .console import Screen, make_console
+    from .outcome import conclude, page, show
     from .verdicts import print_summary
 
-    console = make_console()
-    with Screen(console, terminal.verbosity) as screen:
-        report = run(request, screen)
-    print_summary(console, report)
-    if terminal.as_json:
-        typer.echo(report.to_json(), nl=False)
+    end = Deadline.after(request.max_time, ctx.obj)
+    if dry_run:
+        _rehearse(request, terminal, end)
+        raise typer.Exit
+    from ..scan.pipeline import scan as run
+
+    with Screen(make_console(), terminal.verbosity, end) as screen:
+        report = run(request, screen, end)
+    conclude(report, screen.written, terminal, print_summary)
+    if open_:
+        show(page(screen.written))
     ending.leave(report.verdict.status)
+
+
+def _rehearse(request: "ScanRequest", terminal: Terminal, end: "Deadline") -> None:
+    """Print what a scan would do."""
+    import json
+    import math
+
+    from ..scan.rehearsal import rehearse
+    from .console import Screen, make_console
+    from .plan import print_plan, print_search
+
+    with Screen(make_console(), terminal.verbosity, end) as screen:
+        found = rehearse(request, screen, end)
+    plan = [step.model_dump(mode="json") for step in found.plan]
+    if terminal.as_json:
+        seconds = found.search if found.search is not None and math.isfinite(found.search) else None
+        typer.echo(json.dumps({"search": found.search is not None, "search_seconds": seconds, "plan": plan}, indent=2))
+        return
+    console = make_console(answer=True)
+    print_search(console, found.search)
+    print_plan(console, plan, end.at - end.began, reasons=terminal.verbosity > 0)

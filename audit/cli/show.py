@@ -11,7 +11,6 @@ from rich.table import Table
 from ..report.facts import Fact
 from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
-from ..settings import relative
 from ..verdict.advice import NO_BACKING
 from .console import COLOURS
 from .numbers import NOTHING, fixed, number, percent, plain
@@ -21,6 +20,7 @@ if TYPE_CHECKING:  # what was done is imported by who does it: it takes seconds
     from ..tasks.infer import Inference
     from ..tasks.linearity import Linearity
     from ..tasks.many import Summary
+    from ..tasks.runs import Deleted, Run
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
@@ -151,8 +151,8 @@ def _cells(point: DefencePoint) -> list[str]:
     return [what, number(point.distortion, 3), *scores, found, *accuracy, point.verdict]
 
 
-def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
-    """Print what the demonstration showed and where to look at it."""
+def print_demo(console: Console, report: AuditReport) -> None:
+    """Print what the demonstration showed."""
     print_summary(console, report)
     attack = report.attacks[0]
     if attack.metrics is None:
@@ -163,7 +163,6 @@ def print_demo(console: Console, report: AuditReport, folder: Path) -> None:
         f"photographs (mean {report.kind.statistic} {fixed(metrics.similarity_mean, 2)}). Against {metrics.null_size} "
         f"pictures that were not used, the same reconstructions reach {fixed(metrics.control_similarity_mean, 2)}."
     )
-    console.print(f"Open [bold]{escape(relative(folder / 'run' / 'report.html'))}[/]")
 
 
 def print_pairs(console: Console, found: "Summary") -> None:
@@ -174,3 +173,29 @@ def print_pairs(console: Console, found: "Summary") -> None:
         table.add_row(escape(result.name), f"[{colour}]{result.status}[/]", escape(result.summary))
     table.columns[0].no_wrap = True
     console.print(table, soft_wrap=False)
+
+
+def print_runs(console: Console, place: Path, found: Sequence["Run"]) -> None:
+    """Print run folders, the newest first."""
+    if not found:
+        console.print(f"There is no run folder in {escape(str(place))}.")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("folder", overflow="fold")
+    table.add_column("pair", overflow="fold")
+    table.add_column("date", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    for run in found:
+        size = f"{run.size / 2**20:.1f} MiB"
+        table.add_row(escape(run.path), escape(run.pair) or NOTHING, run.date[:16].replace("T", " "), run.verdict, size)
+    console.print(table, soft_wrap=False)
+
+
+def print_deleted(console: Console, folder: Path, gone: "Deleted") -> None:
+    """Print what is gone, and what is not."""
+    console.print(f"Deleted what memaudit wrote into {escape(str(folder))} ({gone.size / 2**20:.1f} MiB).")
+    if gone.left:
+        console.print(f"Still there, as memaudit did not write it: {escape(', '.join(gone.left))}")
+    if gone.elsewhere:
+        console.print(f"Still there, reports that were written elsewhere: {escape(', '.join(gone.elsewhere))}")

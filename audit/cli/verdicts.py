@@ -11,10 +11,11 @@ from rich.table import Table
 from ..report.kind import Detail, RecordKind
 from ..report.model import AuditReport
 from ..report.results import LeaderboardRow, titles
+from ..report.verdict import NextStep, Verdict
 from ..verdict.baseline import Comparison
 from ..verdict.rules import Rule
 from ..words import share
-from .console import COLOURS
+from .console import COLOURS, WIDE
 from .numbers import NOTHING, duration, fixed, memory, number, plain
 
 MOST_ROWS = 15
@@ -24,10 +25,11 @@ MOST_ROWS = 15
 def print_summary(console: Console, report: AuditReport) -> None:
     """Print the leaderboard, its rule and the verdict."""
     title = f"{escape(report.architecture.name)}, learning rate {_fact(report)}"
-    table = Table(title=title, title_justify="left")
-    fitting = [column for column in columns(report.kind) if console.width >= column.width]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    fitting = [column for column in columns(report.kind, console.width) if console.width >= column.width]
     shown = [column for column in fitting if any(map(column.text, report.leaderboard))]
-    table.add_column("attack")
+    console.print(title)
+    table.add_column("attack", min_width=6)
     table.add_column("ended", no_wrap=True)
     for column in shown:
         table.add_column(column.name, justify="right", no_wrap=True)
@@ -44,9 +46,24 @@ def print_summary(console: Console, report: AuditReport) -> None:
         if report.recovered_by_any is not None and report.inputs.data:
             of = report.kind.words.count(report.inputs.data.count)
             console.print(f"All together recovered {report.recovered_by_any} of {of}.")
-    verdict = report.verdict
+    print_verdict(console, report.verdict)
+    if report.verdict.headline:
+        console.print(escape(report.verdict.summary))
+    if report.verdict.next_step:
+        _print_next(console, report.verdict.next_step)
+
+
+def print_verdict(console: Console, verdict: Verdict) -> None:
+    """Print the decision and one sentence."""
     severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
-    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {escape(verdict.summary)}")
+    said = escape(verdict.headline or verdict.summary)
+    console.print(f"[bold {COLOURS[verdict.status]}]{verdict.status.upper()}{severity}[/] {said}")
+
+
+def _print_next(console: Console, step: NextStep) -> None:
+    console.print(f"[bold]Next step:[/] {escape(step.reason)}" + (f" ({step.estimate})" if step.estimate else ""))
+    if step.command:
+        console.print(f"  {escape(step.command)}", soft_wrap=True)
 
 
 def print_rules(console: Console, rules: Sequence[Rule]) -> None:
@@ -88,10 +105,10 @@ class Column(NamedTuple):
     width: int = 0
 
 
-def _recovered(row: LeaderboardRow) -> str:
+def _recovered(width: int, row: LeaderboardRow) -> str:
     if row.recovered is None:
         return ""
-    interval = f" ({share(row.recovered_interval)})" if row.recovered_interval else ""
+    interval = f" ({share(row.recovered_interval)})" if row.recovered_interval and width >= WIDE else ""
     return f"{row.recovered} of {row.records}{interval}" if row.records else str(row.recovered)
 
 
@@ -99,15 +116,15 @@ def _score(value: float | None, digits: int = 3) -> str:
     return "" if value is None else fixed(value, digits)
 
 
-def columns(kind: RecordKind) -> list[Column]:
-    """Return the columns of a leaderboard of this kind of record."""
+def columns(kind: RecordKind, width: int) -> list[Column]:
+    """Return the columns of a leaderboard of this kind of record, on a screen of this many columns."""
     return [
         Column(kind.statistic, lambda row: _score(row.similarity_mean)),
         Column("best", lambda row: _score(row.similarity_max)),
         *(Column(detail.title, partial(_detail, detail), 120) for detail in kind.details if detail.brief),
-        Column("recovered", _recovered),
+        Column("recovered", partial(_recovered, width)),
         Column("confidence", lambda row: _score(row.confidence_mean)),
-        Column("loss", lambda row: "" if row.loss is None else number(row.loss, 3)),
+        Column("loss", lambda row: "" if row.loss is None else number(row.loss, 3), WIDE),
         Column("time", lambda row: duration(row.seconds)),
         Column("memory", lambda row: memory(row.peak_memory_bytes) if row.peak_memory_bytes else "", 120),
     ]

@@ -34,7 +34,7 @@ def verify(
     from .console import make_console
 
     found = {path: check(Path(path), before, after) for path in reports}
-    console, colours = make_console(), {"ok": "green", "differs": "red", "unchecked": "yellow"}
+    console, colours = make_console(answer=not as_json), {"ok": "green", "differs": "red", "unchecked": "yellow"}
     for path, checks in found.items():
         for item in checks:
             console.print(f"[{colours[item.status]}]{item.status:9}[/] ", end="")

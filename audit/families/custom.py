@@ -1,5 +1,6 @@
 """Networks that the user names: a torchvision model, or a function in a file or package of the user's own."""
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -69,6 +70,25 @@ def resolve(spec: str, tensors: Params) -> Callable[[], nn.Module]:
         own = [name for name, value in vars(namespace).items() if _is_own_function(value, namespace, name)]
         raise UnknownArchitecture(f"{place} has no function {function!r}.", nearest(function, own))
     return factory
+
+
+def function_of(file: str) -> UnknownArchitecture:
+    """Return the error that asks for the function in a file, by the names that the file defines; it is not run."""
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except OSError:
+        return UnknownArchitecture(
+            f"There is no file {file}.", "Pass --model FILE.py:FUNCTION with a path that exists."
+        )
+    except (SyntaxError, ValueError):
+        tree = ast.Module([], [])
+    kinds = ast.FunctionDef | ast.ClassDef
+    names = [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    example = f"{file}:{names[0] if names else 'make_model'}"
+    more = f" ({Path(file).name} defines {', '.join(names[:5])})" if len(names) > 1 else ""
+    return UnknownArchitecture(
+        f"--model {file} does not say which function in it builds the network.", f"Write --model {example}{more}."
+    )
 
 
 def _is_own_function(value: object, namespace: ModuleType, name: str) -> bool:

@@ -31,6 +31,10 @@ def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -
         from .custom import fit  # it builds on this module
 
         return fit(spec, tensors, image_size)
+    if spec.endswith(".py"):
+        from .custom import function_of
+
+        raise function_of(spec)
     if spec == "auto":
         families, broken = load_all(GROUP)
     else:

@@ -27,7 +27,9 @@ def check_ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise ExecutorError("Ray is not installed.", "Install memaudit[ray], or use --executor local.") from None
+        raise ExecutorError(
+            "Ray is not installed.", "Run pip install '.[ray]' in a checkout of memaudit, or use --executor local."
+        ) from None
 
 
 @contextmanager

@@ -14,7 +14,9 @@ class Comparison(Model):
     """Other records than the data, as they were given, and how much of the change they leave unexplained."""
 
     name: str = Field(description="What they are: held-out records, or the data changed in some way.")
-    unexplained: float = Field(description="Share of the change that they leave, in [0, 1]; of several sets the lowest.")
+    unexplained: float = Field(
+        description="Share of the change that they leave, in [0, 1]; of several sets the lowest."
+    )
     sets: int = Field(1, description="How many sets of them were compared.")
 
 

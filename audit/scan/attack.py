@@ -30,14 +30,21 @@ def attack(
     Returns:
         One run for each attack and seed, and what became of the plan.
     """
-    chosen = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
-    means = _with_time_to_score(scene, recipe, chosen, means)
-    campaign = Campaign(scene.request, scene.ground, recipe, place, means)
-    plan = campaign.measure(chosen)
+    campaign, plan = prepare(scene, recipe, candidates, place, means)
     told = tuple(choice.step().model_dump(mode="json") for choice in plan)
     means.listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
     runs, plan = campaign.carry_out(plan)
     return runs, [choice.step() for choice in plan]
+
+
+def prepare(
+    scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means
+) -> tuple[Campaign, list[Choice]]:
+    """Choose attacks and time their first steps; return what runs them, and the plan. See :func:`attack`."""
+    chosen = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
+    means = _with_time_to_score(scene, recipe, chosen, means)
+    campaign = Campaign(scene.request, scene.ground, recipe, place, means)
+    return campaign, campaign.measure(chosen)
 
 
 def _with_time_to_score(scene: Scene, recipe: Recipe, plan: Sequence[Choice], means: Means) -> Means:

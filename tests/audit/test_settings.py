@@ -12,13 +12,14 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from memaudit.audit import settings as config
-from memaudit.audit.cli.catalogue import collected
+from memaudit.audit.cli.catalogue import ONCE, collected
 from memaudit.audit.cli.group import CONFIGURED
 from memaudit.audit.cli.main import app
 from memaudit.audit.option import ConfigError
 from memaudit.audit.plugins import PluginError
 from memaudit.audit.profiles import PROFILES
 from memaudit.audit.settings import read
+from memaudit.audit.times import written
 
 from ..conftest import SCRIPT
 
@@ -54,7 +55,7 @@ def seen(monkeypatch):
     def asked(*words):
         found = []
 
-        def scan(request, listener):
+        def scan(request, listener, end):
             found.append(request)
             raise PluginError("enough")
 
@@ -298,10 +299,28 @@ def test_config_prints_values_and_origins(tmp_path):
 def test_every_option_of_scan_can_be_configured():
     scan = get_command(app).commands["scan"]
     long = {text.removeprefix("--") for option in scan.params for text in option.opts if text.startswith("--")}
-    assert long - {"help"} <= OPTIONS.keys()
+    assert long - {"help", *ONCE, *config.SPELLINGS} <= OPTIONS.keys()
+    assert not ONCE & OPTIONS.keys(), "a file in a downloaded folder cannot have a gate left out"
     assert config.WRITTEN < config.PATHS <= OPTIONS.keys() | {"before", "after"}, "scan-many has those two"
     assert "infer" not in OPTIONS["output"].commands, "its --output is another thing"
     assert "infer" not in OPTIONS["attack"].commands
+
+
+def test_normalise_may_be_spelt_in_two_ways(tmp_path, monkeypatch, seen):
+    monkeypatch.chdir(tmp_path)
+    assert seen("--normalize", "half").normalise == seen("--normalise", "half").normalise == "half"
+    assert settings(tmp_path, MEMAUDIT_NORMALIZE="half")["normalise"].value == "half"
+    (tmp_path / "memaudit.toml").write_text('normalize = "half"\n')
+    assert seen().normalise == "half"
+    assert "is there twice" in refused(tmp_path, 'normalize = "half"\nnormalise = "half"')
+
+
+def test_an_output_without_a_format_counts_from_its_file_too(tmp_path, monkeypatch, seen):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    (tmp_path / "memaudit.toml").write_text('output = ["x.html"]\n')
+    assert seen().outputs == (("html", "../x.html"),)
+    assert "written only in its own folder" in refused(tmp_path, 'output = ["../x.html"]')
 
 
 def test_the_page_holds_the_same_profiles():
@@ -312,7 +331,8 @@ def test_the_page_holds_the_same_profiles():
         cells = []
         for values in PROFILES.values():
             value = values.get(key)
-            shown = ", ".join(value) if isinstance(value, list) else "" if value is None else f"{value:g}"
+            value = written(value) if key == "max-time" and value else value
+            shown = ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
             cells.append(f" {shown} " if shown else " ")
         assert f"| `--{key}` |{'|'.join(cells)}|" in page
 
@@ -363,7 +383,7 @@ def test_a_time_may_be_written_as_people_do(tmp_path, monkeypatch, seen, value):
 
 def test_what_is_no_time_is_told_by_example(tmp_path):
     form = "'15x' is not a time; write it as 90s, 15m, 2h or 1h30m."
-    assert refused(tmp_path, 'max-time = "15x"') == f"memaudit.toml:max-time: {form} Correct it."
+    assert refused(tmp_path, 'max-time = "15x"').endswith(f"memaudit.toml:max-time: {form} Correct it.")
     (tmp_path / "memaudit.toml").unlink()
     told = memaudit(tmp_path, "scan", "a.pt", "b.pt", "--max-time", "15x")
     assert (told.returncode, told.stderr) == (2, f"error: --max-time: {form} See memaudit scan --help.\n")

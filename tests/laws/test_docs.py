@@ -53,3 +53,20 @@ def test_a_step_of_the_path_of_a_scan_is_there(name):
 
 def test_the_path_of_a_scan_is_read_whole():
     assert len(re.findall(r"^\d+\. ", STEPS, re.MULTILINE)) == 11
+
+
+TOLD = [
+    file
+    for pattern in ("*.md", "*.yml", "docs/**/*.md", "audit/**/*.py", "reports/**/*", "attacks/**/*.py")
+    for file in ROOT.glob(pattern)
+    if file.is_file() and file.suffix != ".pyc"
+]
+
+
+def test_nobody_is_told_to_install_the_other_memaudit():
+    """The project of that name on PyPI is another one: ours is installed from a checkout or its repository."""
+    wrong = re.compile(r"""pip3? install (-\S+ )*['"]?memaudit\b|memaudit\[(pdf|ray|dev)""")
+    assert [place(file) for file in TOLD if wrong.search(file.read_text(errors="replace"))] == []
+    assert wrong.search("Run: pip install memaudit")
+    assert wrong.search("pip install -q 'memaudit[pdf]'")
+    assert not wrong.search('pip install -q "git+https://github.com/OWNER/memaudit@v0.1.0"')

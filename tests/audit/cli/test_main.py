@@ -110,9 +110,10 @@ def test_report_renders_again_without_torch(run, tmp_path):
 def test_scan_gates_and_passes(leak, tmp_path):
     done = memaudit(*scan_words(leak, tmp_path / "run", "-q", "--fail-if", "ssim_mean>0.9999"))
     assert done.returncode == 0, done.stderr
-    assert "PASS" in done.stderr
-    assert "Plan" not in done.stderr
-    assert done.stdout == ""
+    verdict, page = done.stdout.splitlines()
+    assert verdict.startswith("PASS")
+    assert page == str(tmp_path / "run" / "report.html")
+    assert done.stderr == ""
 
 
 @pytest.mark.slow
@@ -124,7 +125,7 @@ def test_the_plan_names_what_runs_and_what_does_not(leak, tmp_path):
     assert len(plan) >= 2
     table = done.stderr[done.stderr.index("Plan: ") : done.stderr.index("Attacking")]
     assert all(step["attack"] in table for step in plan)
-    assert "share" in table
+    assert re.search(r"\d s of \d", table), "a share of the time that it would take"
     assert "Left out: simudy" in done.stderr
 
 
@@ -238,7 +239,7 @@ def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, whole, ho
     assert not (out / "report.json").exists()
     assert memaudit(*words).returncode == 1
     if how != signal.SIGKILL:
-        assert "resume" in err
+        assert err == "Interrupted. Run the same command to continue from here.\n", "it is no error"
     a, b = load(out), load(whole)
     timeless = {"seconds": 0, "peak_memory_bytes": 0}
     assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)

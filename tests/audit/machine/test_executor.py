@@ -108,7 +108,7 @@ def test_without_ray_there_is_a_clear_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutorError, match="not installed") as stop:
         scan(ScanRequest("absent.pt", "absent.pt", executor="ray"))
-    assert "memaudit[ray]" in stop.value.hint
+    assert "pip install '.[ray]'" in stop.value.hint
 
 
 def test_on_one_device_local_is_this_process():
@@ -200,7 +200,7 @@ def test_processes_give_the_numbers_of_this_one(request_, tmp_path, monkeypatch)
 @pytest.fixture(scope="module")
 def cluster():
     """Two raylets on this machine with different resources."""
-    ray = pytest.importorskip("ray", reason="ray is not installed (memaudit[ray])")
+    ray = pytest.importorskip("ray", reason="ray is not installed (the extra ray)")
     from ray.cluster_utils import Cluster
 
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

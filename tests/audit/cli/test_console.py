@@ -1,0 +1,110 @@
+"""What a terminal shows while work goes on, and the plan before it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from memaudit.audit.cli import console as screens
+from memaudit.audit.cli.console import Screen, print_written
+from memaudit.audit.cli.plan import print_plan, print_search
+from memaudit.audit.events import Event
+from memaudit.audit.machine.clock import Deadline
+
+
+def terminal(width=80):
+    return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+
+
+def said(console):
+    return console.file.getvalue()
+
+
+def step(attack, runs=True, reason="simulates the training: for any differentiable network", **more):
+    usual = {"seconds": 7500.0, "share": None, "peak_memory_bytes": 3 * 2**30, "start_from": ""}
+    return {"attack": attack, "runs": runs, "reason": reason, **usual, **more}
+
+
+def test_no_estimate_is_longer_than_the_time_that_is_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(screens.time, "monotonic", lambda: clock[0])
+    for end, told in ((Deadline(60), "about 40.0 s left\n"), (Deadline(1e5), "about 16 min 40 s left\n")):
+        out = terminal()
+        out.is_interactive, clock[0] = False, 0.0
+        screen = Screen(out, end=end)
+        for number in (1, 2, 3):
+            screen(Event("attack", "simudy", number, 103))
+            clock[0] += 10
+        assert said(out).endswith(told)
+
+
+def test_a_bar_fits_a_narrow_terminal():
+    out = terminal()
+    with Screen(out, end=Deadline.after(60)) as screen:
+        for number in range(1, 4):
+            screen(Event("attack", "inverting_gradients", number, 24000, {"loss": 0.25}))
+            screen.progress.refresh()
+        (row,) = screen.progress.get_renderables()
+        (line,) = out.render_lines(row, pad=False)
+    text = "".join(part.text for part in line)
+    assert text.startswith("Attacking inverting_gradients")
+    assert "3/24000" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_largest_plan_fits_a_terminal(width):
+    out = terminal(width)
+    names = ["inverting_gradients", *(f"attack{number}" for number in range(14))]
+    print_plan(out, [step(name, share=40.0) for name in names], left=900.0)
+    lines = said(out).splitlines()
+    assert lines[0] == "Plan: 15 of 15 attacks, up to 15 min 0 s, 3.0 GiB"
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= width
+    assert all(name in said(out) for name in names)
+    assert "40.0 s of 2 h 5 min" in lines[2]
+
+
+def test_what_is_left_out_is_named_and_with_v_explained():
+    plan = [step("simudy"), step("gion", runs=False, reason="on request: slow"), step("haim", runs=False, reason="no")]
+    short, long = terminal(), terminal()
+    print_plan(short, plan)
+    print_plan(long, plan, reasons=True)
+    assert "Plan: 1 of 3 attacks, up to 2 h 5 min, 3.0 GiB" in said(short)
+    assert "gion, haim" in said(short)
+    assert "on request" not in said(short)
+    assert "on request: slow" in said(long)
+
+
+def test_the_search_is_told_before_the_plan():
+    out = terminal()
+    print_search(out, None)
+    assert said(out) == ""
+    print_search(out, 4.5)
+    assert said(out) == "First a search for the learning rate, as none is known, up to 4.5 s\n"
+
+
+def test_warnings_wrap_at_words_and_paths_do_not_wrap():
+    out, path = terminal(40), "folder/" * 12 + "report.html"
+    screen = Screen(out)
+    screen(Event("warning", "Assumed, as it was not given: momentum = 0.0 (--momentum)."))
+    screen(Event("report", path))
+    print_written(out, screen.written)
+    assert said(out).splitlines()[0].strip() == "warning: Assumed, as it was not given:"
+    assert f"Wrote {path}" in said(out)
+
+
+def test_quiet_is_quiet():
+    out = terminal()
+    screen = Screen(out, -1)
+    for stage in ("warning", "load", "resume", "report", "done"):
+        screen(Event(stage, "x"))
+    screen(Event("attack", "simudy", 1, 2))
+    screen(Event("plan", plan=(step("simudy"),)))
+    assert said(out) == ""
+    assert screen.written == ["x"]
+
+
+def test_a_run_that_continues_says_where():
+    out = terminal()
+    Screen(out)(Event("resume", "simudy at 69 of 360"))
+    assert said(out) == "Continuing: simudy at 69 of 360\n"
