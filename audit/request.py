@@ -53,6 +53,8 @@ class ScanRequest(Given):
         fail_if: Gate expressions.
         fail_on: Severity from which a finding fails the audit: ``low``, ``medium``, ``high`` or ``critical``.
         name: What the audited model is called in reports and fingerprints; the name of ``after`` by default.
+        power: Whether the attacks' power is measured on a mock victim before an audit passes (``auto``), or not
+            (``off``), so that it cannot pass.
         evidence: Whether reports show pictures: ``full``, ``blurred`` or ``none``, which also keeps none on disk.
         context: A TOML file of facts for compliance documents that the tool cannot know.
     """
@@ -81,6 +83,7 @@ class ScanRequest(Given):
     fail_if: tuple[str, ...] = ()
     fail_on: Severity | None = None
     name: str | None = None
+    power: Literal["auto", "off"] = "auto"
     evidence: Evidence = "full"
     context: str | Path | None = None
 
@@ -119,6 +122,7 @@ RANGES = {
 
 CHOICES = {
     "matching": ("hungarian", "greedy"),
+    "power": ("auto", "off"),
     "exif": ("ignore", "apply"),
     "preprocess": ("squash", "center-crop", "pad", "none"),
 }

@@ -45,7 +45,7 @@ def candidates(victim: Victim, count: int) -> list[Layer]:
 
 
 def telling(
-    victim: Victim, change: Mapping[str, Tensor], count: int, power: float, spare: float
+    victim: Victim, change: Mapping[str, Tensor], count: int, power: float, spare: float, filled: bool = True
 ) -> list[tuple[Layer, Span]]:
     """Return the layers whose change tells ``count`` records apart, in the order in which they run, and their spans.
 
@@ -55,9 +55,10 @@ def telling(
         count: How many records there are.
         power: As in :func:`.coverage.directions`.
         spare: How many directions are kept for each row.
+        filled: Whether a layer needs as many outputs as there are records; fewer still compare given records.
     """
     x = likely(victim, count)
-    layers = [layer for layer in trained(victim, x[:2]) if _roomy(layer, count)]
+    layers = [layer for layer in trained(victim, x[:2]) if _roomy(layer, count, filled)]
     found = []
     with torch.no_grad():
         rows = inputs_of(victim, middle(victim), x, dict.fromkeys(layer.path for layer in layers))
@@ -73,9 +74,9 @@ def telling(
     return found
 
 
-def _roomy(layer: Layer, count: int) -> bool:
+def _roomy(layer: Layer, count: int, filled: bool = True) -> bool:
     """Return whether records leave a part of what a layer can see, and its change can span all of them."""
-    return layer.positions * count < layer.width and layer.units >= count
+    return layer.positions * count < layer.width and (layer.units >= count or not filled)
 
 
 def likely(victim: Victim, count: int) -> Tensor:

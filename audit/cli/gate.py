@@ -29,7 +29,7 @@ def gate(
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
     gates = [parse(text, attacks, [found.kind]) for text in asked]
-    verdict = judge(found.attacks, gates, found.kind, found.plan, found.findings)
+    verdict = judge(found.attacks, gates, found.kind, found.plan, found.findings, found.power)
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)

@@ -132,6 +132,15 @@ class Attacks(OptionGroup):
     restarts: Annotated[int, attacks(metavar="R", help="Run each attack with R seeds, and compare what they find.")] = 1
 
 
+class Proofs(OptionGroup):
+    """What a PASS rests on."""
+
+    power: Annotated[
+        Literal["auto", "off"],
+        attacks(help="Before a PASS, attack a mock victim as well: auto; without it (off) there is no PASS."),
+    ] = "auto"
+
+
 class Machine(OptionGroup):
     """Where attacks run, and how much memory they may take."""
 

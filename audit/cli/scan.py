@@ -21,6 +21,7 @@ from .options import (
     Open,
     Pair,
     ProfileOption,
+    Proofs,
     Reports,
     Terminal,
 )
@@ -56,7 +57,7 @@ class Gates(OptionGroup):
     fail_on: FailOn = None
 
 
-@flat(request=(Pair, Images, Files, Network, TRAINING, Attacks, Limits, Machine, Reports, Gates))
+@flat(request=(Pair, Images, Files, Network, TRAINING, Attacks, Limits, Proofs, Machine, Reports, Gates))
 def scan(
     ctx: typer.Context,
     request: "ScanRequest",

@@ -104,6 +104,14 @@ def fitted(tensors: Params, module: nn.Module) -> dict[str, Tensor]:
     return {name: torch.zeros((), dtype=torch.int64) if name in absent else found(name) for name in names}
 
 
+def unfitted(values: Params, module: nn.Module, tensors: Params) -> dict[str, Tensor]:
+    """Return ``tensors`` with ``values`` of the module's state dict in them, under every name that stands for each."""
+    skip, twins = len(shared_prefix(module.state_dict().keys())), _twins(module)
+    known = {name[skip:]: value for name, value in values.items()}
+    named = {alias: value for name, value in known.items() for alias in (name, *twins.get(name, ()))}
+    return {name: named.get(name, value) for name, value in tensors.items()}
+
+
 def image_shape(features: int) -> tuple[int, int, int]:
     """Return the (c, h, w) of the square colour or grey image with this many numbers, (1, 1, features) if none has."""
     for channels in (3, 1):

@@ -16,3 +16,4 @@ class AttackCard(Model):
     access: str = Field(description="What an attacker must have to repeat it.")
     knowledge: str = Field(description="What an attacker must know to repeat it.")
     source: str = Field(description="Who published it.")
+    exact: bool = Field(False, description="Where it converges, no other records explain the change.")

@@ -13,10 +13,8 @@ Basis = Literal["layers", "gradients"]
 class Comparison(Model):
     """Other records than the data, as they were given, and how much of the change they leave unexplained."""
 
-    name: str = Field(description="What they are: held-out records, or the data changed in some way.")
-    unexplained: float = Field(
-        description="Share of the change that they leave, in [0, 1]; of several sets the lowest."
-    )
+    name: str = Field(description="What they are: held-out records, or the data altered.")
+    unexplained: float = Field(description="Share of the change that they leave, in [0, 1]; the lowest of all sets.")
     sets: int = Field(1, description="How many sets of them were compared.")
 
 
@@ -44,6 +42,6 @@ class MockVictim(Model):
     records: int = 0
     recovered: int = Field(0, description="Of its records, by any attack.")
     similarity_mean: Number = Field(None, description="Of its best attack.")
-    attacks: list[str] = Field([], description="Those that were run on it.")
+    attacks: list[str] = Field([], description="Those that recovered some of them.")
     seconds: float = 0.0
     reason: str = Field(description="One sentence.")

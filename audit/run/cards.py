@@ -19,7 +19,12 @@ def reported() -> dict[str, AttackCard]:
     """Return what a report keeps of them; nothing of an attack that describes no threat model."""
     return {
         name: AttackCard(
-            reads=card.reads, goal=card.goal, access=card.access, knowledge=card.knowledge, source=card.source
+            reads=card.reads,
+            goal=card.goal,
+            access=card.access,
+            knowledge=card.knowledge,
+            source=card.source,
+            exact=card.exact,
         )
         for name, card in cards().items()
         if card.goal

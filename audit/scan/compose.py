@@ -16,6 +16,7 @@ from ..report.facts import Architecture, Fact, Inputs, Records, SearchPoint
 from ..report.facts import Checkpoint as CheckpointInfo
 from ..report.model import AuditReport, Environment
 from ..report.results import AttackResult, PlanStep
+from ..report.verdict import Finding, Verdict
 from ..run.cards import reported
 from ..verdict.advice import advise
 from ..verdict.expression import Gate
@@ -26,6 +27,7 @@ from ..verdict.sentence import phrased
 from .candidates import Candidate
 from .learn import Learned
 from .limitations import ASSUMED, limitations
+from .proof import UNPROVEN, Proof
 from .scene import Scene
 
 
@@ -35,21 +37,20 @@ def report(
     attacks: Sequence[AttackResult],
     gates: Sequence[Gate],
     plan: Sequence[PlanStep] = (),
+    proof: Proof = UNPROVEN,
 ) -> AuditReport:
     """Apply the rules to what was found, judge what these say, and put all parts together."""
-    settled = _settled(learned.facts, attacks)
-    recipe = {name: settled[name] for name in FIELDS if name in settled}
-    inputs, kind = _inputs(scene), scene.kind.about
-    model = scene.request.name or Path(scene.pair.after.path).name
-    found = findings(Evidence(kind, model, inputs, recipe, scene.delta, attacks))
-    judged = AuditReport(
+    recipe, inputs, kind = _recipe(learned, attacks), _inputs(scene), scene.kind.about
+    model = _model(scene)
+    found, verdict = judged(scene, learned, attacks, gates, plan, proof)
+    whole = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence=scene.request.evidence,
         kind=kind,
         model=model,
         command=scene.request.command(),
         seed=scene.request.seed,
-        verdict=judge(attacks, gates, kind, plan, found),
+        verdict=verdict,
         inputs=inputs,
         architecture=_architecture(scene),
         recipe=recipe,
@@ -63,10 +64,38 @@ def report(
         per_record=per_record(attacks),
         recovered_by_any=recovered_by_any(attacks),
         findings=found,
+        check=proof.check,
+        power=proof.power,
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
-    return judged.model_copy(update={"advice": advise(judged), "verdict": phrased(judged)}).sealed()
+    return whole.model_copy(update={"advice": advise(whole), "verdict": phrased(whole)}).sealed()
+
+
+def judged(
+    scene: Scene,
+    learned: Learned,
+    attacks: Sequence[AttackResult],
+    gates: Sequence[Gate],
+    plan: Sequence[PlanStep],
+    proof: Proof,
+) -> tuple[list[Finding], Verdict]:
+    """Return what the rules find, and the verdict."""
+    kind, recipe = scene.kind.about, _recipe(learned, attacks)
+    evidence = Evidence(
+        kind, _model(scene), _inputs(scene), recipe, scene.delta, attacks, reported(), proof.check, proof.power
+    )
+    found = findings(evidence)
+    return found, judge(attacks, gates, kind, plan, found, proof.power)
+
+
+def _recipe(learned: Learned, attacks: Sequence[AttackResult]) -> dict[str, Fact]:
+    settled = _settled(learned.facts, attacks)
+    return {name: settled[name] for name in FIELDS if name in settled}
+
+
+def _model(scene: Scene) -> str:
+    return scene.request.name or Path(scene.pair.after.path).name
 
 
 def _settled(facts: dict[str, Fact], attacks: Sequence[AttackResult]) -> dict[str, Fact]:

@@ -17,7 +17,9 @@ from .asked import understand
 from .assumed import tell_assumed
 from .attack import attack
 from .learn import learn, searchers
+from .mock import Found, before_proof, prove
 from .place import job_place
+from .proof import data_check
 from .results import attack_results
 from .scene import load
 from .workplace import workplace
@@ -49,8 +51,11 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
             tell_assumed(scene.known.facts, scene.architecture, means.listener)
             place = job_place(scene, store)
             learned = learn(scene, searchers(scene, asked.candidates), place, means)  # step 6
-            runs, plan = attack(scene, learned.recipe, asked.candidates, place, means)  # steps 7 and 8
+            checked = data_check(scene, learned.recipe, means.listener)
+            runs, plan = attack(scene, learned.recipe, asked.candidates, place, before_proof(scene, means))  # steps 7, 8
             means.listener(Event("match", "reconstructions"))
             results = attack_results(scene, runs, store.folder, means.listener)  # step 9
-            report = compose.report(scene, learned, results, gates, plan)  # step 10
+            found = Found(scene, learned, results, gates, plan, checked)
+            proof = prove(found, asked.candidates, store, means)
+            report = compose.report(scene, learned, results, gates, plan, proof)  # step 10
             return asked.delivery.deliver(report, store.folder, means.listener)  # step 11

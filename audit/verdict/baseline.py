@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ... import MemauditError
 from ..files import read_toml
 from ..report.model import AuditReport
+from ..report.proof import MockVictim
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding
 from .expression import SEVERITIES as ORDER
@@ -132,7 +133,9 @@ def decide(report: AuditReport, compared: Comparison, fail_on: Severity) -> Deci
         fail_on: Severity from which a finding that is new or expired fails.
     """
     left = [finding for finding in report.findings if finding not in compared.known]
-    return judge(report.attacks, [parse(f"severity>={fail_on}")], report.kind, report.plan, left).status
+    names = list(dict.fromkeys(finding.attack for finding in leaks(report) if finding.attack))
+    shown = MockVictim(status="leaks", attacks=names, reason="") if names else report.power
+    return judge(report.attacks, [parse(f"severity>={fail_on}")], report.kind, report.plan, left, shown).status
 
 
 def leaks(report: AuditReport) -> list[Finding]:

@@ -1,11 +1,13 @@
 """The rules of :mod:`.rules` applied to what an audit found. No torch here."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ..report.card import AttackCard
 from ..report.facts import Delta, Facts, Inputs
 from ..report.kind import RecordKind
+from ..report.proof import DataCheck, MockVictim
 from ..report.results import AttackResult, Metrics
 from ..report.terms import Severity
 from ..report.verdict import Finding
@@ -23,6 +25,9 @@ class Evidence(NamedTuple):
     recipe: Facts
     delta: Delta
     attacks: Sequence[AttackResult]
+    cards: Mapping[str, AttackCard]
+    check: DataCheck | None
+    power: MockVictim | None
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -112,6 +117,50 @@ def _too_few(results: list[AttackResult], sure: float, kind: RecordKind) -> Iter
         yield _finding("MA102", "none", message, results[0].name, blocks=True)
 
 
+def _exactly(evidence: Evidence) -> Iterator[Finding]:
+    words, most, who = evidence.kind.words, 0, ""
+    for result in evidence.attacks:
+        card = evidence.cards.get(result.name)
+        if card and card.exact and result.status == "converged":
+            known = {match.dummy for match in result.matches if match.recovered}
+            count = sum(not dummy.insignificant and dummy.dummy not in known for dummy in result.reconstructions)
+            most, who = max((most, who), (count, result.name))
+    if most:
+        strange = "" if evidence.inputs.data is None else " that are not among the data"
+        message = f"{words.count(most)}{strange} can be rebuilt from these two files; look at them."
+        yield _finding("MA005", "high", message, who)
+
+
+def _unexplained(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.inputs.data is not None and (evidence.check is None or not evidence.check.explained):
+        reason = evidence.check.reason if evidence.check else "Whether the data explain the change was not looked at."
+        yield _finding("MA107", "none", reason, blocks=True)
+
+
+def _not_unique(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.check is None or not evidence.check.explained:
+        return
+    for result in evidence.attacks:
+        if result.status == "converged" and result.metrics and 2 * result.metrics.recovered < result.metrics.records:
+            many = evidence.kind.words.many
+            message = f"{result.name} explains the change with {many} unlike the data, so the change does not fix them."
+            yield _finding("MA108", "none", message, blocks=True)
+            return
+
+
+def _powerless(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.power is not None and evidence.power.status != "leaks":
+        yield _finding("MA109", "none", evidence.power.reason, blocks=True)
+
+
+def _incomplete(evidence: Evidence) -> Iterator[Finding]:
+    shown, data = evidence.delta.facts.get("size"), evidence.inputs.data
+    if shown is not None and data is not None and shown.value > data.count:
+        words = evidence.kind.words
+        message = f"The change shows {shown.value} samples, and the data have {words.count(data.count)}."
+        yield _finding("MA110", "none", message, blocks=True)
+
+
 def _said(p: float) -> str:
     return "p < 1e-6" if p < 1e-6 else f"p = {p:.2g}"
 
@@ -125,7 +174,8 @@ def _rounding(evidence: Evidence) -> Iterator[Finding]:
 def _blind(evidence: Evidence) -> Iterator[Finding]:
     if evidence.inputs.data is None:
         many = evidence.kind.words.many
-        yield _finding("MA104", "none", f"No training {many} were given, so nothing was compared with them.")
+        message = f"No training {many} were given, so nothing was compared with them."
+        yield _finding("MA104", "none", message, blocks=True)
 
 
 def _weak_null(evidence: Evidence) -> Iterator[Finding]:
@@ -148,4 +198,6 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 
 
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
-_OF_AUDITS = (_rounding, _blind, _weak_null, _guessed)
+_OF_AUDITS = (
+    _exactly, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless, _incomplete,
+)  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..report.kind import RecordKind
+from ..report.proof import MockVictim
 from ..report.results import AttackResult, PlanStep, titles
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding, GateResult, Verdict
@@ -12,6 +13,9 @@ from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, metrics, p
 
 CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}
 """Metrics that count what stands out from the comparison records, and so need enough of these."""
+
+ENDED = ("converged", "stalled")
+"""How an attack ends whose schedule was not cut."""
 
 ORDER: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
 """The worst first."""
@@ -23,17 +27,20 @@ def judge(
     kind: RecordKind,
     plan: Sequence[PlanStep] = (),
     findings: Sequence[Finding] = (),
+    power: MockVictim | None = None,
 ) -> Verdict:
     """Decide: any gate that trips fails the audit; a gate without the evidence to clear it leaves it inconclusive.
 
     Args:
-        attacks: Every result. Any one trips a gate; one that converged clears it, but for its own attack only.
+        attacks: Every result. Any one trips a gate; one whose attack has shown its power clears it, and no other.
         gates: :data:`DEFAULT` where none is given.
         kind: What the records are: it names some of the metrics.
         plan: Says which attacks were left out: nothing follows from them.
         findings: Their severities, and what evidence is missing: an attack with a finding that blocks clears no gate.
+        power: What the attacks show of a training like this one. Nothing passes without it, but for attacks that
+            rebuild most records here and yet trip no gate.
     """
-    bench = _Bench(attacks, kind, plan, findings)
+    bench = _Bench(attacks, kind, plan, findings, power)
     results = [bench.decide(gate) for gate in gates or [parse(DEFAULT)]]
     status: Decision = next((s for s in ORDER if any(r.status == s for r in results)), "pass")
     reasons = dict.fromkeys(result.reason for result in results if result.status == status)
@@ -53,6 +60,7 @@ class _Bench:
     kind: RecordKind
     plan: Sequence[PlanStep]
     findings: Sequence[Finding]
+    power: MockVictim | None
 
     def decide(self, gate: Gate) -> GateResult:
         """Check one gate against every result that it is for."""
@@ -66,19 +74,30 @@ class _Bench:
             where = f"attack {gate.attack}" if gate.attack else "any attack"
             why = _why(gate, chosen, left_out, self.kind)
             return _result(gate, "inconclusive", f"{gate.metric} was not measured for {where}{why}.")
-        converged = [attack for attack in measured if attack.status == "converged"]
-        if not converged:
-            states = ", ".join(f"{name} {ends}" for name, ends in _ends(measured).items())
-            return _result(
-                gate,
-                "inconclusive",
-                f"No attack converged ({states}), so that {gate.text} did not hold clears nothing.",
-            )
-        telling = [attack for attack in converged if not self.blocks(gate, attack)]
+        telling = [attack for attack in measured if not self.blocks(gate, attack)]
         if not telling:
-            reasons = dict.fromkeys(why for attack in converged for why in self.blocks(gate, attack))
+            reasons = dict.fromkeys(why for attack in measured for why in self.blocks(gate, attack))
             return _result(gate, "inconclusive", " ".join(reasons))
-        return _result(gate, "pass", self.said(gate, telling) + _unclear(telling, chosen, left_out))
+        powered = [attack for attack in telling if self.strong(gate, attack)]
+        if not powered:
+            return _result(gate, "inconclusive", self.weak(gate, telling))
+        return _result(gate, "pass", self.said(gate, powered) + _unclear(powered, chosen, left_out))
+
+    def strong(self, gate: Gate, attack: AttackResult) -> bool:
+        """Return whether an attack came to its end and rebuilds records: most of the mock victim's, or of these here."""
+        found, shown = attack.metrics, self.power
+        named = shown.attacks if shown and gate.attack else [attack.name]
+        mocked = shown is not None and shown.status == "leaks" and attack.name in named and attack.status in ENDED
+        return mocked or (found is not None and 2 * found.recovered >= found.records)
+
+    def weak(self, gate: Gate, attacks: Sequence[AttackResult]) -> str:
+        """Say why attacks that did not trip a gate do not clear it either."""
+        if self.power is not None and self.power.status != "leaks":
+            return self.power.reason
+        if all(attack.status != "converged" for attack in attacks):
+            states = ", ".join(f"{name} {ends}" for name, ends in _ends(attacks).items())
+            return f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
+        return f"Whether these attacks can show anything was not measured, so that {gate.text} did not hold clears nothing."
 
     def value(self, metric: str, attack: AttackResult) -> float | None:
         """Return a metric of one result; ``None`` where it was not measured."""

@@ -77,6 +77,14 @@ RULES = {
             "they are right.",
         ),
         Rule(
+            "MA005", "ChangeRebuiltExactly", ("high",),
+            "The two files alone give {many}",
+            "An exact attack explains the whole change with {many} that are not found in --data, or there is no --data "
+            "to find them in.",
+            "Look at the reconstructions: whoever holds both files has them. If they are not yours, --data is not what "
+            "the model was trained on, or was prepared otherwise.",
+        ),
+        Rule(
             "MA100", "FindingsNotRecorded", ("none",),
             "The report is older than the rules",
             "A report from before schema 1.3 has no findings of its own, and passes no gate.",
@@ -126,6 +134,38 @@ RULES = {
             "The learning rate, the batch size, the number of epochs or the number of samples was neither given nor "
             "inferred.",
             "Give what is known: a wrong recipe weakens every attack.",
+            leak=False,
+        ),
+        Rule(
+            "MA107", "DataDoNotExplain", ("none",),
+            "The data do not explain the change",
+            "The {many} of --data leave no clearly smaller part of the change unexplained than held-out {many} and "
+            "altered copies do, or that cannot be told.",
+            "Check the folder and the split, how {many} are fitted, turned and normalised, and the order of axes and "
+            "channels: memaudit check compares them in seconds.",
+            leak=False,
+        ),
+        Rule(
+            "MA108", "OthersExplain", ("none",),
+            "Other {many} explain the change as well",
+            "The data explain the change, and an attack explains it with {many} most of which are unlike them: the "
+            "change does not fix the {many}, and a better attack may find the right ones.",
+            "Nothing is cleared. Give more iterations and --restarts, or another attack.",
+            leak=False,
+        ),
+        Rule(
+            "MA109", "NoPower", ("none",),
+            "The attacks have shown no power",
+            "The same attacks, on a training like this one with held-out {many}, rebuild less than half of them, or "
+            "were not tried so: that they find nothing says nothing.",
+            "Give as many held-out {many} as there are training {many} (--control), the recipe, and enough time.",
+            leak=False,
+        ),
+        Rule(
+            "MA110", "DataIncomplete", ("none",),
+            "The change shows more samples than the data have",
+            "The number of training samples that the change shows is larger than the number of {many} in --data.",
+            "Give all {many} that the model was trained on.",
             leak=False,
         ),
     )

@@ -14,6 +14,7 @@ from torch import nn
 from memaudit.audit.report.facts import Architecture, Checkpoint, Fact, Inputs, Records
 from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import AuditReport, Environment
+from memaudit.audit.report.proof import DataCheck, MockVictim
 from memaudit.audit.report.results import AttackResult
 from memaudit.audit.report.verdict import Verdict
 
@@ -96,5 +97,7 @@ def report() -> AuditReport:
             family="mlp", name="MLP", score=1.0, classes=2, shape=(3, 8, 8), parameters=1, tensors=1, moved=[]
         ),
         recipe=dict.fromkeys(names, fact), attacks=[attack],
+        check=DataCheck(explained=True, reason="They do."),
+        power=MockVictim(status="leaks", records=10, recovered=9, attacks=["simudy"], reason="They rebuild 9 of 10."),
         environment=Environment(memaudit="0", python="3", torch="2", platform="", device="cpu", threads=1),
     )  # fmt: skip

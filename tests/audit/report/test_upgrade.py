@@ -87,6 +87,10 @@ def test_no_number_is_lost(make, tmp_path):
     }
 
 
+SINCE = ("MA005", "MA107", "MA108", "MA109", "MA110")
+"""Rules that came with schema 2.1."""
+
+
 @pytest.mark.parametrize("make", JUDGED.values(), ids=JUDGED)
 def test_what_this_version_concludes_is_what_that_one_did(make, tmp_path):
     content = make()
@@ -98,8 +102,8 @@ def test_what_this_version_concludes_is_what_that_one_did(make, tmp_path):
     assert ranking(report.attacks, report.kind).split(";")[0] == content["ranking"].split(";")[0]
     gates = [parse(gate["expression"], kinds=[report.kind]) for gate in content["verdict"]["gates"]]
     verdict = judge(report.attacks, gates, report.kind, report.plan, report.findings)
-    assert verdict.model_dump() == content["verdict"]
-    found = findings(seen(report))
+    assert verdict.model_dump(exclude={"headline", "next_step"}) == content["verdict"]
+    found = [f for f in findings(seen(report)) if f.rule not in SINCE]
     assert [(f.rule, f.attack, f.severity, f.fingerprint) for f in found if f.rule != "MA001"] == [
         (f["rule"], f["attack"], f["severity"], f["fingerprint"]) for f in content["findings"] if f["rule"] != "MA001"
     ]

@@ -129,6 +129,7 @@ def test_what_no_attack_cleared_is_not_clean(report):
     stalled = report.model_copy(
         update={
             "attacks": [result(status="stalled")],
+            "power": None,
             "verdict": Verdict(status="fail", summary="ssim_mean>=0.1"),
         }
     )

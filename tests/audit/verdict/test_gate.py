@@ -1,13 +1,18 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.kind import IMAGE
+from memaudit.audit.report.proof import MockVictim
 from memaudit.audit.report.results import Agreement, AttackResult, Dummy, Metrics, PlanStep
 from memaudit.audit.report.verdict import Finding
 from memaudit.audit.verdict.expression import DATALESS, METRICS, GateError, metrics, parse, wanted
-from memaudit.audit.verdict.gate import judge
+from memaudit.audit.verdict import gate
+
+POWER = MockVictim(status="leaks", records=10, recovered=9, attacks=["simudy", "loo"], reason="These attacks rebuild 9 of 10.")
+judge = partial(gate.judge, power=POWER)
 
 
 def attack(name="simudy", status="converged", ssim_max=0.9, recovered=3, metrics=True, seed=None):
@@ -31,8 +36,8 @@ def agreement(confident=2, name="simudy", status="converged", **more):
     return attack(name, status, metrics=False).model_copy(update=more)
 
 
-def decide(attacks, *texts, plan=()):
-    return judge(attacks, [parse(text) for text in texts], IMAGE, plan)
+def decide(attacks, *texts, plan=(), power=POWER):
+    return judge(attacks, [parse(text) for text in texts], IMAGE, plan, power=power)
 
 
 def test_every_metric_is_one_of_the_reports():
@@ -93,7 +98,10 @@ def test_the_worst_gate_decides():
 
 @pytest.mark.parametrize("status", ["stalled", "budget_spent", "diverged"])
 def test_what_did_not_converge_clears_nothing_but_a_leak_is_a_leak(status):
-    assert decide([attack(status=status, ssim_max=0.1)], "ssim_max>=0.4").status == "inconclusive"
+    ended = POWER if status != "stalled" else None
+    assert decide([attack(status=status, recovered=0, ssim_max=0.1)], "ssim_max>=0.4", power=ended).status == (
+        "inconclusive"
+    )
     assert decide([attack(status=status, ssim_max=0.9)], "ssim_max>=0.4").status == "fail"
 
 
@@ -143,7 +151,7 @@ def test_confidence_needs_no_training_data(text, status, said):
 def test_confidence_needs_several_seeds_that_converged():
     single = decide([attack(metrics=False)], "confident>0")
     assert (single.status, "--restarts" in single.summary) == ("inconclusive", True)
-    stalled = decide([attack(seed=0), agreement(0, status="stalled")], "confident>0")
+    stalled = decide([attack(seed=0), agreement(0, status="stalled")], "confident>0", power=None)
     assert stalled.status == "inconclusive"
     assert decide([agreement(1, status="stalled")], "confident>0").status == "fail"
 
@@ -160,7 +168,7 @@ def test_any_seed_of_any_attack_may_trip_and_is_named():
 def test_what_several_attacks_reached_alike_is_said_once():
     found = [attack("simudy", recovered=0), attack("span", recovered=0), attack("loo", "stalled", recovered=0)]
     verdict = judge(found, [], IMAGE)
-    assert verdict.summary == "simudy, span recovered none of 10 training images. Nothing follows from loo (stalled)."
+    assert verdict.summary == "simudy, span, loo recovered none of 10 training images."
 
 
 def test_the_result_nearest_to_the_gate_is_told():
@@ -169,16 +177,33 @@ def test_the_result_nearest_to_the_gate_is_told():
     assert "simudy (seed 0) reached a best SSIM of 0.3" in decide(found, "ssim_max<0.2").summary
 
 
-def test_one_seed_that_converged_clears_its_attack_and_no_other():
+def test_a_gate_on_one_attack_needs_the_power_of_that_one():
     seeds = [attack(recovered=0, seed=0), attack(recovered=0, status="stalled", seed=1)]
     others = [attack("haim", "unsupported", metrics=False), attack("dlg", "stalled", recovered=0)]
     plan = [PlanStep(attack="gion", runs=False, reason="takes a day."), PlanStep(attack="simudy", runs=True, reason="")]
     verdict = judge([*seeds, *others], [], IMAGE, plan)
     assert verdict.status == "pass"
-    assert verdict.summary.endswith("Nothing follows from haim (unsupported), dlg (stalled), gion (left out).")
+    assert verdict.summary.endswith("Nothing follows from haim (unsupported), gion (left out).")
     assert decide([*seeds, *others], "dlg.recovered>0").status == "inconclusive"
     left_out = decide(seeds, "gion.recovered>0", plan=plan)
     assert (left_out.status, "it was left out: takes a day)." in left_out.summary) == ("inconclusive", True)
+
+
+UNPROVEN = [None, MockVictim(status="silent", records=10, recovered=1, reason="They rebuild 1 of 10.")]
+
+
+@pytest.mark.parametrize("power", UNPROVEN)
+@pytest.mark.parametrize("status", ["converged", "stalled"])
+def test_nothing_passes_whose_attacks_have_shown_no_power(power, status):
+    verdict = judge([attack(status=status, recovered=0)], [], IMAGE, power=power)
+    assert verdict.status == "inconclusive"
+    assert power is None or verdict.summary == power.reason
+
+
+def test_an_attack_that_rebuilds_most_records_here_needs_no_other_proof():
+    gates = [parse("recovered_fraction>0.6")]
+    assert judge([attack(recovered=5)], gates, IMAGE, power=None).status == "pass"
+    assert judge([attack(recovered=4)], gates, IMAGE, power=None).status == "inconclusive"
 
 
 def test_attacks_that_only_stalled_diverged_or_refused_clear_nothing():
@@ -186,7 +211,7 @@ def test_attacks_that_only_stalled_diverged_or_refused_clear_nothing():
         attack(status="stalled", recovered=0, seed=0), attack(status="diverged", recovered=0, seed=1),
         attack("haim", "unsupported", metrics=False), attack("dlg", "budget_spent", recovered=0),
     ]  # fmt: skip
-    verdict = judge(found, [], IMAGE)
+    verdict = judge(found, [], IMAGE, power=None)
     assert verdict.status == "inconclusive"
     assert "(simudy stalled and diverged, dlg budget_spent)" in verdict.summary
 

@@ -1,0 +1,133 @@
+"""Do the records of --data, prepared this way, explain the change of the parameters?
+
+Asked before any attack: a verdict over records that the model was not trained on says nothing. What the data leave
+unexplained is held against what as many held-out records leave, and altered copies of the data themselves.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ...attacks.contract.params import Params
+from ...attacks.contract.recipe import Recipe
+from ...attacks.contract.victim import Victim
+from ..data.base import TrainingSet
+from ..events import Event, Listener, silence
+from ..report.proof import Basis, Comparison, DataCheck
+from ..scoring.kind import Kind
+from .compare import Sets, Shares, mean, size_of, subsets
+from .measures import Measure, by_gradients, by_layers
+
+HEAVY = 50_000_000
+"""Numbers in all gradients of a set from which on fewer sets are measured."""
+
+BETTER = math.log(0.8)
+"""Another reading of the files counts only if it leaves at most this share of what the asked one leaves."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which change is to be explained by which records.
+
+    Attributes:
+        victim: The network.
+        recipe: How it was trained, as far as is known.
+        change: Of its parameters, decay undone.
+        kind: What the records are.
+        data: The records.
+        control: Held-out ones.
+    """
+
+    victim: Victim
+    recipe: Recipe
+    change: Params
+    kind: Kind
+    data: TrainingSet
+    control: TrainingSet | None = None
+
+    def sets(self, records: Tensor) -> Sets:
+        """Return the sets to measure where the data are read as ``records`` (n, ...)."""
+        held_out = None if self.control is None else self.control.records
+        size = size_of(len(records), None if held_out is None else len(held_out))
+        chosen = subsets(records, size)
+        others = () if held_out is None else subsets(held_out, size)
+        return Sets(chosen, others, tuple(self.kind.mismatches(chosen[0])))
+
+
+def check(question: Question, listener: Listener = silence) -> DataCheck:
+    """Return whether the data explain the change, with the numbers that say so."""
+    listener(Event("check", "whether the data explain the change"))
+    found, sets = _Unknown, question.sets(question.data.records)
+    for basis, measure in _measures(question, sets.size):
+        fewer = basis == "gradients" and _heavy(question, sets)
+        found = _check(question, basis, measure, sets.fewer() if fewer else sets)
+        if found.explained:
+            break
+    return found
+
+
+_Unknown = DataCheck(explained=None, reason="Whether the data explain the change cannot be told.")
+
+
+def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
+    layers = by_layers(question.victim, question.recipe, question.change, size)
+    if layers is not None:
+        yield "layers", layers
+    yield "gradients", by_gradients(question.victim, question.change)
+
+
+def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> DataCheck:
+    shares = Shares(*([measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered)))
+    reading, own = _best_reading(question, measure, shares)
+    if reading:
+        shares = Shares(own, shares.held_out, shares.altered)
+    return DataCheck(
+        explained=shares.explain if sets.held_out or shares.explain else None,
+        unexplained=math.exp(shares.own),
+        basis=basis,
+        reading=reading,
+        comparisons=list(_comparisons(question, sets, shares)),
+        reason=_reason(question, sets, shares),
+    )
+
+
+def _heavy(question: Question, sets: Sets) -> bool:
+    return sum(value.numel() for value in question.victim.theta0.values()) * sets.size > HEAVY
+
+
+def _best_reading(question: Question, measure: Measure, asked: Shares) -> tuple[str, list[float]]:
+    """Return the reading of the files that leaves least of the change, where that is clearly less than as asked."""
+    best, name, values = asked.own + BETTER, "", asked.data
+    for reading in question.data.readings:
+        own = [measure(part) for part in question.sets(reading.records).data[: len(asked.data)]]
+        if mean(own) < best:
+            best, name, values = mean(own), reading.name, own
+    return name, values
+
+
+def _comparisons(question: Question, sets: Sets, shares: Shares) -> Iterator[Comparison]:
+    many = question.kind.about.words.many
+    if shares.held_out:
+        least = math.exp(min(shares.held_out))
+        yield Comparison(name=f"held-out {many}", unexplained=least, sets=len(sets.held_out))
+    if shares.altered:
+        least = math.exp(min(shares.altered))
+        name = "the data, altered so that they cannot be right"
+        yield Comparison(name=name, unexplained=least, sets=len(sets.altered))
+
+
+def _reason(question: Question, sets: Sets, shares: Shares) -> str:
+    many = question.kind.about.words.many
+    own, others = f"{math.exp(shares.own):.1%}", f"{math.exp(mean(shares.held_out or [shares.others])):.1%}"
+    whom = f"held-out {many}" if shares.held_out else "altered copies of them"
+    if shares.explain:
+        return f"The data explain the change: {sets.size} {many} leave {own} of it, as many {whom} {others}."
+    if not shares.held_out:
+        return f"Whether the data explain the change cannot be told without held-out {many}: pass --control."
+    return (
+        f"The data explain the change no better than others: {sets.size} {many} leave {own} of it, as many {whom} "
+        f"{others}. Check the folder and the split, how {many} were fitted and normalised, and the order of axes and "
+        "channels."
+    )
