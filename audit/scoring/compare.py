@@ -21,10 +21,12 @@ class Pool(NamedTuple):
     Attributes:
         records: (m, ...).
         readings: Other readings of the same files, by name, each as ``records``.
+        lacking: How many readings only the other records have, to which these are held.
     """
 
     records: Tensor
     readings: Mapping[str, Tensor]
+    lacking: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def compare(
     better = np.zeros(scores.shape, dtype=bool)
     if not isinstance(kind, Transforming) or not scores.size:
         return Compared(scores, better, records, records, ("",) * len(records))
-    changed = kind.transformed(records, pool.readings, guesses, turned, without)
+    changed = kind.transformed(records, pool.readings, guesses, turned, pool.lacking, without)
     rows = [row for row, name in enumerate(changed.names) if name]
     if rows:
         others = scored(kind, changed.records[rows], guesses, told)

@@ -4,16 +4,21 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from ..data.base import TrainingSet
 from ..events import Event, Listener
 from ..machine.executor import throttled
-from .kind import Kind
+from .compare import passes
+from .kind import Kind, Transforming
 from .match import comparisons
 
 TIMED, MANY, SLACK = 4, 128, 1.5
 """How long scoring takes is timed on this many training records and reconstructions; with pictures and reports it takes
 at most this many times as long."""
+
+_NUMBERS = 2**18
+"""In the choice of a record's way, what is set up once weighs little beside so many numbers in records."""
 
 
 def pairs(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts: Sequence[int]) -> int:
@@ -33,7 +38,20 @@ def seconds(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts:
         kind.matrix(few, guesses)
         times.append(time.monotonic() - began)
     decoyed = len(truth.records) * (max(counts) + 1)
-    return SLACK * (pairs(kind, truth, control, counts) + decoyed) * min(times) / (len(few) * len(guesses))
+    scoring = (pairs(kind, truth, control, counts) + decoyed) * min(times) / (len(few) * len(guesses))
+    records = len(counts) * comparisons(kind, truth, control, 1) // passes(kind)
+    return SLACK * (scoring + records * _choosing(kind, truth.records, guesses))
+
+
+def _choosing(kind: Kind, records: Tensor, guesses: Tensor) -> float:
+    """Return the seconds that it takes to choose a record's way, as timed on several; 0 where there is no choice."""
+    if not isinstance(kind, Transforming):
+        return 0.0
+    count = min(max(_NUMBERS // records.shape[1:].numel(), TIMED), MANY)
+    several = records[torch.arange(count) % len(records)]
+    began = time.monotonic()
+    kind.transformed(several, {}, guesses, True, 0, None)
+    return (time.monotonic() - began) / count
 
 
 class Progress:

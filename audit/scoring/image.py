@@ -71,10 +71,11 @@ class Image:
         readings: Mapping[str, Tensor],
         guesses: Tensor,
         turned: bool,
-        without: Tensor | None = None,
+        lacking: int,
+        without: Tensor | None,
     ) -> Transformed:
         """Return images mirrored, turned, moved, or with axes, channels or fit read otherwise (:mod:`.transforms`)."""
-        return transforms.transformed(records, readings, guesses, turned, without)
+        return transforms.transformed(records, readings, guesses, turned, lacking, without)
 
     def decoys(self, truth: Tensor, count: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Return the mean of the training images, and smoothed noise.

@@ -119,7 +119,8 @@ class Transforming(Protocol):
         readings: Mapping[str, Tensor],
         guesses: Tensor,
         turned: bool,
-        without: Tensor | None = None,
+        lacking: int,
+        without: Tensor | None,
     ) -> Transformed:
         """Choose for each record the way in which it is most like some reconstruction.
 
@@ -128,6 +129,8 @@ class Transforming(Protocol):
             readings: Other readings of the same files, by name, each as ``records``.
             guesses: (n, ...) reconstructions, n at least 1.
             turned: Whether ways count that make :meth:`Kind.mismatches`.
+            lacking: How many readings only other records have, with which these are compared: as many others are to
+                be tried instead, lest those have more chances.
             without: (m,) for each record the index of a reconstruction that does not count, or -1.
         """
         ...

@@ -104,14 +104,15 @@ def match(
         _check_shape(kind, "control", control, reconstruction.records)
         check_held_out(kind, control, truth)
     guesses, turned = reconstruction.records, control is not None
-    found = compare(kind, _pool(truth), guesses, turned, told)
+    own = _pool(truth, control)
+    found = compare(kind, own, guesses, turned, told)
     scores = found.scores
     pairs = sorted(assign(scores, method))
     if control is None:
         others = None
-        null = Null("mismatched", mismatched(kind, pairs, guesses, _pool(truth), told), NONE)
+        null = Null("mismatched", mismatched(kind, pairs, guesses, own, told), NONE)
     else:
-        others = compare(kind, _pool(control), guesses, turned, told).scores
+        others = compare(kind, _pool(control, truth), guesses, turned, told).scores
         null = Null("control", others.max(1), matched_null(others, len(scores), method))
     observed = scores.max(1)
     p = chance.p_values(observed, null.values)
@@ -121,8 +122,10 @@ def match(
     return Matching(matches, tuple(found.shown(*pair) for pair in pairs), observed, null, nearest)
 
 
-def _pool(data: TrainingSet) -> Pool:
-    return Pool(data.records, {other.name: other.records for other in data.readings})
+def _pool(data: TrainingSet, other: TrainingSet | None) -> Pool:
+    readings = {reading.name: reading.records for reading in data.readings}
+    lacking = 0 if other is None else len({reading.name for reading in other.readings} - readings.keys())
+    return Pool(data.records, readings, lacking)
 
 
 def comparisons(kind: Kind, truth: TrainingSet, control: TrainingSet | None, count: int) -> int:

@@ -6,7 +6,7 @@ from torch import Tensor
 REACH = 8
 """Images are moved by at most this part of their side, as random crops with padding do."""
 
-_FLAT = 1e-6
+_FLAT = 1e-5
 """Energy per number below which what two images share is blank."""
 
 
@@ -24,10 +24,14 @@ def moves(one: Tensor, two: Tensor) -> Tensor:
     if not len(one) or not (down or right):
         return torch.zeros(len(one), 2, dtype=torch.long, device=one.device)
     rows, columns = _nearest_first(down).to(one.device), _nearest_first(right).to(one.device)
-    likeness = _likeness(one.double(), two.double(), (height + down, width + right))
+    likeness = _likeness(_centred(one), _centred(two), (height + down, width + right))
     near = likeness[:, rows % (height + down)][:, :, columns % (width + right)]
     best = near.flatten(1).argmax(1)
     return torch.stack([rows[best // len(columns)], columns[best % len(columns)]], 1)
+
+
+def _centred(images: Tensor) -> Tensor:
+    return images - images.mean((2, 3), keepdim=True)
 
 
 def _likeness(one: Tensor, two: Tensor, size: tuple[int, int]) -> Tensor:
@@ -37,7 +41,8 @@ def _likeness(one: Tensor, two: Tensor, size: tuple[int, int]) -> Tensor:
 
     def over(first: Tensor, second: Tensor) -> Tensor:
         """Return sums over what both show of ``first``, moved, times ``second``: (n, c, *size)."""
-        return torch.fft.irfft2(first.conj() * second, s=size)
+        sums: Tensor = torch.fft.irfft2(first.conj() * second, s=size)
+        return sums
 
     count = over(ones, ones).clamp(min=1)
     sums = over(a, ones), over(ones, b)

@@ -9,12 +9,12 @@ found there, moved as fits best. As held-out records get the same choice, their 
 chance.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, normalize
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from .kind import Transformed
 from .shifts import REACH, moved, moves
@@ -36,6 +36,7 @@ LAST_AS_FIRST = "channels last read as channels first"
 FIRST_AS_LAST = "channels first read as channels last"
 SWAPPED = "red and blue exchanged"
 MIRRORED = "mirrored"
+ENLARGED = "middle enlarged"
 
 
 class Way(NamedTuple):
@@ -95,14 +96,15 @@ _TURNS = {
 """Quarter turns to the left after mirroring, or not."""
 
 
-def ways(shape: tuple[int, ...], readings: Mapping[str, Tensor], turned: bool) -> list[Way]:
+def ways(shape: tuple[int, ...], readings: Collection[str], turned: bool, lacking: int = 0) -> list[Way]:
     """Return the ways of images of a shape (c, h, w); the first leaves them as they are.
 
     Args:
         shape: Of one image.
-        readings: Other readings of the files, by name.
+        readings: Names of other readings of the files.
         turned: Whether training may have mirrored and turned them: not where mirrored and turned reconstructions stand
             for chance.
+        lacking: So many stand-ins for readings there are, which enlarge the middle.
     """
     channels, height, width = shape
     found = [Way("", _same, moves=True)]
@@ -115,11 +117,28 @@ def ways(shape: tuple[int, ...], readings: Mapping[str, Tensor], turned: bool) -
         colour.append(Way(SWAPPED, _swapped))
     if channels > 1:
         colour.append(Way(LAST_AS_FIRST, _last_as_first))
+    plain = *found[: 1 + turned], *colour
     for name in readings:
-        plain = *found[: 1 + turned], *colour
         found += [Way(_joined(name, way.name), way.make, reading=name) for way in plain]
+    for place in range(lacking):
+        found += [Way(_joined(ENLARGED, way.name), _chained(_enlarged(place), way.make)) for way in plain]
     found += colour + _both(colour, turned)
     return found + [Way(FIRST_AS_LAST, _first_as_last)] * (channels > 1)
+
+
+def _enlarged(place: int) -> Callable[[Tensor], Tensor]:
+    """Return what enlarges the middle: in width, in height and in both, by more and more."""
+    part = 8 / (9 + place // 3)
+
+    def make(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        rows = height if place % 3 == 0 else max(round(height * part), 1)
+        columns = width if place % 3 == 1 else max(round(width * part), 1)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        middle = images[..., top : top + rows, left : left + columns]
+        return interpolate(middle, (height, width), mode="bilinear", align_corners=False)
+
+    return make
 
 
 def _both(colour: list[Way], turned: bool) -> list[Way]:
@@ -142,7 +161,7 @@ def _joined(*names: str) -> str:
 
 
 def transformed(
-    records: Tensor, readings: Mapping[str, Tensor], guesses: Tensor, turned: bool, without: Tensor | None = None
+    records: Tensor, readings: Mapping[str, Tensor], guesses: Tensor, turned: bool, lacking: int, without: Tensor | None
 ) -> Transformed:
     """Return each record as it looks most like some reconstruction, and how it got there.
 
@@ -151,10 +170,11 @@ def transformed(
         readings: Other readings of the same files, by name, each as ``records``.
         guesses: (n, c, h, w) reconstructions, n at least 1.
         turned: See :func:`ways`.
+        lacking: See :func:`ways`.
         without: (m,) for each record the index of a reconstruction that does not count, or -1.
     """
     guesses = guesses.to(records).nan_to_num(0.0).clamp(0, 1)
-    tried = ways(tuple(records.shape[1:]), readings, turned)
+    tried = ways(tuple(records.shape[1:]), readings, turned, lacking)
     coarse = _signature(_small(guesses))
     made, names = [], list[str]()
     for rows in _slices(records):
@@ -207,21 +227,43 @@ def _around(small: Tensor, move: bool) -> Iterator[Tensor]:
 def _refined(
     sources: Mapping[str, Tensor], tried: list[Way], chosen: Tensor, nearest: Tensor, guesses: Tensor
 ) -> Transformed:
-    """Return the best of the likely ways of each record, moved where that is better."""
-    best, names = sources[""].clone(), [""] * len(chosen)
-    highest = torch.full((len(chosen),), -2.0, dtype=torch.float64, device=best.device)
+    """Return the best of the likely ways of each record, moved where that is better; large images are chosen small."""
+    best, coarse = _Best(sources[""]), _Best(_small(sources[""]))
     for place in range(chosen.shape[1]):
-        made = _made(sources, tried, chosen[:, place])
-        target = guesses[nearest[:, place]]
-        by = moves(made, target)
-        still = torch.zeros_like(by)
-        for shift, edge in ((still, True), (by, False), (by, True)):
-            version = moved(made, shift, edge)
-            scores = ssim_pairs(version, target)
-            for row in (scores > highest).nonzero().flatten().tolist():
-                best[row], highest[row] = version[row], scores[row]
-                names[row] = _joined(tried[int(chosen[row, place])].name, _moved_by(shift[row]))
-    return Transformed(best, tuple(names))
+        made, target = _made(sources, tried, chosen[:, place]), guesses[nearest[:, place]]
+        coarse.offer(_small(made), _small(target), torch.full((len(made),), place, device=made.device))
+    which = coarse.origin[:, None]
+    way, target = chosen.gather(1, which).flatten(), guesses[nearest.gather(1, which).flatten()]
+    best.offer(_made(sources, tried, way), target, way)
+    done = zip(way.tolist(), best.moved.tolist(), strict=True)
+    return Transformed(best.records, tuple(_joined(tried[index].name, _moved_by(by)) for index, by in done))
+
+
+class _Best:
+    """The most similar version of each record so far.
+
+    Attributes:
+        records: (m, c, h, w) those versions.
+        similarity: (m,) theirs.
+        origin: (m,) what was said of them when they were offered.
+        moved: (m, 2) how far they were moved.
+    """
+
+    def __init__(self, records: Tensor) -> None:
+        self.records = records.clone()
+        self.similarity = torch.full((len(records),), -2.0, dtype=torch.float64, device=records.device)
+        self.origin = torch.zeros(len(records), dtype=torch.long, device=records.device)
+        self.moved = torch.zeros(len(records), 2, dtype=torch.long, device=records.device)
+
+    def offer(self, records: Tensor, targets: Tensor, origin: Tensor) -> None:
+        """Take what is more similar to its target: a record as it is, or moved, with black or its edge coming in."""
+        by = moves(records, targets)
+        for shift, edge in ((torch.zeros_like(by), True), (by, False), (by, True)):
+            version = moved(records, shift, edge)
+            similarity = ssim_pairs(version, targets)
+            rows = similarity > self.similarity
+            self.records[rows], self.similarity[rows] = version[rows], similarity[rows]
+            self.origin[rows], self.moved[rows] = origin[rows], shift[rows]
 
 
 def _made(sources: Mapping[str, Tensor], tried: list[Way], chosen: Tensor) -> Tensor:
@@ -233,9 +275,9 @@ def _made(sources: Mapping[str, Tensor], tried: list[Way], chosen: Tensor) -> Te
     return made
 
 
-def _moved_by(by: Tensor) -> str:
-    """Return how many pixels an image was moved, in words; empty where it was not."""
-    down, right = by.tolist()
+def _moved_by(by: list[int]) -> str:
+    """Return how many pixels down and right an image was moved, in words; empty where it was not."""
+    down, right = by
     parts = [f"{abs(right)} to the {'right' if right > 0 else 'left'}"] * (right != 0)
     parts += [f"{abs(down)} {'down' if down > 0 else 'up'}"] * (down != 0)
     return f"moved by {' and '.join(parts)} (pixels)" if parts else ""

@@ -36,10 +36,11 @@ def test_in_the_weaker_null_a_record_chooses_its_way_without_its_own_reconstruct
             readings: Mapping[str, Tensor],
             guesses: Tensor,
             turned: bool,
-            without: Tensor | None = None,
+            lacking: int,
+            without: Tensor | None,
         ) -> Transformed:
             asked.append((turned, None if without is None else without.tolist()))
-            return super().transformed(records, readings, guesses, turned, without)
+            return super().transformed(records, readings, guesses, turned, lacking, without)
 
     mismatched(Watched(MEDIUM), [(0, 2), (2, 0)], noise(3, 0), Pool(noise(3, 1), {}))
     assert asked == [(False, [2, -1, 0])] + [(False, None)] * 7

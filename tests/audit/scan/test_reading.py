@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from memaudit.audit.data.base import Reading, TrainingSet
+from memaudit.audit.report.exhibit import Text
+from memaudit.audit.report.results import AttackResult, Match, Scores
+from memaudit.audit.scan.reading import reading
+
+DATA = TrainingSet(
+    torch.zeros(3, 1, 2, 2), torch.zeros(3).long(), ("a", "b", "c"), (), "", False, "stretched",
+    (Reading("centre crop", torch.ones(3, 1, 2, 2)),),
+)  # fmt: skip
+
+
+def result(*transforms: str, recovered: bool = True) -> AttackResult:
+    matches = [
+        Match(
+            sample=i, name="a", dummy=i, scores=Scores(similarity=1, details={}), recovered=recovered,
+            transform=transform, truth=Text(text=""), reconstruction=Text(text=""),
+        )
+        for i, transform in enumerate(transforms)
+    ]  # fmt: skip
+    return AttackResult(
+        name="spear", status="converged", loss=0, iterations=1, seconds=1, peak_memory_bytes=1, matches=matches
+    )
+
+
+def test_a_reading_in_which_all_that_was_recovered_matched_is_told() -> None:
+    assert reading(DATA, [result("centre crop", "centre crop")]).startswith("centre crop, in which every recovered")
+
+
+@pytest.mark.parametrize(
+    "results",
+    [[], [result("centre crop", recovered=False)], [result("centre crop", "")], [result("mirrored", "mirrored")]],
+)
+def test_otherwise_it_is_the_usual_one(results: list[AttackResult]) -> None:
+    assert reading(DATA, results) == "stretched"
