@@ -14,7 +14,8 @@ from ...audit.outputs import Format, Look
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, titles
 from ..common import extracts
-from ..common.verdict import headline
+from ..common.pillars import pillars
+from ..common.verdict import headline, next_step, tried
 from ..page import facts
 from .answers import fact, open_points, tag
 from .context import answers
@@ -63,6 +64,9 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
         "kind": report.kind,
         "words": report.kind.words,
         "headline": headline(report),
+        "found_by": tried(report),
+        "step": next_step(report),
+        "pillars": pillars(report),
         "shows": shows(report),
         "leaks": [finding for finding in report.findings if finding.leaks],
         "missing": [finding for finding in report.findings if not finding.leaks],
@@ -105,6 +109,7 @@ def _people(report: AuditReport, told: dict[str, Any]) -> dict[str, Any]:
     affected = exposed(report)
     return {
         "open_points": open_points(told, affected),
+        "answered": len(told),
         "fact": lambda key: fact(told, key),
         "affected": affected[:_RECORDS],
         "more_affected": [best.match.sample for best in affected[_RECORDS:]],

@@ -31,9 +31,10 @@ ROOT = Path(__file__).resolve().parents[3]
 DPIA = ROOT / "reports" / "dpia"
 NAMES = ["leak", "clean", "blind", "many", "trust"]
 SECTIONS = [
+    "Summary for the data protection officer",
     "1. Verdict", "2. System and model", "3. Scope", "4. Threat model", "5. Attack coverage", "6. Method", "7. Results",
     "8. Sensitivity", "9. Residual risk", "10. Mitigations", "11. Limitations", "12. Control mapping", "13. Provenance",
-    "14. Sign-off",
+    "Open points", "14. Sign-off",
 ]  # fmt: skip
 HOSTILE = (
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'><svg onload=alert(1)>",
@@ -110,7 +111,7 @@ def test_all_sections_in_order_in_both(report: AuditReport) -> None:
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert [a["id"] for a in found.all("h2")] == [slug(name) for name in SECTIONS]
     anchors = {a["href"] for a in found.all("a") if a["href"].startswith("#")}
-    assert anchors == {f"#{slug(name)}" for name in SECTIONS}
+    assert anchors == {f"#{slug(name)}" for name in SECTIONS[1:]}
 
 
 @pytest.mark.slow
@@ -239,6 +240,24 @@ def test_each_control_has_an_edition_and_shows_whether_it_was_verified(clean: Au
         assert identifier in text
 
 
+def test_one_page_says_what_was_found_how_sure_and_what_next(
+    leak: AuditReport, wrong: AuditReport, proven: AuditReport
+) -> None:
+    def summary(report: AuditReport) -> str:
+        return dpia.markdown(report).partition("## Summary")[2].partition("**Contents:**")[0]
+
+    undecided = summary(wrong)
+    assert "**What was found.** The training images that were given do not explain how this model changed." in undecided
+    assert "the images given 58 %, held-out images, best of 4 61 %" in undecided
+    assert "**What next.** They may be of another folder" in undecided
+    assert "memaudit check runs/cifar/before.safetensors" in undecided
+    assert "0 of 30 questions that only people can answer are answered" in undecided
+    assert "a training like this one 18 of 20, yours 0 of 10" in summary(proven)
+    assert "- Add noise to the change before publishing" in summary(leak)
+    assert "Section 9 lists the images by number" in summary(leak)
+    assert all(len(summary(report).split()) < 420 for report in (leak, wrong, proven))
+
+
 def test_open_points_are_listed_counted_and_marked(leak: AuditReport) -> None:
     told = {"system": {"purpose": "Sorting photographs.", "release": "internal", "name": "  "}, "data": {"persons": 0}}
     text = dpia.markdown(leak, Look(context=told))
@@ -246,7 +265,8 @@ def test_open_points_are_listed_counted_and_marked(leak: AuditReport) -> None:
     marked = {key.replace("\\", "") for key in re.findall(r"\*\*\\\[open: \w+ / ([\w.\\]+)\\\]\*\*", text)}
     assert set(listed) == marked
     assert len(listed) == len(set(listed))
-    assert f"| Open points | {len(listed)} |" in text
+    assert f"| Open points | {len(listed)}, listed before the" in text
+    assert text.index("## 13. Provenance") < text.index("points are open")
     assert f"**{len(listed)} points are open.**" in text
     assert not {"system.purpose", "system.release", "data.persons"} & marked
     assert "system.name" in marked
@@ -255,11 +275,14 @@ def test_open_points_are_listed_counted_and_marked(leak: AuditReport) -> None:
 
 def test_with_everything_told_nothing_is_open(leak: AuditReport, clean: AuditReport) -> None:
     context = full()
-    assert "No point is open." in dpia.markdown(clean, Look(context=context))
+    assert "No point is open: every question that only people can answer is answered." in dpia.markdown(
+        clean, Look(context=context)
+    )
     affected = [best.match.sample for best in exposed(leak)]
     context["assessment"] |= {"identifiable": affected[:1], "not_identifiable": affected[1:]}
     text = dpia.markdown(leak, Look(context=context))
-    assert "**No point is open.**" in text
+    assert "No point is open: " in text
+    assert "## Open points" not in text
     assert "open:" not in text
     for value in answers(context).values():
         if isinstance(value, str):
@@ -335,7 +358,7 @@ def test_hostile_strings_are_inert_in_both(name: str, request: pytest.FixtureReq
     assert not {"html_inline", "html_block", "image", "s_open", "hr"} & {token.type for token in tokens}
     links = {token.attrs["href"] for token in tokens if token.type == "link_open"}
     ours = {control["url"] for control in tomllib.loads((DPIA / "compliance.toml").read_text())["control"]}
-    assert links == ours | {f"#{slug(name)}" for name in SECTIONS}
+    assert links == ours | {f"#{slug(name)}" for name in SECTIONS[1:]}
     titles = [after.content for one, after in pairwise(tokens) if one.tag == "h2" and one.nesting == 1]
     assert titles == SECTIONS
     found = Page(page(text, bad))
