@@ -11,6 +11,7 @@ import typer
 from ... import MemauditError, __version__
 from ..machine import interrupt
 from .baseline import baseline
+from .check import check
 from .command import Command
 from .defend import defend
 from .demo import demo
@@ -64,6 +65,7 @@ def _root(
 
 
 app.command(cls=Command, epilog=EPILOG)(scan)
+app.command(cls=Command)(check)
 app.command(cls=Command)(infer)
 app.command(cls=Command)(linearity)
 app.command(cls=Command)(inspect)

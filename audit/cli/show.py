@@ -17,10 +17,32 @@ from .numbers import NOTHING, fixed, number, percent, plain
 from .verdicts import print_summary
 
 if TYPE_CHECKING:  # what was done is imported by who does it: it takes seconds
+    from ..tasks.check import Checked
     from ..tasks.infer import Inference
     from ..tasks.linearity import Linearity
     from ..tasks.many import Summary
     from ..tasks.runs import Deleted, Run
+
+
+def print_check(console: Console, found: "Checked", brief: bool = False) -> None:
+    """Print whether the data explain the change, and what they were compared with."""
+    check = found.check
+    colour, word = ("green", "EXPLAINED") if check.explained else ("yellow", "NOT EXPLAINED")
+    if check.explained is None:
+        word = "UNKNOWN"
+    console.print(f"[bold {colour}]{word}[/] {escape(check.reason)}")
+    if check.reading:
+        console.print(f"They explain most if read otherwise: {escape(check.reading)}.")
+    if brief or check.unexplained is None:
+        return
+    table = Table(title=f"{found.architecture}, compared by {check.basis}", title_justify="left")
+    table.add_column("records")
+    table.add_column("sets", justify="right")
+    table.add_column("unexplained", justify="right")
+    table.add_row("the data", "", f"{check.unexplained:.1%}")
+    for other in check.comparisons:
+        table.add_row(escape(other.name), str(other.sets), f"{other.unexplained:.1%}")
+    console.print(table)
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:

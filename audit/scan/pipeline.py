@@ -52,7 +52,8 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
             place = job_place(scene, store)
             learned = learn(scene, searchers(scene, asked.candidates), place, means)  # step 6
             checked = data_check(scene, learned.recipe, means.listener)
-            runs, plan = attack(scene, learned.recipe, asked.candidates, place, before_proof(scene, means))  # steps 7, 8
+            able = before_proof(scene, means)
+            runs, plan = attack(scene, learned.recipe, asked.candidates, place, able)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))
             results = attack_results(scene, runs, store.folder, means.listener)  # step 9
             found = Found(scene, learned, results, gates, plan, checked)

@@ -1,6 +1,7 @@
 """What a PASS rests on beside the attacks: the data explain the change, and the recipe gives it."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ def data_check(scene: Scene, recipe: Recipe, listener: Listener) -> DataCheck | 
     if scene.data is None:
         return None
     victim = scene.victim
-    change = undecayed(victim, recipe)
+    change = victim.delta if math.isnan(recipe.lr) else undecayed(victim, recipe)
     return check(Question(victim, recipe, change, scene.kind, scene.data, scene.control), listener)
 
 

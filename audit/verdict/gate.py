@@ -84,7 +84,7 @@ class _Bench:
         return _result(gate, "pass", self.said(gate, powered) + _unclear(powered, chosen, left_out))
 
     def strong(self, gate: Gate, attack: AttackResult) -> bool:
-        """Return whether an attack came to its end and rebuilds records: most of the mock victim's, or of these here."""
+        """Return whether an attack rebuilds records: most of the mock victim's, coming to its end here, or of these."""
         found, shown = attack.metrics, self.power
         named = shown.attacks if shown and gate.attack else [attack.name]
         mocked = shown is not None and shown.status == "leaks" and attack.name in named and attack.status in ENDED
@@ -97,7 +97,8 @@ class _Bench:
         if all(attack.status != "converged" for attack in attacks):
             states = ", ".join(f"{name} {ends}" for name, ends in _ends(attacks).items())
             return f"No attack converged ({states}), so that {gate.text} did not hold clears nothing."
-        return f"Whether these attacks can show anything was not measured, so that {gate.text} did not hold clears nothing."
+        what = "Whether these attacks can show anything was not measured"
+        return f"{what}, so that {gate.text} did not hold clears nothing."
 
     def value(self, metric: str, attack: AttackResult) -> float | None:
         """Return a metric of one result; ``None`` where it was not measured."""

@@ -120,7 +120,10 @@ def test_missing_evidence_is_named(report):
 
 
 def test_the_worst_comes_first_and_names_are_the_rules(report):
-    attacks = [result("loo", status="stalled"), result(matches=[match(i) for i in range(9)], metrics=metrics(recovered=9))]
+    attacks = [
+        result("loo", status="stalled"),
+        result(matches=[match(i) for i in range(9)], metrics=metrics(recovered=9)),
+    ]
     ordered = findings(seen(report.model_copy(update={"attacks": attacks})))
     assert [finding.rule for finding in ordered] == ["MA001", "MA101"]
     assert all(finding.name == RULES[finding.rule].name for finding in ordered)

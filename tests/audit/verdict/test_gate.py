@@ -8,10 +8,12 @@ from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.proof import MockVictim
 from memaudit.audit.report.results import Agreement, AttackResult, Dummy, Metrics, PlanStep
 from memaudit.audit.report.verdict import Finding
-from memaudit.audit.verdict.expression import DATALESS, METRICS, GateError, metrics, parse, wanted
 from memaudit.audit.verdict import gate
+from memaudit.audit.verdict.expression import DATALESS, METRICS, GateError, metrics, parse, wanted
 
-POWER = MockVictim(status="leaks", records=10, recovered=9, attacks=["simudy", "loo"], reason="These attacks rebuild 9 of 10.")
+POWER = MockVictim(
+    status="leaks", records=10, recovered=9, attacks=["simudy", "loo"], reason="These attacks rebuild 9 of 10."
+)
 judge = partial(gate.judge, power=POWER)
 
 
