@@ -140,7 +140,7 @@ def _verdict(report: AuditReport) -> Iterator[str]:
 def _basis(report: AuditReport) -> list[Sequence[str]]:
     def said(pillar: Pillar) -> str:
         numbers = ", ".join(f"{bar.name} {bar.said}" for bar in pillar.bars)
-        return text(" ".join([pillar.said, *([f"{pillar.measure} {numbers}."] if numbers else []), *pillar.notes]))
+        return text(" ".join([pillar.said, *([f"{pillar.measure}: {numbers}."] if numbers else []), *pillar.notes]))
 
     return [(text(pillar.title), f"**{pillar.answer}**", said(pillar)) for pillar in pillars(report)]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..report.model import AuditReport
 from ..report.results import AttackResult
-from ..report.verdict import NextStep, Verdict
+from ..report.verdict import Finding, NextStep, Verdict
 from ..words import count
 from .command import again, of_pair
 
@@ -173,6 +173,24 @@ def _unexplained(report: AuditReport) -> Cause | None:
     )
 
 
+def _incomplete(report: AuditReport) -> Cause | None:
+    found = _blocking(report, "MA110")
+    if found is None:
+        return None
+    many = report.kind.words.many
+    said = f"The model was trained on more than the {many} given, so that some were not looked at"
+    return Cause(said, f"{found.message} Give the whole training set.", _with_data(report), _as_long(report))
+
+
+def _others(report: AuditReport) -> Cause | None:
+    found = _blocking(report, "MA108")
+    if found is None:
+        return None
+    many = report.kind.words.many
+    said = f"{_none(report)}, but other {many} explain the change as well, so that this says nothing"
+    return Cause(said, found.message, _harder(report), "several times as long as this scan")
+
+
 def _few(report: AuditReport) -> Cause | None:
     if not _blocking(report, "MA102"):
         return None
@@ -194,8 +212,12 @@ def _unfinished(report: AuditReport) -> Cause | None:
         why = next((attack.reason for attack in refused if attack.reason), "")
         said = f"No attack could be run on this model, so that nothing is known of its training {many}"
         return Cause(said, _sentence(why or "No attack was run."), again(report, {"--attack": 1}, "--attack", "all"))
-    if any(attack.status == "budget_spent" for attack in tried):
-        return _late(report)
+    return _late(report) if any(attack.status == "budget_spent" for attack in tried) else None
+
+
+def _stalled(report: AuditReport) -> Cause | None:
+    if any(attack.status == "converged" for attack in report.attacks):
+        return None
     return Cause(
         f"{_none(report)}, but no attack could explain how the model changed",
         "The training recipe that the attacks went by may be wrong: see how it was found, and give what you know.",
@@ -226,7 +248,7 @@ def _powerless(report: AuditReport) -> Cause | None:
             f"No attack that was run can rebuild {many} from a training like this one",
             f"That none of yours was rebuilt is no evidence, then. {_sentence(found.reason)} More attacks with several "
             "seeds may have the power.",
-            again(report, {"--attack": 1, "--restarts": 1}, "--attack", "all", "--restarts", "3"),
+            _harder(report),
             "several times as long as this scan",
         )
     return Cause(
@@ -238,10 +260,12 @@ def _powerless(report: AuditReport) -> Cause | None:
 
 
 def _untold(report: AuditReport) -> Cause | None:
-    if report.check is None or report.check.explained is not None:
+    found = _blocking(report, "MA107")
+    why = report.check.reason if report.check else found.message if found else ""
+    if not why or (report.check and report.check.explained is not None):
         return None
     said = f"{_none(report)}, but whether the {report.kind.words.many} given explain the change cannot be told"
-    return Cause(said, _sentence(report.check.reason), of_pair(report, "check"), "under a minute")
+    return Cause(said, _sentence(why), of_pair(report, "check"), "under a minute")
 
 
 def _other(report: AuditReport) -> Cause:
@@ -250,13 +274,17 @@ def _other(report: AuditReport) -> Cause:
 
 
 _CAUSES: Sequence[Callable[[AuditReport], Cause | None]] = (
-    _look, _lost, _blind, _unexplained, _unfinished, _few, _untold, _powerless, _other,
+    _look, _lost, _blind, _unexplained, _incomplete, _unfinished, _few, _others, _untold, _powerless, _stalled, _other,
 )  # fmt: skip
 """The first that applies is told: what makes everything after it moot comes first."""
 
 
-def _blocking(report: AuditReport, rule: str) -> bool:
-    return any(finding.blocks and finding.rule == rule for finding in report.findings)
+def _blocking(report: AuditReport, rule: str) -> Finding | None:
+    return next((finding for finding in report.findings if finding.blocks and finding.rule == rule), None)
+
+
+def _harder(report: AuditReport) -> str:
+    return again(report, {"--attack": 1, "--restarts": 1}, "--attack", "all", "--restarts", "3")
 
 
 def _with_data(report: AuditReport) -> str:

@@ -59,7 +59,7 @@ def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
         notes.append(f"Training on them gives a change alike to {fixed(check.likeness, 2)} (cosine; 1 is the same).")
     answer: Answer = "not known" if check.explained is None else "yes" if check.explained else "no"
     tone: Decision = "pass" if check.explained else "inconclusive"
-    return Pillar(title, answer, tone, check.reason, "What stays unexplained; less is better.", bars, notes)
+    return Pillar(title, answer, tone, check.reason, "What stays unexplained (less is better)", bars, notes)
 
 
 def _named(name: str, sets: int) -> str:
@@ -90,5 +90,5 @@ def _power(report: AuditReport, power: MockVictim | None) -> Pillar:
     trained = report.kind.words.count(power.records, "held-out")
     how = f"The same attacks ran on a model that was trained in the same way on {trained}."
     if power.status == "leaks":
-        return Pillar(title, "yes", "pass", power.reason, f"Rebuilt {many}.", bars, [how])
-    return Pillar(title, "no", "inconclusive", power.reason, f"Rebuilt {many}.", bars, [how])
+        return Pillar(title, "yes", "pass", power.reason, f"Rebuilt {many}", bars, [how])
+    return Pillar(title, "no", "inconclusive", power.reason, f"Rebuilt {many}", bars, [how])

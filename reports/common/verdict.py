@@ -174,7 +174,7 @@ def _likeness_tiles(report: AuditReport) -> list[Tile]:
     alike = Tile(
         "How alike, 0 to 1",
         fixed(best.similarity_max, 2),
-        f"the closest pair ({kind.statistic}); {kind.threshold:g} is needed to count",
+        f"the closest pair ({kind.statistic}); {kind.threshold:g} or more, and above chance, counts",
     )
     if chance is None:
         return [alike]

@@ -113,7 +113,7 @@ def test_key_numbers_are_of_all_attacks_together(leak: AuditReport, blind: Audit
     rebuilt, alike, chance, ended = verdict.tiles(leak)
     assert (rebuilt.value, rebuilt.note) == ("3 of 10", "training images, by all attacks together")
     assert (alike.label, alike.value) == ("How alike, 0 to 1", "0.97")
-    assert alike.note == "the closest pair (SSIM); 0.4 is needed to count"
+    assert alike.note == "the closest pair (SSIM); 0.4 or more, and above chance, counts"
     assert (chance.label, chance.value, chance.note) == ("By chance", "0.27", "the closest of 200 held-out images")
     assert (ended.value, ended.note) == ("1 of 3", "simudy")
     assert [(tile.value, tile.note) for tile in verdict.tiles(blind)] == [
@@ -586,7 +586,10 @@ def test_classes_are_compared_where_there_are_several(leak: AuditReport, folder:
 
 def test_advice_has_commands_and_defences_a_curve(leak: AuditReport, clean: AuditReport, folder: Path) -> None:
     seen = page(leak, folder).seen()
-    assert "What would lower the leak Add noise to the change before publishing" in seen
+    assert (
+        "What would lower the leak The strongest effect first, of equal ones the cheapest. Add noise to the change"
+        in seen
+    )
     assert "--noise 0.01,0.1,1" in seen
     assert "rounded to 2 bits 0.44 0.220 0.340 0 of 10 81.0 % inconclusive" in seen
     leaked, used = plots.defence_charts(leak.defences, "SSIM")

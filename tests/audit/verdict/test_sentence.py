@@ -89,6 +89,15 @@ def power(status, recovered=0):
          "No attack that was run can rebuild images from a training like this one"),
         (audit(power=power("left out")),
          "None of 10 training images was rebuilt, but whether these attacks could have done so was not measured"),
+        (audit(rules=["MA107"]),
+         "None of 10 training images was rebuilt, but whether the images given explain the change cannot be told"),
+        (audit(rules=["MA108"], check=check(True)),
+         "None of 10 training images was rebuilt, but other images explain the change as well, so that this says "
+         "nothing"),
+        (audit(rules=["MA110"]),
+         "The model was trained on more than the images given, so that some were not looked at"),
+        (audit(attacks=ended("stalled"), power=power("silent")),
+         "No attack that was run can rebuild images from a training like this one"),
         (audit(rules=["MA199"]), "None of 10 training images was rebuilt, but the evidence is not enough to clear the "
          "model"),
     ],
@@ -117,6 +126,8 @@ def test_a_decision_has_no_next_step(status):
          ["--attack", "all"]),
         (audit(power=power("silent")), "No time was left for it.", ["--restarts", "3"]),
         (audit(power=power("left out")), "No time was left for it.", ["--lr", "0.01"]),
+        (audit(rules=["MA108"]), "It is so.", ["--restarts", "3"]),
+        (audit(rules=["MA110"]), "It is so. Give the whole training set.", ["--data", "TRAINING-IMAGES"]),
     ],
 )  # fmt: skip
 def test_the_next_step_is_the_same_scan_with_what_it_lacks(found, reason, more):

@@ -275,13 +275,13 @@ def test_open_points_are_listed_counted_and_marked(leak: AuditReport) -> None:
 
 def test_with_everything_told_nothing_is_open(leak: AuditReport, clean: AuditReport) -> None:
     context = full()
-    assert "No point is open: every question that only people can answer is answered." in dpia.markdown(
+    assert "No point is open; every question that only people can answer is answered." in dpia.markdown(
         clean, Look(context=context)
     )
     affected = [best.match.sample for best in exposed(leak)]
     context["assessment"] |= {"identifiable": affected[:1], "not_identifiable": affected[1:]}
     text = dpia.markdown(leak, Look(context=context))
-    assert "No point is open: " in text
+    assert "No point is open; " in text
     assert "## Open points" not in text
     assert "open:" not in text
     for value in answers(context).values():
