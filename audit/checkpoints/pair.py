@@ -1,5 +1,6 @@
 """A network before and after training: two checkpoints read as plain tensors and found to belong together."""
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -72,7 +73,10 @@ def read(path: str | Path) -> Checkpoint:
     """
     source = Path(path)
     if not source.exists():
-        raise CheckpointError(f"There is no checkpoint at {path}.", "Check the path.")
+        beside = [file.name for file in source.parent.iterdir()] if source.parent.is_dir() else []
+        alike = difflib.get_close_matches(source.name, beside, n=1)
+        hint = f"Did you mean {source.with_name(alike[0])}?" if alike else "Check the path."
+        raise CheckpointError(f"There is no checkpoint at {path}.", hint)
     try:
         form, files, loaded = weights.load(source)
         sha256 = weights.digest(files)

@@ -33,6 +33,7 @@ BAR = 30
 COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "red"}
 TITLES = {
     "load": "Reading",
+    "check": "Checking",
     "search": "Searching",
     "plan": "Timing",
     "skip": "Left out",
@@ -42,6 +43,7 @@ TITLES = {
     "match": "Matching",
     "linearity": "Linearity",
     "defend": "Defending",
+    "power": "Proving",
 }
 
 

@@ -22,7 +22,7 @@ class Group(Commands):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, and read the configuration unless it is only asked for help."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name in CONFIGURED and not ctx.resilient_parsing and "--help" not in rest:
+        if name in CONFIGURED and not ctx.resilient_parsing and not {"--help", "-h"} & set(rest):
             from ..option import printable
             from ..settings import read, relative
             from .catalogue import catalogue

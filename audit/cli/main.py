@@ -37,6 +37,7 @@ app = typer.Typer(
     help="Audit a checkpoint pair: can the training data be reconstructed from a model before and after fine-tuning?",
     epilog=EPILOG,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -106,9 +107,8 @@ def _explain(error: Exception) -> int:
         typer.echo(str(error))
         return 2
     if usage is not None:  # Typer's own usage errors
-        said = re.sub(r"^Invalid value for '(-[^']*)'", r"\1", " ".join(usage().split()))
         command = getattr(getattr(error, "ctx", None), "command_path", "memaudit")
-        return _fail(MemauditError(said.rstrip(".") + ".", f"See {command} --help."))
+        return _fail(MemauditError(_plain(usage()), f"See {command} --help."))
     if "-vv" in sys.argv:
         raise error
     if isinstance(error, OSError):
@@ -122,6 +122,23 @@ def _explain(error: Exception) -> int:
     return _fail(
         MemauditError(f"Unexpected {type(error).__name__}: {first}", "This is a bug in memaudit; -vv shows where.")
     )
+
+
+PLAINER = (
+    (r"^Invalid value for '(-[^']*)'", r"\1"),
+    (r"Value error, ", ""),
+    (r"Input should be a valid integer.*", "a whole number is needed"),
+    (r"Input should be a valid number.*", "a number is needed"),
+)
+"""Typer's words, and ours in their place."""
+
+
+def _plain(text: str) -> str:
+    """Return a usage error as one plain sentence."""
+    said = " ".join(text.split())
+    for theirs, ours in PLAINER:
+        said = re.sub(theirs, ours, said)
+    return said if said.endswith("?") else f"{said.rstrip('.').removesuffix('?')}."
 
 
 def _out_of_memory(error: Exception) -> bool:

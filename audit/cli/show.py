@@ -203,14 +203,14 @@ def print_runs(console: Console, place: Path, found: Sequence["Run"]) -> None:
         console.print(f"There is no run folder in {escape(str(place))}.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("folder", overflow="fold")
-    table.add_column("pair", overflow="fold")
+    table.add_column("folder and pair", overflow="fold")
     table.add_column("date", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     for run in found:
         size = f"{run.size / 2**20:.1f} MiB"
-        table.add_row(escape(run.path), escape(run.pair) or NOTHING, run.date[:16].replace("T", " "), run.verdict, size)
+        what = escape(run.path) + (f"\n[dim]  {escape(run.pair)}[/]" if run.pair else "")
+        table.add_row(what, run.date[:16].replace("T", " "), run.verdict, size)
     console.print(table, soft_wrap=False)
 
 

@@ -41,14 +41,12 @@ def print_summary(console: Console, report: AuditReport) -> None:
     if (more := len(report.leaderboard) - MOST_ROWS) > 0:
         console.print(f"{more} more in the report.")
     if len(report.leaderboard) > 1:
-        rule = report.ranking.partition(". ")[0].removesuffix(".")
+        rule = report.ranking.partition(". ")[0].partition(", then by ")[0].removesuffix(".")
         console.print(f"[dim]Order: {escape(rule[:1].lower() + rule[1:])}.[/]")
         if report.recovered_by_any is not None and report.inputs.data:
             of = report.kind.words.count(report.inputs.data.count)
             console.print(f"All together recovered {report.recovered_by_any} of {of}.")
     print_verdict(console, report.verdict)
-    if report.verdict.headline:
-        console.print(escape(report.verdict.summary))
     if report.verdict.next_step:
         _print_next(console, report.verdict.next_step)
 

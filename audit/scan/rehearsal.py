@@ -12,6 +12,7 @@ from ..request import ScanRequest
 from .asked import understand
 from .attack import prepare
 from .learn import SEARCHER, learn, searchers
+from .mock import before_proof
 from .place import job_place
 from .scene import load
 from .search import ALLOWANCE
@@ -46,7 +47,8 @@ def rehearse(request: ScanRequest, listener: Listener = silence, end: Deadline |
         with workplace(scene, end, listener) as (store, means):
             place, searched = job_place(scene, store), searchers(scene, asked.candidates)
             recipe = learn(scene, [], place, means).recipe
-            plan = [choice.step() for choice in prepare(scene, recipe, asked.candidates, place, means)[1]]
+            able = before_proof(scene, means)
+            plan = [choice.step() for choice in prepare(scene, recipe, asked.candidates, place, able)[1]]
     return Rehearsal(plan, _search(plan, request.max_time) if searched else None)
 
 
