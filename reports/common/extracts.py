@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch, Dummy, Match
 from ...audit.verdict import leaderboard
-from ...audit.verdict.sentence import UNLISTED
+from ...audit.verdict.tally import UNLISTED
 
 
 class Slice(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from ...audit.report.model import AuditReport
 from ...audit.report.proof import DataCheck, MockVictim
 from ...audit.report.verdict import Decision
-from ...audit.verdict.sentence import rebuilt
+from ...audit.verdict.tally import rebuilt
 from ...audit.words import fixed, percent
 
 Answer = Literal["yes", "no", "not known"]

@@ -11,6 +11,7 @@ from ...audit.report.verdict import Finding, NextStep
 from ...audit.scoring.levels import LEVEL
 from ...audit.verdict import sentence
 from ...audit.verdict.rules import Rule, rules
+from ...audit.verdict.tally import rebuilt, unlisted
 from ...audit.words import NOTHING, count, fixed
 from .extracts import by_attack, standing
 
@@ -95,13 +96,13 @@ def next_step(report: AuditReport) -> NextStep | None:
 
 def tried(report: AuditReport) -> str:
     """Return which attacks found it, or which were tried; empty where none was run."""
-    recovered, names = sentence.rebuilt(report)[0], by_attack(report)
+    recovered, names = rebuilt(report)[0], by_attack(report)
     if recovered:
         by = {name: max(r.metrics.recovered if r.metrics else 0 for r in results) for name, results in names.items()}
         found = sorted((name for name in by if by[name]), key=lambda name: -by[name])
         chance = f"Of all that counts as rebuilt, at most {100 * LEVEL:g} % is expected to be chance."
         return f"Found by {_listed([f'{name} ({by[name]})' for name in found])}. {chance}"
-    if report.verdict.status == "fail" and not sentence.unlisted(report):
+    if report.verdict.status == "fail" and not unlisted(report):
         return report.verdict.summary
     said = [f"{name} ({_end(results)})" for name, results in names.items()]
     left = sum(not step.runs for step in report.plan)
@@ -161,7 +162,7 @@ def tiles(report: AuditReport) -> list[Tile]:
 
 
 def _rebuilt_tile(report: AuditReport) -> Tile:
-    recovered, total = sentence.rebuilt(report)
+    recovered, total = rebuilt(report)
     many = sum(any(result.metrics for result in results) for results in by_attack(report).values())
     together = ", by all attacks together" if many > 1 else ""
     return Tile("Rebuilt", f"{recovered} of {total}", f"training {report.kind.words.many}{together}")

@@ -15,7 +15,8 @@ from memaudit.audit.report.model import SCHEMA_ID, AuditReport
 from memaudit.audit.report.results import PlanStep
 from memaudit.audit.report.terms import Evidence
 from memaudit.audit.verdict.advice import NO_BACKING
-from memaudit.audit.verdict.sentence import UNLISTED, phrased
+from memaudit.audit.verdict.sentence import phrased
+from memaudit.audit.verdict.tally import UNLISTED
 from memaudit.reports import html
 from memaudit.reports.common import extracts, pictures, verdict
 from memaudit.reports.page import chance, facts, plots, search
