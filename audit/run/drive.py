@@ -137,7 +137,7 @@ def drive(
     meter = PeakMemory(victim.like.device)
     session = opened(attack, victim, recipe, seed, job, start)
     if isinstance(attack, Fitting) and not session.over:
-        session.state = _fitted(attack, victim, recipe, session.state, budget.memory)
+        session.state = _fitted(attack, victim, recipe, session.state, budget)
     started = time.monotonic() - session.seconds
 
     def save() -> None:
@@ -178,8 +178,11 @@ def _tell_resumed(attack: Attack, session: Session, listener: Listener) -> None:
         listener(Event("resume", attack.name, session.state.step, attack.iterations))
 
 
-def _fitted(attack: Fitting, victim: Victim, recipe: Recipe, state: State, memory: float) -> State:
+def _fitted(attack: Fitting, victim: Victim, recipe: Recipe, state: State, budget: Budget) -> State:
     """Return the state with a plan that the memory suffices for; where there is more, it is used for speed."""
+    if not state.step and budget.deadline.over:  # a plan takes a step to measure, and none will follow
+        return state
+    memory = budget.memory
     state = attack.fitted(victim, recipe, state, memory)
     if AMPLE * float(state.constants.get("bytes", math.inf)) <= memory < math.inf:
         trim(lean=False)
