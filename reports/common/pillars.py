@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from ...audit.report.model import AuditReport
 from ...audit.report.proof import DataCheck, MockVictim
 from ...audit.report.verdict import Decision
-from ...audit.verdict.tally import rebuilt
+from ...audit.verdict.tally import rebuilt, unlisted
 from ...audit.words import fixed, percent
 
 Answer = Literal["yes", "no", "not known"]
@@ -53,7 +53,7 @@ def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
         return Pillar(title, "not known", "inconclusive", "This was not checked.")
     given = [] if check.unexplained is None else [Bar(f"the {many} given", check.unexplained, "", own=True)]
     others = [Bar(_named(other.name, other.sets), other.unexplained, "") for other in check.comparisons]
-    bars = [bar._replace(said=percent(bar.value)) for bar in [*given, *others]]
+    bars = [bar._replace(said=percent(bar.value, 1)) for bar in [*given, *others]]
     notes = [f"Prepared otherwise than asked, they explain more: {check.reading}."] if check.reading else []
     if check.likeness is not None:
         notes.append(f"Training on them gives a change alike to {fixed(check.likeness, 2)} (cosine; 1 is the same).")
@@ -67,17 +67,20 @@ def _named(name: str, sets: int) -> str:
 
 
 def _rebuilt(report: AuditReport) -> Pillar:
-    (recovered, total), words = rebuilt(report), report.kind.words
+    (recovered, total), other, words = rebuilt(report), unlisted(report), report.kind.words
     title = f"Was any training {words.one} rebuilt?"
     if not any(attack.metrics for attack in report.attacks):
         return Pillar(title, "not known", "inconclusive", f"Nothing was compared with training {words.many}.")
     pairs = [match for attack in report.attacks for match in attack.matches]
     turned = list(dict.fromkeys(match.transform for match in pairs if match.recovered and match.transform))
     notes = [f"Some match only after this was done to the training {words.one}: {'; '.join(turned)}."] if turned else []
+    if other:
+        notes.append(f"{words.count(other)} beyond those given {'was' if other == 1 else 'were'} rebuilt exactly.")
     if recovered:
         said = f"{recovered} of {words.count(total, 'training')}, by at least one attack."
         return Pillar(title, "yes", "fail", said, notes=notes)
-    return Pillar(title, "no", "pass", f"None of {words.count(total, 'training')}, by any attack.", notes=notes)
+    said = f"None of {words.count(total, 'training')}, by any attack."
+    return Pillar(title, "no", "inconclusive" if other else "pass", said, notes=notes)
 
 
 def _power(report: AuditReport, power: MockVictim | None) -> Pillar:

@@ -162,7 +162,9 @@ def tiles(report: AuditReport) -> list[Tile]:
 
 
 def _rebuilt_tile(report: AuditReport) -> Tile:
-    recovered, total = rebuilt(report)
+    (recovered, total), other = rebuilt(report), unlisted(report)
+    if other and not recovered:
+        return Tile("Rebuilt", str(other), f"{report.kind.words.many} that are not among those given")
     many = sum(any(result.metrics for result in results) for results in by_attack(report).values())
     together = ", by all attacks together" if many > 1 else ""
     return Tile("Rebuilt", f"{recovered} of {total}", f"training {report.kind.words.many}{together}")

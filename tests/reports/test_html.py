@@ -422,7 +422,7 @@ def test_what_a_pass_rests_on_is_shown_with_numbers(proven: AuditReport, folder:
     seen = found.seen()
     assert "These attacks rebuild 18 of 20 images from a training like this one, and none from yours" in seen
     assert "Do the training images explain the change? yes The data leave 3% of the change unexplained" in seen
-    assert "held-out images, best of 4 61 %" in seen
+    assert "held-out images, best of 4 61.0 %" in seen
     assert "Was any training image rebuilt? no None of 10 training images, by any attack." in seen
     assert "a training like this one 18 of 20 yours 0 of 10" in seen
     widths = [a["width"] for a in found.all("rect") if a.get("class") == "part"]
@@ -449,6 +449,8 @@ def test_records_beyond_those_given_lead_the_page(wrong: AuditReport, folder: Pa
     found = page(report, folder)
     assert "10 images that are not among those given can be rebuilt exactly from these two files" in found.seen()
     assert [a["alt"] for a in found.all("img")][:4] == [f"reconstruction {i}" for i in range(4)]
+    assert verdict.tiles(report)[0][1:] == ("10", "images that are not among those given")
+    assert "10 images beyond those given were rebuilt exactly." in found.seen()
 
 
 def test_classes_are_called_by_their_names(leak: AuditReport, folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_next_step_and_what_the_verdict_rests_on_are_told(wrong: AuditReport
     assert "**Next step.** They may be of another folder or split" in text
     assert "```text\nmemaudit check runs/cifar/before.safetensors" in text
     assert "Takes under a minute." in text
-    assert re.search(r"\| Do the training images explain the change\? \| \*\*no\*\* \| .*images given 58 %", text)
+    assert re.search(r"\| Do the training images explain the change\? \| \*\*no\*\* \| .*images given 58.0 %", text)
     told = markdown.render(proven)
     assert "Next step" not in told
     assert re.search(r"\*\*yes\*\* \| .* a training like this one 18 of 20, yours 0 of 10", told)
