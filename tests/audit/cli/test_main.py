@@ -107,11 +107,11 @@ def test_report_renders_again_without_torch(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_scan_gates_and_passes(leak, tmp_path):
-    done = memaudit(*scan_words(leak, tmp_path / "run", "-q", "--fail-if", "ssim_mean>0.9999"))
-    assert done.returncode == 0, done.stderr
+def test_quiet_prints_the_verdict_and_the_page(leak, tmp_path):
+    done = memaudit(*scan_words(leak, tmp_path / "run", "-q"))
+    assert done.returncode == 1, done.stderr
     verdict, page = done.stdout.splitlines()
-    assert verdict.startswith("PASS")
+    assert verdict.startswith("FAIL")
     assert page == str(tmp_path / "run" / "report.html")
     assert done.stderr == ""
 
@@ -125,7 +125,6 @@ def test_the_plan_names_what_runs_and_what_does_not(leak, tmp_path):
     assert len(plan) >= 2
     table = done.stderr[done.stderr.index("Plan: ") : done.stderr.index("Attacking")]
     assert all(step["attack"] in table for step in plan)
-    assert re.search(r"\d s of \d", table), "a share of the time that it would take"
     assert "Left out: simudy" in done.stderr
 
 
@@ -277,16 +276,19 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_p
     parent, child = os.openpty()
     plain = {name: value for name, value in ENVIRONMENT.items() if name not in ("CI", "NO_COLOR")}
     words = [SCRIPT, *map(str, scan_words(leak, tmp_path / "run"))]
-    process = subprocess.Popen(words, stderr=child, env={**plain, "TERM": "xterm", "COLUMNS": "120", **extra})
+    environment = {**plain, "TERM": "xterm", "COLUMNS": "120", **extra}
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=child, env=environment)
     os.close(child)
     shown = b""
     with suppress(OSError):  # how Linux tells that the other side is closed
         while chunk := os.read(parent, 65536):
             shown += chunk
     os.close(parent)
-    assert process.wait(timeout=60) == 1
+    answer, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert (re.search(rb"60/60.*loss", shown) is not None) == drawn
-    assert b"FAIL" in shown
+    assert b"FAIL" in answer
+    assert b"\x1b" not in answer, "that is no terminal"
 
 
 def test_a_plugin_that_ends_the_program_does_not_end_it_well(tmp_path):
