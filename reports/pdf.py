@@ -32,7 +32,11 @@ h2 { font-size: 14pt }
 .tiles > div { display: table-cell; padding: 12pt }
 .gates, .gates li, .findings, .advice, .side, .side.even, .charts, .facts, .facts.long, .row, .scores { display: block }
 .findings > li + li, .advice > li + li, .side > * + *, .charts > * + * { margin-top: 10pt }
-.pairs, .lone { display: block }
+.strip, .pillars, .pairs, .lone, .fold > details > summary { display: block }
+.strip > li { display: inline-block; width: 23%; margin-right: 1%; vertical-align: top }
+.strip .pair { display: block }
+.strip .pair .picture { display: inline-block; width: 48% }
+.pillars > li { display: inline-block; width: 31.6%; margin-right: .9%; padding: 8pt; vertical-align: top }
 .pairs > li, .lone > li { display: inline-block; vertical-align: top; margin: 0 0 8pt }
 .pairs > li { width: 31.6%; margin-right: .9% }
 .lone > li { width: 15%; margin-right: .9% }
@@ -51,11 +55,11 @@ thead th, thead th.num { white-space: normal }
 """
 """What the page does not say for paper, or says in ways that WeasyPrint does not know or takes minutes for (grids)."""
 
-_CHART = re.compile(r'<svg class="(?:chart|key)\b[^>]*>')
+_CHART = re.compile(r'<svg class="(?:chart|key|gauge)\b[^>]*>')
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _MEDIA = re.compile(r"@media([^{]*)\{((?:[^{}]*\{[^{}]*\})*)[^{}]*\}")
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
-_DRAWN = re.compile(r"\.(?:chart|key|line|dot|series-\d)\b")
+_DRAWN = re.compile(r"\.(?:chart|key|line|dot|gauge|series-\d)\b")
 _SERIES = re.compile(r"\.series-\d")
 _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
 _OVER = ".chart text{font-size:11px;font-family:sans-serif}.chart .note,.dot{stroke:none}"
