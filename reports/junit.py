@@ -26,8 +26,9 @@ _CLEARS: dict[str, Callable[[AttackResult], bool]] = {
     ),
     "MA003": lambda result: result.metrics is not None and result.metrics.identifiable is not None,
     "MA004": lambda result: result.agreement is not None and not result.agreement.confident,
+    "MA005": lambda result: False,
 }
-"""What a converged result must show for a rule without a finding to count as passed."""
+"""What a converged result must show for a rule without a finding to count as passed; nothing does for the last."""
 
 
 _TESTED = {
@@ -35,6 +36,7 @@ _TESTED = {
     "MA002": "what {attack} makes is no more like the training {many} than like held-out {many}",
     "MA003": "what {attack} makes points to no training {one}",
     "MA004": "the seeds of {attack} agree on no {one}",
+    "MA005": "no {many} but those of --data come out of {attack}",
 }
 """What a case tests: it passes where this holds."""
 
