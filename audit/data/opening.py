@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..plugins import load_all
+from ..words import count
 from .base import GROUP, DataError, DataSource, RawSet, Reading, Sample, TrainingSet, Unreadable, check_size
 from .preparation import EXIF, FITS, UPRIGHT, Array, Pixels, Preparation, Shape, turned_size, uneven
 
@@ -156,7 +157,8 @@ class _Tray:
 
     def _warnings(self, raw: RawSet) -> Iterable[str]:
         if raw.passed:
-            yield f"{len(raw.passed)} files of {self.spec!r} are no images and were passed over: {_few(raw.passed)}."
+            files = count(len(raw.passed), "file")
+            yield f"{files} of {self.spec!r} passed over, as not an image by name: {_few(raw.passed)}."
         if self.lost:
             yield f"{len(self.lost)} of {raw.size} images of {self.spec!r} are left out: {_few(self.lost)}."
         if self.uneven and self.preparation.preprocess == "squash":

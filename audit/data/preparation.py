@@ -108,7 +108,7 @@ def uneven(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
 
 def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the height and width of a picture once its orientation is applied."""
-    return (size[1], size[0]) if orientation >= 5 else size
+    return (size[1], size[0]) if orientation in range(5, 9) else size
 
 
 def oriented(image: Array, orientation: int) -> Array:

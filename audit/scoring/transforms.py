@@ -1,4 +1,4 @@
-"""Ways in which training may have seen an image otherwise than it is given, and the one under which it is found.
+"""The way in which training may have seen an image, chosen for each by what was reconstructed.
 
 Augmentation mirrors, turns and moves; libraries disagree on the order of channels and of axes; a photo is fitted into
 the network's input in several ways. All images are (n, c, h, w) pixels in [0, 1].
@@ -9,16 +9,16 @@ found there, moved as fits best. As held-out records get the same choice, their 
 chance.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, normalize
 
 from .kind import Transformed
 from .shifts import REACH, moved, moves
 from .similarity import ssim_pairs
+from .ways import Way, joined, ways
 
 FEW = 4
 """Ways of each record that are looked at closely."""
@@ -26,138 +26,17 @@ FEW = 4
 _COARSE, _FINE = 16, 64
 """Sides of the images that ways are compared at, and of those that are moved for that."""
 
+_COLOUR = 0.5
+"""Weight of colour and shade in the coarse comparison beside local contrast."""
+
+_FAINT = 0.03**2
+"""Variance of pixels that counts as no contrast, as in SSIM."""
+
 _PLAINER = 1e-6
 """Of ways that give the same the first is taken: so much less is each of them worth."""
 
 _CHUNK = 2**22
 """Numbers of a slice of records."""
-
-LAST_AS_FIRST = "channels last read as channels first"
-FIRST_AS_LAST = "channels first read as channels last"
-SWAPPED = "red and blue exchanged"
-MIRRORED = "mirrored"
-ENLARGED = "middle enlarged"
-
-
-class Way(NamedTuple):
-    """One way.
-
-    Attributes:
-        name: In plain English; empty for the record as it is.
-        make: From (n, c, h, w) records to as many.
-        reading: Name of the reading of the files that it starts from; empty for the usual one.
-        moves: Whether the coarse comparison tries it moved as well.
-    """
-
-    name: str
-    make: Callable[[Tensor], Tensor]
-    reading: str = ""
-    moves: bool = False
-
-
-def _same(images: Tensor) -> Tensor:
-    return images
-
-
-def _mirrored(images: Tensor) -> Tensor:
-    return images.flip(-1)
-
-
-def _swapped(images: Tensor) -> Tensor:
-    return images.flip(1)
-
-
-def _last_as_first(images: Tensor) -> Tensor:
-    """Return what is seen of an image that was flattened channels last and is read channels first."""
-    return images.permute(0, 2, 3, 1).reshape(images.shape)
-
-
-def _first_as_last(images: Tensor) -> Tensor:
-    """Undo :func:`_last_as_first`."""
-    count, channels, height, width = images.shape
-    return images.reshape(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _turned(quarters: int, mirror: bool) -> Callable[[Tensor], Tensor]:
-    def make(images: Tensor) -> Tensor:
-        return torch.rot90(images.flip(-1) if mirror else images, quarters, (-2, -1))
-
-    return make
-
-
-_TURNS = {
-    (2, False): "turned by 180 degrees",
-    (2, True): "mirrored top to bottom",
-    (1, False): "turned left",
-    (3, False): "turned right",
-    (1, True): "mirrored and turned left",
-    (3, True): "mirrored and turned right",
-}
-"""Quarter turns to the left after mirroring, or not."""
-
-
-def ways(shape: tuple[int, ...], readings: Collection[str], turned: bool, lacking: int = 0) -> list[Way]:
-    """Return the ways of images of a shape (c, h, w); the first leaves them as they are.
-
-    Args:
-        shape: Of one image.
-        readings: Names of other readings of the files.
-        turned: Whether training may have mirrored and turned them: not where mirrored and turned reconstructions stand
-            for chance.
-        lacking: So many stand-ins for readings there are, which enlarge the middle.
-    """
-    channels, height, width = shape
-    found = [Way("", _same, moves=True)]
-    if turned:
-        found.append(Way(MIRRORED, _mirrored, moves=True))
-        turns = [way for way in _TURNS if way[0] == 2 or height == width]
-        found += [Way(_TURNS[way], _turned(*way)) for way in turns]
-    colour: list[Way] = []
-    if channels == 3:
-        colour.append(Way(SWAPPED, _swapped))
-    if channels > 1:
-        colour.append(Way(LAST_AS_FIRST, _last_as_first))
-    plain = *found[: 1 + turned], *colour
-    for name in readings:
-        found += [Way(_joined(name, way.name), way.make, reading=name) for way in plain]
-    for place in range(lacking):
-        found += [Way(_joined(ENLARGED, way.name), _chained(_enlarged(place), way.make)) for way in plain]
-    found += colour + _both(colour, turned)
-    return found + [Way(FIRST_AS_LAST, _first_as_last)] * (channels > 1)
-
-
-def _enlarged(place: int) -> Callable[[Tensor], Tensor]:
-    """Return what enlarges the middle: in width, in height and in both, by more and more."""
-    part = 8 / (9 + place // 3)
-
-    def make(images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        rows = height if place % 3 == 0 else max(round(height * part), 1)
-        columns = width if place % 3 == 1 else max(round(width * part), 1)
-        top, left = (height - rows) // 2, (width - columns) // 2
-        middle = images[..., top : top + rows, left : left + columns]
-        return interpolate(middle, (height, width), mode="bilinear", align_corners=False)
-
-    return make
-
-
-def _both(colour: list[Way], turned: bool) -> list[Way]:
-    """Return those ways of colour with another one before them."""
-    first = [Way(MIRRORED, _mirrored)] * turned + colour[:-1]
-    return [
-        Way(_joined(one.name, two.name), _chained(one.make, two.make))
-        for two in colour
-        for one in first
-        if one.name != two.name
-    ]
-
-
-def _chained(one: Callable[[Tensor], Tensor], two: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda images: two(one(images))
-
-
-def _joined(*names: str) -> str:
-    return ", ".join(name for name in names if name)
 
 
 def transformed(
@@ -169,8 +48,8 @@ def transformed(
         records: (m, c, h, w).
         readings: Other readings of the same files, by name, each as ``records``.
         guesses: (n, c, h, w) reconstructions, n at least 1.
-        turned: See :func:`ways`.
-        lacking: See :func:`ways`.
+        turned: See :func:`.ways.ways`.
+        lacking: See :func:`.ways.ways`.
         without: (m,) for each record the index of a reconstruction that does not count, or -1.
     """
     guesses = guesses.to(records).nan_to_num(0.0).clamp(0, 1)
@@ -236,7 +115,7 @@ def _refined(
     way, target = chosen.gather(1, which).flatten(), guesses[nearest.gather(1, which).flatten()]
     best.offer(_made(sources, tried, way), target, way)
     done = zip(way.tolist(), best.moved.tolist(), strict=True)
-    return Transformed(best.records, tuple(_joined(tried[index].name, _moved_by(by)) for index, by in done))
+    return Transformed(best.records, tuple(joined(tried[index].name, _moved_by(by)) for index, by in done))
 
 
 class _Best:
@@ -289,7 +168,15 @@ def _small(images: Tensor) -> Tensor:
 
 
 def _signature(images: Tensor) -> Tensor:
-    """Return (n, d) coarse colours, of mean 0 and norm 1."""
+    """Return (n, d) what a coarse version shows, of norm 1: its local contrast, as SSIM sees it, and some colour."""
     height, width = (min(side, _COARSE) for side in images.shape[-2:])
-    coarse = adaptive_avg_pool2d(images, (height, width)).flatten(1)
-    return normalize(coarse - coarse.mean(1, keepdim=True))
+    coarse = adaptive_avg_pool2d(images, (height, width))
+    mean = _blurred(coarse)
+    spread = (_blurred(coarse.square()) - mean.square()).clamp(min=0)
+    local = normalize(((coarse - mean) / (spread + _FAINT).sqrt()).flatten(1))
+    colour = coarse.flatten(1)
+    return normalize(torch.cat([local, _COLOUR * normalize(colour - colour.mean(1, keepdim=True))], 1))
+
+
+def _blurred(images: Tensor) -> Tensor:
+    return avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)

@@ -60,9 +60,12 @@ def test_a_class_without_images_keeps_its_index(tmp_path: Path) -> None:
     assert open_source(str(tmp_path)).labels.tolist() == [1]
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg", "jpeg", "bmp", "webp", "gif", "tif", "tiff", "JPG"])
+@pytest.mark.parametrize(
+    "extension", ["png", "jpg", "jpeg", "bmp", "webp", "gif", "tif", "tiff", "JPG", "ppm", "pgm", "jfif"]
+)
 def test_formats(tmp_path: Path, extension: str) -> None:
-    save(tmp_path / f"a.{extension}", 128)
+    picture = Image.new("L" if extension == "pgm" else "RGB", (6, 4), 128 if extension == "pgm" else (128,) * 3)
+    picture.save(tmp_path / f"a.{extension}", format="JPEG" if extension == "jfif" else None)
     images = open_source(str(tmp_path), (3, 4, 6)).records
     assert abs(float(images.mean()) * 255 - 128) < 2
 
@@ -100,6 +103,23 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     images = open_source(str(tmp_path)).records
     assert images.shape == (1, 1, 4, 6)
     assert float(images.mean()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_sixteen_bits_of_a_pgm_are_scaled(tmp_path: Path) -> None:
+    (tmp_path / "a.pgm").write_bytes(b"P5 6 4 65535\n" + b"\x80\x00" * 24)
+    assert float(open_source(str(tmp_path)).records.mean()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_tiff_is_turned_by_pillow_itself_and_not_twice(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (6, 4))
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    picture.save(tmp_path / "a.tif", exif=tags)
+    with Image.open(tmp_path / "a.tif") as stored:
+        size = stored.convert("RGB").size  # as ImageFolder sees it
+    for exif in ("ignore", "apply"):
+        records = open_source(str(tmp_path), preparation=Preparation(exif)).records
+        assert records.shape[2:] == (size[1], size[0])
 
 
 def test_palette_grey_and_transparency(tmp_path: Path) -> None:

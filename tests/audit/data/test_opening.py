@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from memaudit import MemauditError
+from memaudit.audit.data import opening
 from memaudit.audit.data.base import GROUP, MAX_IMAGES, DataError, RawSet, Sample
 from memaudit.audit.data.opening import assemble, open_source
+from memaudit.audit.data.preparation import Preparation
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -147,3 +149,83 @@ def test_too_many_images_are_refused_before_one_is_decoded() -> None:
     with pytest.raises(DataError, match=f"holds {MAX_IMAGES + 1} images; at most {MAX_IMAGES}") as caught:
         assemble("spec", RawSet(MAX_IMAGES + 1, samples()), None)
     assert "subset" in caught.value.hint
+
+
+def tagged(path: Path, pixels: np.ndarray) -> None:
+    picture = Image.fromarray(pixels)
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+
+
+def test_a_folder_is_read_in_other_ways_too(tmp_path: Path, photo: np.ndarray) -> None:
+    save(tmp_path / "plain.png", photo)
+    tagged(tmp_path / "tagged.png", photo)
+    data = open_source(str(tmp_path), (3, 32, 32))
+    assert data.reading == "orientation tag ignored, stretched"
+    found = {reading.name: reading.records for reading in data.readings}
+    assert len(found) == 7
+    for name, preparation in {
+        "centre crop": Preparation("ignore", "center-crop"),
+        "orientation tag applied": Preparation("apply", "squash"),
+        "orientation tag applied, padded with black": Preparation("apply", "pad"),
+    }.items():
+        assert torch.equal(found[name], open_source(str(tmp_path), (3, 32, 32), preparation).records)
+    assert torch.equal(found["orientation tag applied"][0], data.records[0])
+
+
+def test_readings_that_change_nothing_are_left_out(tmp_path: Path, photo: np.ndarray) -> None:
+    save(tmp_path / "wide.png", photo)
+    assert [reading.name for reading in open_source(str(tmp_path), (3, *photo.shape[:2])).readings] == []
+    names = [reading.name for reading in open_source(str(tmp_path), (3, 32, 32)).readings]
+    assert names == ["centre crop", "resized by 256/224, then centre crop", "padded with black"]
+    np.savez(tmp_path / "a.npz", images=photo[None])
+    assert open_source(str(tmp_path / "a.npz"), (3, 32, 32)).readings == ()
+
+
+def test_readings_take_bounded_memory(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    tagged(tmp_path / "a.png", photo)
+    monkeypatch.setattr(opening, "MAX_READINGS", 2 * 3 * 32 * 32 * 4)
+    names = [reading.name for reading in open_source(str(tmp_path), (3, 32, 32)).readings]
+    assert names == ["orientation tag applied", "centre crop"]
+
+
+def test_sizes_that_must_fit_are_refused_otherwise(tmp_path: Path, photo: np.ndarray) -> None:
+    save(tmp_path / "a.png", photo)
+    none = Preparation("ignore", "none")
+    assert not open_source(str(tmp_path), (3, *photo.shape[:2]), none).resized
+    with pytest.raises(DataError, match=r"'a.png' of .* is 96 x 128, and the network sees 32 x 32") as caught:
+        open_source(str(tmp_path), (3, 32, 32), none)
+    assert "--preprocess" in caught.value.hint
+
+
+def test_what_cannot_be_read_is_counted_and_named_or_left_out(tmp_path: Path, photo: np.ndarray) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", photo)
+    for name in ("a.png", "b\n.jpg", "c.heic", "d.png"):
+        (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(DataError) as caught:
+        open_source(str(tmp_path), (3, 32, 32))
+    assert "4 of 7 images" in caught.value.message
+    assert "a.png (a pointer of Git LFS, whose file was not fetched), b\\n.jpg (" in caught.value.message
+    assert caught.value.message.endswith("and 1 more.")
+    assert "--skip-unreadable" in caught.value.hint
+    data = open_source(str(tmp_path), (3, 32, 32), skip=True)
+    assert data.names == ("0.png", "1.png", "2.png")
+    assert len(data.skipped) == 4
+    assert any("4 of 7 images" in warning and "left out" in warning for warning in data.warnings)
+    for number in range(3):
+        (tmp_path / f"{number}.png").unlink()
+    with pytest.raises(DataError, match="4 of 4 images"):
+        open_source(str(tmp_path), (3, 32, 32), skip=True)
+
+
+def test_files_passed_over_and_stretching_are_told(tmp_path: Path, photo: np.ndarray) -> None:
+    save(tmp_path / "a.png", photo)
+    (tmp_path / "labels.csv").write_text("a,1")
+    passed, stretched = open_source(str(tmp_path), (3, 32, 32)).warnings
+    assert passed.startswith("1 file of ")
+    assert passed.endswith("labels.csv.")
+    assert "1 of 1 images" in stretched
+    assert "--preprocess center-crop" in stretched
+    assert len(open_source(str(tmp_path), (3, 32, 32), Preparation("ignore", "center-crop")).warnings) == 1
