@@ -1,9 +1,9 @@
 """Does the verdict lie? ``python -m benchmarks.verdict [--scans N] [--tail]``; CIFAR-10 of the data pack.
 
 Scans N small victims, every other one a conv net, twice each: against the images that they were trained on, and against
-images that they never saw; each with 200 held-out images, with 24, and without any. The verdict at the default gate,
-p-values and findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout.
-``--tail`` measures how often chance passes the p-values that extrapolate beyond the comparison images.
+images that they never saw; each with 200 held-out images, with 24, and without any. Half as many again are defended:
+the change rounded to few bits, or with noise of its own size on it. The verdict at the default gate, p-values and
+findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout. ``--tail`` measures how often chance passes the p-values that extrapolate beyond the comparison images.
 """
 
 import argparse
@@ -23,11 +23,13 @@ from scipy.stats import kstest
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from memaudit.audit.checkpoints.pair import read_pair
 from memaudit.audit.report.model import AuditReport
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.scoring import chance as calibrate
 from memaudit.audit.scoring.similarity import ssim_matrix
+from memaudit.audit.tasks.alter import Defence, publish
 
 from . import networks
 from .victims import SHARED, VictimSpec, train
@@ -47,7 +49,11 @@ KINDS = {
 }
 
 
-def write(folder: Path, kind: str, seed: int, strangers: bool) -> VictimSpec:
+DEFENCES = {"mlp": (Defence("noise", 8.0), Defence("bits", 1)), "conv": (Defence("noise", 4.0), Defence("bits", 1))}
+"""What is done to the change of defended victims: strong enough that hardly anything is recovered."""
+
+
+def write(folder: Path, kind: str, seed: int, strangers: bool, defence: Defence | None = None) -> VictimSpec:
     """Train a victim on images of its own, and write what it is scanned with; no two victims share an image."""
     spec, _ = KINDS[kind]
     pack = np.load(SHARED / "cifar10-train.npz")
@@ -61,6 +67,9 @@ def write(folder: Path, kind: str, seed: int, strangers: bool) -> VictimSpec:
     states = train(spec, images, torch.from_numpy(pack["labels"][trained]), seed)
     for side, state in zip(("before", "after"), states, strict=True):
         save_file(state, folder / f"{side}.safetensors")
+    if defence is not None:
+        pair = read_pair(folder / "before.safetensors", folder / "after.safetensors")
+        publish(pair, defence, seed, folder / "after.safetensors")
     return spec
 
 
@@ -68,21 +77,28 @@ def _part(pack: Any, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {"images": pack["images"][rows], "labels": pack["labels"][rows], "names": pack["names"]}
 
 
-def measure(kind: str, seed: int, strangers: bool) -> list[dict[str, Any]]:
+def measure(kind: str, seed: int, strangers: bool, defence: Defence | None = None) -> list[dict[str, Any]]:
     """Scan one victim with each control set; the attack's state is found again by the second and third scan."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        spec = write(folder, kind, seed, strangers)
+        spec = write(folder, kind, seed, strangers, defence)
         plain = ScanRequest(
             folder / "before.safetensors", folder / "after.safetensors", data=folder / "data.npz", lr=spec.lr,
             epochs=spec.epochs, batch_size=spec.size, normalise=spec.normalise, seed=seed, max_iterations=100,
             model=KINDS[kind][1][1] if KINDS[kind][1] else "auto", out=folder / "run", evidence="none",
         )  # fmt: skip
         rows = []
-        for count in CONTROLS:
+        for count in CONTROLS[:1] if defence else CONTROLS:
             control = folder / f"control-{count}.npz" if count else None
             report = scan(dataclasses.replace(plain, control=control))
-            rows.append({"kind": kind, "seed": seed, "strangers": strangers, "control": count, **figures(report)})
+            about = {
+                "kind": kind,
+                "seed": seed,
+                "strangers": strangers,
+                "defence": str(defence or ""),
+                "control": count,
+            }
+            rows.append(about | figures(report))
         return rows
 
 
@@ -92,6 +108,8 @@ def figures(report: AuditReport) -> dict[str, Any]:
     metrics = best.metrics
     return {
         "verdict": report.verdict.status, "severity": report.verdict.severity,
+        "explained": report.check and report.check.explained, "recipe": report.check and report.check.recipe,
+        "mock": report.power and [report.power.status, report.power.recovered, report.power.records],
         "rules": [finding.rule for finding in report.findings], "attack": best.name, "status": best.status,
         "ssim_mean": metrics and metrics.similarity_mean, "ssim_max": metrics and metrics.similarity_max,
         "recovered": metrics and metrics.recovered, "detectable_ssim": metrics and metrics.detectable,
@@ -104,7 +122,7 @@ def uniformity(rows: list[dict[str, Any]]) -> dict[str, float]:
 
     Only the first and the last are independent; images of one scan share its reconstructions.
     """
-    null = [row for row in rows if row["strangers"] and row["control"] == max(CONTROLS)]
+    null = [row for row in rows if row["strangers"] and row["control"] == max(CONTROLS) and not row["defence"]]
     values = {
         "one image a scan": [row["p_values"][0] for row in null],
         "all images": [p for row in null for p in row["p_values"]],
@@ -119,12 +137,15 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         "| images given as --data | held-out images | scans | fail | inconclusive | pass |",
         "|---|---|---|---|---|---|",
     ]
-    for strangers in (True, False):
-        for control in CONTROLS:
-            group = [row["verdict"] for row in rows if (row["strangers"], row["control"]) == (strangers, control)]
-            counts = " | ".join(str(group.count(status)) for status in ("fail", "inconclusive", "pass"))
-            what = "never seen by the victim" if strangers else "its training images"
-            lines.append(f"| {what} | {control or 'none'} | {len(group)} | {counts} |")
+    cases = [(strangers, control, "") for strangers in (True, False) for control in CONTROLS]
+    cases += [(False, max(CONTROLS), name) for name in sorted({row["defence"] for row in rows} - {""})]
+    for strangers, control, defence in cases:
+        asked = (strangers, control, defence)
+        group = [r["verdict"] for r in rows if (r["strangers"], r["control"], r["defence"]) == asked]
+        counts = " | ".join(str(group.count(status)) for status in ("fail", "inconclusive", "pass"))
+        what = "never seen by the victim" if strangers else "its training images"
+        what += f", change defended by {defence}" if defence else ""
+        lines.append(f"| {what} | {control or 'none'} | {len(group)} | {counts} |")
     return lines
 
 
@@ -178,6 +199,10 @@ def main() -> None:
             for strangers in (True, False):
                 rows += measure(list(KINDS)[seed % 2], seed, strangers)
                 print(seed, strangers, [row["verdict"] for row in rows[-3:]], flush=True)
+            if seed % 2 == 0:
+                kind = list(KINDS)[seed // 2 % 2]
+                rows += measure(kind, seed, False, DEFENCES[kind][seed // 4 % 2])
+                print(seed, rows[-1]["defence"], rows[-1]["verdict"], rows[-1]["mock"], flush=True)
         found |= {"scans": rows, "uniformity": uniformity(rows)}
         print(*table(rows), found["uniformity"], sep="\n")
     asked.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -17,7 +17,7 @@ from ..report.facts import FLOOR, Delta, Fact
 from .linearity import read_linearity
 from .readings import Readings
 from .samples import read_classes, read_size
-from .training import read_batch_norm, read_decay, read_optimizer, read_steps, read_travel
+from .training import read_backwards, read_batch_norm, read_decay, read_optimizer, read_steps, read_travel
 
 
 def read_delta(
@@ -34,7 +34,7 @@ def read_delta(
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
-        ``steps``, ``batch_norm``, ``size``, ``classes_present``, ``feasibility`` and ``linearity``.
+        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``feasibility`` and ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)
@@ -45,6 +45,7 @@ def read_delta(
         "travel": read_travel(found),
         "weight_decay_factor": read_decay(found),
         "steps": read_steps(found),
+        "backwards": read_backwards(found),
         "batch_norm": read_batch_norm(found),
         "size": count,
         "classes_present": read_classes(found),

@@ -51,6 +51,13 @@ class Decay:
     evidence: str
 
 
+TOGETHER = 0.6
+"""A residual above this is of rows that moved alike, as under binary cross-entropies early in training."""
+
+BROKEN = 1.5
+"""Log-odds of Adam that a broken sum gives at most."""
+
+
 @dataclass(frozen=True)
 class HeadSum:
     """How well the rows of a head cancel.
@@ -85,14 +92,16 @@ class HeadSum:
         """Log-odds of Adam: two log-normal laws of the residual, around rounding for SGD and around a third for Adam.
 
         Two classes show nothing, as their gradients are opposite and Adam keeps opposites; nor do changes of one
-        length, of which as many may rise as fall. A broken sum speaks for Adam or for another loss.
+        length, of which as many may rise as fall. A broken sum speaks for Adam or for another loss, such as one binary
+        cross-entropy for each class; all rows moving alike, for that alone: the sizes of the changes must decide.
         """
         if self.classes < 3 or (self.holds and self.alike):
             return 0.0
         found = math.log(max(self.residual, 1e-12))
         sgd = ((found - math.log(max(self.floor, 1e-7))) / 1.5) ** 2 / 2 + math.log(1.5)
         adam = ((found - math.log(0.34)) / 0.7) ** 2 / 2 + math.log(0.7)
-        return max(min(sgd - adam, 5.0 if self.sure else 2.5), -8.0)
+        most = 0.0 if self.residual > TOGETHER else BROKEN
+        return max(min(sgd - adam, most), -8.0)
 
 
 def head_sum(signals: Sequence[Signal], classes: int | None) -> HeadSum | None:

@@ -112,6 +112,21 @@ def read_steps(found: Readings) -> Fact | None:
     )
 
 
+def read_backwards(found: Readings) -> Fact | None:
+    """Return how many counters of batch norm fall from the first file to the second, ``None`` for none."""
+    before, after = found.pair.before.tensors, found.pair.after.tensors
+    names = [name for name, value in before.items() if name.endswith(COUNTER) and value.numel() == 1]
+    falling = [name for name in names if float(after[name]) < float(before[name])]
+    if not falling:
+        return None
+    name = falling[0]
+    words = (
+        f"{len(falling)} of {len(names)} batch-norm counters run backwards, such as {name} from {int(before[name])} to "
+        f"{int(after[name])}: the two files may be in the wrong order, or of different trainings"
+    )
+    return Fact(value=len(falling), source="inferred", confidence=0.9, evidence=words)
+
+
 def read_batch_norm(found: Readings) -> Fact | None:
     """Return whether batch norm was in ``train`` or ``eval`` mode, ``None`` for a network without it."""
     running = [s for s in found.signals if s.name.endswith(STATISTICS)]

@@ -20,6 +20,9 @@ from ..scoring.kind import Kind
 from .compare import Sets, Shares, mean, size_of, subsets
 from .measures import Measure, by_gradients, by_layers
 
+POWERS = (1.0, 6.0)
+"""How much the strong directions of a change weigh: first nearly all of it, then what stands out of noise or Adam."""
+
 HEAVY = 50_000_000
 """Numbers in all gradients of a set from which on fewer sets are measured."""
 
@@ -72,9 +75,10 @@ _Unknown = DataCheck(explained=None, reason="Whether the data explain the change
 
 
 def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
-    layers = by_layers(question.victim, question.recipe, question.change, size)
-    if layers is not None:
-        yield "layers", layers
+    for power in POWERS:
+        layers = by_layers(question.victim, question.recipe, question.change, size, power)
+        if layers is not None:
+            yield "layers", layers
     yield "gradients", by_gradients(question.victim, question.change)
 
 
@@ -110,8 +114,8 @@ def _best_reading(question: Question, measure: Measure, asked: Shares) -> tuple[
 def _comparisons(question: Question, sets: Sets, shares: Shares) -> Iterator[Comparison]:
     many = question.kind.about.words.many
     if shares.held_out:
-        least = math.exp(min(shares.held_out))
-        yield Comparison(name=f"held-out {many}", unexplained=least, sets=len(sets.held_out))
+        typical = math.exp(mean(shares.held_out))
+        yield Comparison(name=f"held-out {many}", unexplained=typical, sets=len(sets.held_out))
     if shares.altered:
         least = math.exp(min(shares.altered))
         name = "the data, altered so that they cannot be right"

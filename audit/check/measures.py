@@ -26,12 +26,12 @@ LEAST = 1e-7
 """Shares below this are rounding."""
 
 
-def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int) -> Measure | None:
+def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int, power: float) -> Measure | None:
     """Return the mean logarithm of the cover over all layers whose change tells ``count`` records apart.
 
-    ``None`` where there is none. Forward passes only.
+    ``None`` where there is none. Forward passes only; ``power`` as in :func:`.coverage.directions`.
     """
-    chosen = telling(victim, change, count, 1.0, 1.0, filled=False)
+    chosen = telling(victim, change, count, power, 1.0, filled=False)
     if not chosen:
         return None
     point, paths = middle(victim), dict.fromkeys(layer.path for layer, _ in chosen)

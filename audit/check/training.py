@@ -13,7 +13,7 @@ from ...attacks.contract.victim import Victim
 from ...attacks.simulation import batchnorm
 from ...attacks.simulation.losses import training_loss
 
-STRONGEST = 8
+STRONGEST = 2
 """Directions of each tensor's change in which two trainings are compared: noise on a change hardly shows there."""
 
 
@@ -77,7 +77,9 @@ def likeness(one: Params, two: Params) -> tuple[float, float]:
 
 
 def _strongest(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    if one.dim() < 2 or min(one.flatten(1).shape) <= STRONGEST:
+    if one.dim() < 2:  # a bias is few numbers, and mostly noise where there is some
+        return one * 0, two * 0
+    if min(one.flatten(1).shape) <= STRONGEST:
         return one, two
     left, _, right = torch.svd_lowrank(one.flatten(1), q=STRONGEST, niter=4)
     return left.T @ one.flatten(1) @ right, left.T @ two.flatten(1) @ right

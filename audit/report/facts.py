@@ -123,6 +123,7 @@ class ChangeFacts(TypedDict, total=False):
     travel: Fact[float]
     weight_decay_factor: Fact[float]
     steps: Fact[int]
+    backwards: Fact[int]
     batch_norm: Fact[str]
     size: Fact[int]
     classes_present: Fact[list[int]]

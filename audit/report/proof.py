@@ -14,7 +14,9 @@ class Comparison(Model):
     """Other records than the data, as they were given, and how much of the change they leave unexplained."""
 
     name: str = Field(description="What they are: held-out records, or the data altered.")
-    unexplained: float = Field(description="Share of the change that they leave, in [0, 1]; the lowest of all sets.")
+    unexplained: float = Field(
+        description="Share of the change that they leave, in [0, 1]: the geometric mean of held-out sets, the lowest of altered ones."
+    )
     sets: int = Field(1, description="How many sets of them were compared.")
 
 

@@ -28,6 +28,7 @@ from .candidates import Candidate
 from .learn import Learned
 from .limitations import ASSUMED, limitations
 from .proof import UNPROVEN, Proof
+from .reading import reading
 from .scene import Scene
 
 
@@ -40,7 +41,7 @@ def report(
     proof: Proof = UNPROVEN,
 ) -> AuditReport:
     """Apply the rules to what was found, judge what these say, and put all parts together."""
-    recipe, inputs, kind = _recipe(learned, attacks), _inputs(scene), scene.kind.about
+    recipe, inputs, kind = _recipe(learned, attacks), _inputs(scene, attacks), scene.kind.about
     model = _model(scene)
     found, verdict = judged(scene, learned, attacks, gates, plan, proof)
     whole = AuditReport(
@@ -83,7 +84,7 @@ def judged(
     """Return what the rules find, and the verdict."""
     kind, recipe = scene.kind.about, _recipe(learned, attacks)
     evidence = Evidence(
-        kind, _model(scene), _inputs(scene), recipe, scene.delta, attacks, reported(), proof.check, proof.power
+        kind, _model(scene), _inputs(scene, attacks), recipe, scene.delta, attacks, reported(), proof.check, proof.power
     )
     found = findings(evidence)
     return found, judge(attacks, gates, kind, plan, found, proof.power)
@@ -135,7 +136,7 @@ def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:
     )
 
 
-def _inputs(scene: Scene) -> Inputs:
+def _inputs(scene: Scene, attacks: Sequence[AttackResult]) -> Inputs:
     def checkpoint(found: Checkpoint) -> CheckpointInfo:
         return CheckpointInfo(path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes))
 
@@ -147,7 +148,7 @@ def _inputs(scene: Scene) -> Inputs:
             sha256=found.digest,
             count=len(found.records),
             resized=found.resized,
-            reading=found.reading,
+            reading=reading(found, attacks if found is scene.data else ()),
             skipped=list(found.skipped),
         )
 

@@ -19,11 +19,18 @@ ASSUMED = {
 """What :attr:`.base.Architecture.assumed` stands for, in words."""
 
 
+SIMULATED = (
+    "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, label "
+    "smoothing, another loss, or averaged weights (EMA)."
+)
+
+
 def limitations(
     scene: Scene, recipe: Mapping[str, Fact], learned: Learned, attacks: Sequence[AttackResult]
 ) -> list[str]:
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: what they do not recover may still be recoverable."]
+    said.append(SIMULATED)
     said += _compared(scene, attacks)
     if learned.edge:
         said.append("The learning rate lies at the edge of those that were tried: the true one may lie beyond.")

@@ -88,6 +88,8 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     medium = Images(scale)
     make = cache(partial(make_victim, pair, architecture, module, medium))
     delta = read_delta(pair, architecture, make)
+    if "backwards" in delta.facts:
+        listener(Event("warning", f"{delta.facts['backwards'].evidence}."))
     victim = placed(make(), architecture, device, masked(delta))
     ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
     kind = kind_of(victim)

@@ -161,6 +161,12 @@ def _incomplete(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("MA110", "none", message, blocks=True)
 
 
+def _swapped(evidence: Evidence) -> Iterator[Finding]:
+    fact = evidence.delta.facts.get("backwards")
+    if fact is not None:
+        yield _finding("MA111", "none", fact.evidence[:1].upper() + fact.evidence[1:] + ".", blocks=True)
+
+
 def _said(p: float) -> str:
     return "p < 1e-6" if p < 1e-6 else f"p = {p:.2g}"
 
@@ -200,4 +206,5 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
 _OF_AUDITS = (
     _exactly, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless, _incomplete,
+    _swapped,
 )  # fmt: skip

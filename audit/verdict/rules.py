@@ -168,6 +168,13 @@ RULES = {
             "Give all {many} that the model was trained on.",
             leak=False,
         ),
+        Rule(
+            "MA111", "FilesSwapped", ("none",),
+            "The two files may be in the wrong order",
+            "Counters of batch norm, which training only raises, are lower in the second file than in the first.",
+            "Give the checkpoint from before the training first.",
+            leak=False,
+        ),
     )
 }  # fmt: skip
 """Every rule by its id, the leaks first; its texts have gaps that :func:`rules` fills."""
