@@ -34,7 +34,8 @@ def read_delta(
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
-        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``feasibility`` and ``linearity``.
+        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``feasibility``
+        and ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)

@@ -1,1 +1,1 @@
-"""Do given records explain the change? Measured beside records that were not trained on."""
+"""Whether given records explain the change, measured beside records that were not trained on."""

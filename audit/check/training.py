@@ -29,7 +29,7 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
     """
     params = {name: value.detach().clone().requires_grad_() for name, value in victim.theta0.items()}
     optimizer = _optimizer(recipe, list(params.values()))
-    schedule = LambdaLR(optimizer, lambda step: recipe.rate(min(step, recipe.steps - 1)) / recipe.lr)
+    rates = LambdaLR(optimizer, lambda step: recipe.rate(min(step, recipe.steps - 1)) / recipe.lr)
     statistics = batchnorm.statistics(victim.module)
     running, step = tuple(victim.buffers[name] for name in statistics), 0
     with _mode(victim, recipe) as seen:
@@ -43,7 +43,7 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
                 if recipe.clip:
                     torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)
                 optimizer.step()
-                schedule.step()
+                rates.step()
                 with torch.no_grad():
                     running = batchnorm.advance(victim, running, seen, step)
                 step += 1

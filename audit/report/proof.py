@@ -15,7 +15,7 @@ class Comparison(Model):
 
     name: str = Field(description="What they are: held-out records, or the data altered.")
     unexplained: float = Field(
-        description="Share of the change that they leave, in [0, 1]: the geometric mean of held-out sets, the lowest of altered ones."
+        description="Share of the change that they leave, in [0, 1]: of held-out sets the mean, else the lowest."
     )
     sets: int = Field(1, description="How many sets of them were compared.")
 

@@ -20,8 +20,8 @@ ASSUMED = {
 
 
 SIMULATED = (
-    "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, label "
-    "smoothing, another loss, or averaged weights (EMA)."
+    "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, "
+    "label smoothing, another loss, or averaged weights (EMA)."
 )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from ...attacks.contract.attack import Reconstruction
-from ..data.base import TrainingSet
 from ..events import Listener, silence
 from ..report.kind import RecordKind
 from ..report.results import Agreement, AttackResult, Dummy, Status
@@ -152,11 +151,3 @@ def _thin(curve: Sequence[tuple[int, float]]) -> list[tuple[int, float | None]]:
     stride = -(-len(curve) // CURVE_POINTS) or 1
     last = (len(curve) - 1) // stride * stride
     return [*curve[::stride], *curve[last + 1 :][-1:]]
-
-
-def reading(data: TrainingSet, attacks: Sequence[AttackResult]) -> str:
-    """Return how files became records; where all that was recovered matched in another one of the usual ways, that."""
-    names = {other.name for other in data.readings}
-    found = {match.transform for attack in attacks for match in attack.matches if match.recovered}
-    (only,) = found if len(found) == 1 else ("",)
-    return f"{only}, as every recovered record matched" if only in names else data.reading

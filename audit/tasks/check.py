@@ -4,21 +4,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ... import MemauditError
 from ..events import Listener, silence
 from ..machine.numerics import exact_numerics
 from ..report.proof import DataCheck
-from ..request import ScanRequest
+from ..request import RequestError, ScanRequest
 from ..request import check as check_request
 from ..scan.proof import data_check
 from ..scan.scene import load
 
-
-class CheckError(MemauditError):
-    """There is nothing to check."""
-
-
-NO_DATA = CheckError("There are no data to check.", "Give what the model was trained on with --data.")
+NO_DATA = RequestError("There are no data to check.", "Give what the model was trained on with --data.")
 
 
 class Checked(BaseModel):
@@ -44,7 +38,7 @@ def check(request: ScanRequest, listener: Listener = silence) -> Checked:
     """Compare what the data leave of the change with what held-out records and altered copies leave.
 
     Raises:
-        CheckError: No data were given.
+        RequestError: No data were given.
         MemauditError: Unusable input or options, in one sentence and a hint.
     """
     check_request(request)

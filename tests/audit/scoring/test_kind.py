@@ -21,10 +21,12 @@ from memaudit.audit.outputs import Look, check_outputs, write_each
 from memaudit.audit.report.exhibit import Text
 from memaudit.audit.report.file import load as load_report
 from memaudit.audit.report.kind import IMAGE
+from memaudit.audit.report.proof import DataCheck
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.drive import Outcome, Run
 from memaudit.audit.scan import compose
 from memaudit.audit.scan.learn import Learned
+from memaudit.audit.scan.proof import Proof
 from memaudit.audit.scan.results import attack_results
 from memaudit.audit.scan.scene import load
 from memaudit.audit.scoring.image import Image
@@ -93,7 +95,8 @@ def report(scene, tmp_path):
     near = [(sequences(6, 0) + 0.02 * (sequences(6, 7 + seed) - 0.5)).clamp(0, 1) for seed in range(2)]
     attacks = attack_results(scene, runs(*near), tmp_path)
     gates = [parse("nearness_max>0.9", kinds=[scene.kind.about]), parse("recovered>0")]
-    return compose.report(scene, Learned(scene.known.recipe, scene.known.facts), attacks, gates)
+    learned = Learned(scene.known.recipe, scene.known.facts)
+    return compose.report(scene, learned, attacks, gates, proof=Proof(DataCheck(explained=True, reason="They do.")))
 
 
 def test_images_are_one_kind_among_others(scene):
