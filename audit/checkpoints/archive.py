@@ -1,65 +1,70 @@
-"""The archive that torch.save writes, judged by what its table of contents says; nothing is unpacked here.
+"""The archive that torch.save writes, judged by its table of contents: nothing is unpacked here.
 
 There are many readers of zip files. An archive is refused wherever two of them could see two different ones.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from ..plugins import one_line
-from .refusal import AGAIN, WEIGHTS_ONLY, CheckpointError
+from .calls import Excess
 
-_END = struct.Struct("<4s4H2LH")
-_FULL = 2**32 - 1
-"""Stands for a number that is told in 64 bits elsewhere."""
+_WIDE, _LINK, _END = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL"), struct.Struct("<4s4H2LH")
+"""What ends an archive: the first two only where numbers of 64 bits may be needed."""
+
+_FULL = (2**16 - 1, 2**32 - 1)
+"""Stand for a number that is told in 64 bits."""
 
 
 def check_archive(file: Path) -> Mapping[str, int]:
-    """Return the sizes of what is in an archive, unpacked, by name.
+    """Return the sizes of what is in an archive, unpacked, by the name in its one folder.
 
     Raises:
-        CheckpointError: Damaged, no archive of torch.save, one that unpacks to far more than its size, or one that
-            readers understand differently.
+        Excess: It unpacks to far more than its size, or is none that torch.save wrote.
+        Exception: It is damaged.
     """
-    try:
-        with ZipFile(file) as archive:
-            entries, start = archive.infolist(), archive.start_dir
-            doubtful = _doubtful(file, start) or _ambiguous(entries)
-    except Exception as error:  # damaged bytes may fail in any way
-        raise CheckpointError(f"{file} is a damaged or truncated archive ({one_line(error)}).", AGAIN) from error
+    size = file.stat().st_size
+    with ZipFile(file) as archive:
+        entries = archive.infolist()
     names = {PurePosixPath(entry.filename).name for entry in entries}
     if "constants.pkl" in names:
-        raise CheckpointError(f"{file} is a TorchScript program, which memaudit does not run.", WEIGHTS_ONLY)
+        raise Excess("is a TorchScript program, which memaudit does not run")
     if "data.pkl" not in names:
-        raise CheckpointError(f"{file} is an archive, but not one that torch.save wrote.", WEIGHTS_ONLY)
-    if sum(entry.file_size for entry in entries) > 2 * file.stat().st_size:
-        raise CheckpointError(f"{file} unpacks to far more than its size, as torch.save never does.", WEIGHTS_ONLY)
-    if doubtful:
-        raise CheckpointError(f"{file} is an archive {doubtful}, as torch.save never writes one.", WEIGHTS_ONLY)
+        raise Excess("is an archive, but not one that torch.save wrote")
+    if sum(entry.file_size for entry in entries) > 2 * size:
+        raise Excess("unpacks to far more than its size, as torch.save never does")
+    if doubtful := _doubtful(file, size) or _ambiguous(entries):
+        raise Excess(f"is an archive {doubtful}, as torch.save never writes one")
     return {entry.filename.partition("/")[2]: entry.file_size for entry in entries}
 
 
-def _doubtful(file: Path, start: int) -> str:
-    """Say what is odd about the end of an archive whose table of contents Python reads from ``start``."""
+def _doubtful(file: Path, size: int) -> str:
+    """Say why readers could find several tables of contents in an archive: empty where its end is in order."""
     with file.open("rb") as stream:
-        stream.seek(-min(_END.size, file.stat().st_size), 2)
-        mark, *_, size, offset, comment = _END.unpack(stream.read())
-        if mark != b"PK\5\6" or comment:
-            return "with something behind its end"
-        stream.seek(-min(_END.size + 20, file.stat().st_size), 2)
-        wide = stream.read(4) == b"PK\6\7"
-    if wide and offset == _FULL:
-        return ""  # Python has read the wide table, as torch does
-    end = file.stat().st_size - _END.size - (76 if wide else 0)
-    return "" if offset == start and start + size == end else "of two tables of contents"
+        stream.seek(max(0, size - _END.size - _LINK.size - _WIDE.size))
+        tail = stream.read().rjust(_END.size + _LINK.size + _WIDE.size, b"\0")
+    mark, _, _, _, count, length, offset, comment = _END.unpack(tail[-_END.size :])
+    if mark != b"PK\5\6" or comment:
+        return "with something behind its end"
+    end = size - _END.size
+    link, _, place, _ = _LINK.unpack(tail[_WIDE.size : -_END.size])
+    if link == b"PK\6\7":
+        end -= _LINK.size + _WIDE.size
+        wide, _, _, _, _, _, _, *told = _WIDE.unpack(tail[: _WIDE.size])
+        if wide != b"PK\6\6" or place != end or not _same((count, length, offset), told):
+            return "of two tables of contents"
+        _, length, offset = told
+    return "" if offset + length == end else "of two tables of contents"
 
 
-def _ambiguous(entries: list[ZipInfo]) -> str:
+def _same(short: Sequence[int], long: Sequence[int]) -> bool:
+    return all(a == b or a in _FULL for a, b in zip(short, long, strict=True))
+
+
+def _ambiguous(entries: Sequence[ZipInfo]) -> str:
     if len({entry.filename.lower() for entry in entries}) < len(entries):
         return "with two files of one name"
     if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
         return "that is packed in another way"
-    tops = {entry.filename.partition("/")[0] for entry in entries}
-    return "of several folders" if len(tops) > 1 else ""
+    return "of several folders" if len({entry.filename.partition("/")[0] for entry in entries}) > 1 else ""

@@ -9,8 +9,9 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from mmap import ACCESS_READ
+from mmap import mmap as mapped
 from pathlib import Path, PurePosixPath
-from zipfile import ZipFile
 
 import torch
 from safetensors import safe_open
@@ -18,12 +19,18 @@ from torch import Tensor
 
 from ... import MemauditError
 from ..plugins import one_line
+from .archive import check_archive
+from .calls import Excess, Foreign
+from .program import check_program
 
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "module", "params", "weights"),
     *("ema_state_dict", "model_ema", "ema"),  # last: an average only counts where the weights themselves are absent
 )
 """Keys under which training scripts put the state dict, in the order in which they are tried."""
+
+_OLD = 5
+"""Pickles in the format before version 1.6: a mark, a version, a machine, what was saved, and keys of storages."""
 
 _AGAIN = "Copy, download or save the file again."
 _WEIGHTS_ONLY = (
@@ -137,36 +144,40 @@ def unpack(file: Path, mmap: bool = False) -> object:
         CheckpointError: Damaged, or unsafe.
         OSError: It cannot be opened.
     """
-    with file.open("rb") as stream:
-        head = stream.read(4)
-    if head == b"PK\3\4":
-        _check_archive(file)
-    elif not head.startswith(b"\x80"):
-        raise CheckpointError(f"{file} is not a checkpoint.", "Pass a .safetensors file or one that torch.save wrote.")
     try:
+        _check_costs(file)
         with warnings.catch_warnings(action="ignore"):  # about old formats: nothing that the user can act on
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, CheckpointError):
+        raise
+    except Excess as error:
+        raise CheckpointError(f"{file} {error}.", _WEIGHTS_ONLY) from error
     except Exception as error:  # damaged bytes may fail in any way
         raise _refusal(file, error) from error
 
 
-def _check_archive(file: Path) -> None:
-    try:
-        with ZipFile(file) as archive:
-            entries = archive.infolist()
-    except Exception as error:  # damaged bytes may fail in any way
-        raise CheckpointError(f"{file} is a damaged or truncated archive ({one_line(error)}).", _AGAIN) from error
-    names = {PurePosixPath(entry.filename).name for entry in entries}
-    if "constants.pkl" in names:
-        raise CheckpointError(f"{file} is a TorchScript program, which memaudit does not run.", _WEIGHTS_ONLY)
-    if "data.pkl" not in names:
-        raise CheckpointError(f"{file} is an archive, but not one that torch.save wrote.", _WEIGHTS_ONLY)
-    if sum(entry.file_size for entry in entries) > 2 * file.stat().st_size:
-        raise CheckpointError(f"{file} unpacks to far more than its size, as torch.save never does.", _WEIGHTS_ONLY)
+def _check_costs(file: Path) -> None:
+    """Follow what loading a torch file would do, on stand-ins. Raises :class:`Excess`, and others if it is damaged."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(4)
+        if head == b"PK\3\4":
+            sizes = check_archive(file)
+            pickle = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+            for key, count in check_program(pickle, size).items():
+                if count > sizes.get(f"data/{key}", 0):
+                    raise Excess("claims larger tensors than there are bytes in it")
+        elif head.startswith(b"\x80"):
+            with mapped(stream.fileno(), 0, access=ACCESS_READ) as content:
+                check_program(content, size, count=_OLD)
+        else:
+            raise CheckpointError(
+                f"{file} is not a checkpoint.", "Pass a .safetensors file or one that torch.save wrote."
+            )
 
 
 def _refusal(file: Path, error: Exception) -> CheckpointError:
-    blocked = set(re.findall(r"GLOBAL ([\w.]+)", str(error)))
+    blocked = {str(error)} if isinstance(error, Foreign) else set(re.findall(r"GLOBAL ([\w.]+)", str(error)))
     with suppress(Exception):  # names all of them, but only in undamaged files of one of the two torch formats
         blocked |= set(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     if blocked:

@@ -186,11 +186,3 @@ def _environment(scene: Scene) -> Environment:
         device=f"{device} ({name})",
         threads=torch.get_num_threads(),
     )
-
-
-def reading(data: TrainingSet, attacks: Sequence[AttackResult]) -> str:
-    """Return how files became records; where all that was recovered matched in another one of the usual ways, that."""
-    names = {other.name for other in data.readings}
-    found = {match.transform for attack in attacks for match in attack.matches if match.recovered}
-    (only,) = found if len(found) == 1 else ("",)
-    return f"{only}, as every recovered record matched" if only in names else data.reading

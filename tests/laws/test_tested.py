@@ -33,6 +33,7 @@ TABLE = {
     "audit/change/readings.py": "audit/change/test_facts.py",
     "audit/change/samples.py": "audit/change/test_facts.py",
     "audit/change/training.py": "audit/change/test_facts.py",
+    "audit/checkpoints/calls.py": "audit/checkpoints/test_program.py",
     "audit/checkpoints/weights.py": "audit/checkpoints/test_pair.py",
     "audit/cli/baseline.py": "audit/verdict/test_baseline.py",
     "audit/check/measures.py": "audit/check/test_data.py",
