@@ -17,8 +17,8 @@ from memaudit.audit.scan import results as assemble
 from memaudit.audit.scan.learn import Learned
 from memaudit.audit.scan.scene import load
 from memaudit.audit.scoring import effort as scoring
+from memaudit.audit.scoring.compare import Pool, compare
 from memaudit.audit.scoring.null import matched_null
-from memaudit.audit.scoring.similarity import ssim_matrix
 
 ATTACK = SimuDy(iterations=40)
 
@@ -127,7 +127,7 @@ def test_the_share_has_an_interval_and_the_null_a_count(scene, runs, tmp_path):
     assert (found.records, found.pairs, found.control_pairs) == (4, 4, 32)
     assert found.recovered == 4
     assert found.recovered_interval == pytest.approx((float(beta.ppf(0.025, 4, 1)), 1.0))
-    scores = ssim_matrix(scene.control.records, runs[0].outcome.reconstruction.records, "audit").numpy()
+    scores = compare(scene.kind, Pool(scene.control.records, {}), runs[0].outcome.reconstruction.records, True).scores
     assert found.control_recovered == (matched_null(scores, 4, "hungarian") >= 0.4).sum()
     assert (found.null_kind, found.null_size, len(found.observed), found.pool) == ("control", 35, 4, 39)
     assert found.detectable < 0.97
@@ -142,7 +142,7 @@ def test_held_out_images_that_look_recovered_are_counted_and_said(scene, runs, t
     fake = Reconstruction(images, images, torch.zeros(4).long(), torch.ones(4), 0.0)
     run = dataclasses.replace(runs[0], outcome=dataclasses.replace(runs[0].outcome, reconstruction=fake))
     attacks = results(scene, [run], tmp_path)
-    scores = ssim_matrix(scene.control.records, images, "audit").numpy()
+    scores = compare(scene.kind, Pool(scene.control.records, {}), images, True).scores
     alike = int((matched_null(scores, 4, "hungarian") >= 0.4).sum())
     assert attacks[0].metrics.control_recovered == alike >= 4
     assert attacks[0].metrics.recovered == 0
@@ -190,6 +190,6 @@ def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene,
     assert [event.step for event in events] == sorted(event.step for event in events)
     assert events[-1].step == events[-1].total == scoring.pairs(scene.kind, scene.data, scene.control, counts)
     data, control = len(scene.data.records), len(scene.control.records) if scene.control else 0
-    assert events[-1].total == 16 * (data + (control or 7 * data))
+    assert events[-1].total == 2 * 16 * (data + (control or (1 + 7) * data))  # as they are, and in their best way
     assert scoring.seconds(scene.kind, scene.data, scene.control, counts) > 0
     assert scoring.seconds(scene.kind, scene.data, scene.control, []) == 0
