@@ -13,11 +13,14 @@ MOST_DIMENSIONS = 64
 _FREE, _TIMES = 2**29, 8
 """Bytes that any file may fill, and how many times its own size it may fill besides."""
 
-_WIDTHS = {
-    "Byte": 1, "Char": 1, "Bool": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4, "Long": 8,
-    "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Untyped": 1,
-    "QInt8": 1, "QUInt8": 1, "QInt32": 4, "QUInt4x2": 1, "QUInt2x4": 1,
+_KINDS = {
+    1: "Byte Char Bool Untyped QInt8 QUInt8 QUInt4x2 QUInt2x4",
+    2: "Short Half BFloat16",
+    4: "Int Float QInt32",
+    8: "Long Double ComplexFloat",
+    16: "ComplexDouble",
 }
+_WIDTHS = {kind: width for width, kinds in _KINDS.items() for kind in kinds.split()}
 """Bytes of one value in each kind of storage."""
 
 _UNUSUAL = "makes a tensor in no way that torch.save does"

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ... import MemauditError
+from ..files import read_regular
 from ..plugins import one_line
 from .archive import check_archive
 from .calls import Excess, Foreign
@@ -28,6 +29,12 @@ WRAPPERS = (
     *("ema_state_dict", "model_ema", "ema"),  # last: an average only counts where the weights themselves are absent
 )
 """Keys under which training scripts put the state dict, in the order in which they are tried."""
+
+_LARGEST_INDEX = 2**26
+"""Bytes of the list of shards: enough for half a million tensors."""
+
+_LONGEST = 200
+"""Characters of a name in a message."""
 
 _OLD = 5
 """Pickles in the format before version 1.6: a mark, a version, a machine, what was saved, and keys of storages."""
@@ -52,6 +59,7 @@ def load(source: Path) -> tuple[str, list[Path], dict[str, Tensor]]:
         CheckpointError: Damaged, unsafe, or without weights.
         OSError: A file cannot be opened.
     """
+    _check_name(source)
     file = _weights_in(source) if source.is_dir() else source
     _check_file(file)
     if file.name.endswith(".bin.index.json"):
@@ -75,6 +83,13 @@ def _weights_in(folder: Path) -> Path:
         f"The folder {folder} holds no weights.",
         "It should contain model.safetensors, a *.safetensors.index.json with its shards, or pytorch_model.bin.",
     )
+
+
+def _check_name(source: Path) -> None:
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        raise CheckpointError(f"The path {str(source)!r} is not UTF-8.", "Rename the file or its folder.") from None
 
 
 def _check_file(file: Path) -> None:
@@ -101,7 +116,7 @@ def _load_safetensors(file: Path, names: Collection[str] | None = None) -> dict[
 
 def _load_shards(index: Path) -> tuple[list[Path], dict[str, Tensor]]:
     try:
-        shards = dict(json.loads(index.read_bytes())["weight_map"])
+        shards = dict(json.loads(read_regular(index, _LARGEST_INDEX))["weight_map"])
     except Exception as error:  # damaged bytes may fail in any way
         raise CheckpointError(f"{index} is not a shard index ({one_line(error)}).", _AGAIN) from error
     names_of: dict[str, list[str]] = {}
@@ -122,15 +137,22 @@ def _shard(index: Path, name: str) -> Path:
     """Return the path of a shard; an index must not lead us to a file outside its own folder."""
     file = index.parent / name
     unsafe = PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name
-    if unsafe or not file.resolve().is_relative_to(index.parent.resolve()):
+    if unsafe or not _resolved(file).is_relative_to(index.parent.resolve()):
         raise CheckpointError(
             f"{index} names the shard {name!r}, which lies outside its folder.",
             "Put the shards themselves, not links to them, next to the index.",
         )
-    if not file.exists():
+    if not file.is_file():
         raise CheckpointError(f"The shard {name!r} that {index} names is missing.", _AGAIN)
     _check_file(file)
     return file
+
+
+def _resolved(file: Path) -> Path:
+    try:
+        return file.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a name that no file can have
+        raise CheckpointError(f"The shard {file.name!r} cannot be found ({one_line(error)}).", _AGAIN) from error
 
 
 def unpack(file: Path, mmap: bool = False) -> object:
@@ -148,7 +170,7 @@ def unpack(file: Path, mmap: bool = False) -> object:
         _check_costs(file)
         with warnings.catch_warnings(action="ignore"):  # about old formats: nothing that the user can act on
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-    except (OSError, CheckpointError):
+    except (FileNotFoundError, PermissionError, CheckpointError):
         raise
     except Excess as error:
         raise CheckpointError(f"{file} {error}.", _WEIGHTS_ONLY) from error
@@ -223,5 +245,5 @@ def _sha256(file: Path) -> str:
 
 def quoted(names: Collection[str]) -> str:
     """Return up to three names, escaped and in quotes, and how many more there are."""
-    shown = ", ".join(repr(name) for name in list(names)[:3])
+    shown = ", ".join(repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…") for name in list(names)[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

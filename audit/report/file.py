@@ -6,8 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..files import read_regular
 from .model import SCHEMA_ID, SCHEMA_VERSION, AuditReport, ReportError
 from .upgrade import READ, upgraded
+
+LARGEST = 2**28
+"""Bytes; a larger file is no report."""
 
 
 def schema() -> dict[str, Any]:
@@ -31,7 +35,7 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     """
     path = path / "report.json" if path.is_dir() else path
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path, LARGEST).decode())
         version = str(content["schema_version"])
         if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
             raise ReportError(
@@ -43,6 +47,10 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
     except ReportError:
         raise
+    except OSError as error:
+        raise ReportError(
+            f"{path} cannot be read ({error.strerror}).", "Pass a report.json or the folder of a finished scan."
+        ) from None
     except Exception as error:  # any file may be passed here, and damaged JSON fails in any way
         raise ReportError(
             f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
