@@ -18,7 +18,7 @@ FAST = \
     simulation/test_updates.py test_spear.py) \
   $(addprefix tests/audit/, change check checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
     families/test_mlp.py machine/test_alarm.py recipe/test_known.py report run/test_drive.py run/test_store.py \
-    run/test_work.py scan/test_results.py scoring/test_chance.py scoring/test_match.py tasks/test_many.py test_plugins.py test_times.py test_words.py test_request.py \
+    run/test_work.py scan/test_results.py scoring/test_chance.py scoring/test_match.py tasks/test_many.py test_plugins.py test_times.py test_words.py test_printable.py test_request.py \
     test_settings.py verdict/test_advice.py verdict/test_findings.py verdict/test_gate.py) \
   $(addprefix tests/reports/, common dpia page test_html.py test_json.py test_junit.py test_markdown.py test_sarif.py)
 

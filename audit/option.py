@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import MemauditError
+from .printable import printable as shown
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -99,5 +100,5 @@ def _words(kind: Any, many: bool = False) -> str:
 
 
 def printable(text: str, limit: int = 80) -> str:
-    """Return the beginning of a text, with question marks for what does not print."""
-    return "".join(character if character.isprintable() else "?" for character in text[:limit])
+    """Return the beginning of a text, with escapes for what does not print."""
+    return shown(text, limit)

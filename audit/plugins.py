@@ -4,6 +4,7 @@ import difflib
 from importlib.metadata import EntryPoint, entry_points
 
 from .. import MemauditError
+from .printable import printable
 
 
 class PluginError(MemauditError):
@@ -71,8 +72,7 @@ def load_all(group: str) -> tuple[dict[str, object], tuple[PluginError, ...]]:
 def one_line(error: BaseException) -> str:
     """Return an error's type and the first line of its text: printable, at most 200 characters, no full stop."""
     first = next(iter(str(error).strip().splitlines()), "")[:200]
-    text = "".join(character if character.isprintable() else "?" for character in first)
-    return f"{type(error).__name__}: {text}".rstrip(":. ")
+    return f"{type(error).__name__}: {printable(first)}".rstrip(":. ")
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -71,6 +71,19 @@ def load(source: Path) -> tuple[str, list[Path], dict[str, Tensor]]:
     return "torch", [file], _holding_weights(file, unpack(file))
 
 
+def examine(file: Path) -> tuple[str, list[Path], Mapping[str, Tensor]]:
+    """Return the same of a file that need not hold weights, such as an optimizer's state: then it has no tensors.
+
+    Raises:
+        CheckpointError: Damaged, or unsafe.
+        OSError: It cannot be opened.
+    """
+    if file.name.lower().endswith((".safetensors", ".index.json")):
+        return load(file)
+    _check_file(file)
+    return "torch", [file], _state_dict(unpack(file)) or {}
+
+
 def _weights_in(folder: Path) -> Path:
     for pattern in ("model.safetensors", "*.safetensors.index.json", "*.safetensors", "pytorch_model.bin"):
         found = sorted(folder.glob(pattern))
@@ -214,6 +227,13 @@ def _refusal(file: Path, error: Exception) -> CheckpointError:
 
 
 def _holding_weights(file: Path, loaded: object) -> dict[str, Tensor]:
+    if (tensors := _state_dict(loaded)) is not None:
+        return tensors
+    found = quoted([str(key) for key in loaded]) if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
+    raise CheckpointError(f"{file} holds no state dict, only {found or 'an empty one'}.", _WEIGHTS_ONLY)
+
+
+def _state_dict(loaded: object) -> dict[str, Tensor] | None:
     """Return the first state dict in ``loaded``, outermost wrapper first; cycles and any depth are harmless."""
     stack, seen = [loaded], set[int]()
     while stack:
@@ -226,8 +246,7 @@ def _holding_weights(file: Path, loaded: object) -> dict[str, Tensor]:
         if not inner and any(value.ndim for value in tensors.values()):
             return tensors
         stack.extend(reversed(inner))
-    found = quoted([str(key) for key in loaded]) if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
-    raise CheckpointError(f"{file} holds no state dict, only {found or 'an empty one'}.", _WEIGHTS_ONLY)
+    return None
 
 
 def digest(files: Collection[Path]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -15,6 +14,7 @@ from rich.text import Text
 from ... import MemauditError
 from ..events import Event
 from ..machine.clock import NEVER, Deadline
+from .markup import PlainConsole, escape
 from .numbers import duration, number
 from .plan import print_plan
 
@@ -56,8 +56,13 @@ def make_console(answer: bool = False) -> Console:
     terminal = (sys.stdout if answer else sys.stderr).isatty()
     interactive = terminal and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(
-        stderr=not answer, force_interactive=interactive, soft_wrap=not terminal, highlight=False, width=width
+    return PlainConsole(
+        stderr=not answer,
+        force_interactive=interactive,
+        soft_wrap=not terminal,
+        highlight=False,
+        width=width,
+        emoji=False,
     )
 
 

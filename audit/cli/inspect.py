@@ -14,11 +14,19 @@ from .panels import inputs
 def inspect(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="BEFORE [AFTER]", help="Checkpoints before and after training; any number with --each."),
+        typer.Argument(
+            metavar="BEFORE [AFTER]",
+            help="Checkpoints before and after training; with --each any number of them, and folders.",
+        ),
     ],
     network: Network,
     each: Annotated[
-        bool, inputs("--each", help="Only check that each file loads without executing anything; exit code 2 if not.")
+        bool,
+        inputs(
+            "--each",
+            help="Only check that each file, and each checkpoint in a folder, loads without executing anything; "
+            "exit code 2 if not.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -28,6 +36,7 @@ def inspect(
 
         memaudit inspect before.pt after.pt
         memaudit inspect --each models/*.safetensors
+        memaudit inspect --each downloads/my-model
     """
     import json
 
@@ -54,13 +63,19 @@ def _each(files: list[str], as_json: bool) -> int:
     """Print a line for each file that loads and an error for each that does not; return the exit code."""
     import json
 
+    from ..printable import printable
     from ..tasks.inspect import check_each
     from .console import make_console, print_error
 
     rows, errors = check_each(files)
-    lines = [f"{row['path']}: {row['format']}, {row['tensors']} tensors, sha256 {row['sha256']}" for row in rows]
+    lines = [
+        f"{row['path']}: {row['format']}, {row['tensors']} tensors, sha256 {row['sha256']}"
+        if row["format"]
+        else f"{row['path']}: no checkpoint"
+        for row in rows
+    ]
     for line in [json.dumps(rows, indent=2)] if as_json else lines:
-        typer.echo(line)
+        typer.echo(line if as_json else printable(line))
     for error in errors:
         print_error(make_console(), error)
     return 2 if errors else 0

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from .markup import escape
 from .numbers import duration, memory
 
 Steps = Sequence[Mapping[str, Any]]

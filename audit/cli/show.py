@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ..report.facts import Fact
@@ -13,6 +12,7 @@ from ..report.model import AuditReport
 from ..report.verdict import DefencePoint
 from ..verdict.advice import NO_BACKING
 from .console import COLOURS
+from .markup import escape
 from .numbers import NOTHING, fixed, number, percent, plain
 from .verdicts import print_summary
 

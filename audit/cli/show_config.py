@@ -33,11 +33,11 @@ def config(
         }
         typer.echo(json.dumps({"files": [str(file) for file in found.files], "options": rows}, indent=2))
         return
-    from rich.markup import escape
     from rich.table import Table
 
     from ..times import seconds, written
     from .console import make_console
+    from .markup import escape
 
     table = Table("option", "value", "from")
     table.columns[0].no_wrap = True

@@ -5,7 +5,6 @@ from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ..report.kind import Detail, RecordKind
@@ -16,6 +15,7 @@ from ..verdict.baseline import Comparison
 from ..verdict.rules import Rule
 from ..words import share
 from .console import COLOURS, WIDE
+from .markup import escape
 from .numbers import NOTHING, duration, fixed, memory, number, plain
 
 MOST_ROWS = 15

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..plugins import load_all
+from ..printable import printable as shown
 from ..words import count
 from .base import GROUP, DataError, DataSource, RawSet, Reading, Sample, TrainingSet, Unreadable, check_size
 from .preparation import EXIF, FITS, UPRIGHT, Array, Pixels, Preparation, Shape, turned_size, uneven
@@ -171,7 +172,7 @@ class _Tray:
 
 def printable(name: str) -> str:
     """Return a file's name as it may stand in a sentence."""
-    return name if name.isprintable() else repr(name)[1:-1]
+    return shown(name, 200)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """What the files and the installation hold, without any run: the inspect and plugins commands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from torch import nn
 from ...attacks.images.medium import Images
 from .. import outputs, plugins
 from ..change.facts import read_delta
+from ..checkpoints.folder import look_into
 from ..checkpoints.pair import Checkpoint, read, read_pair
-from ..checkpoints.weights import CheckpointError, digest, load
+from ..checkpoints.weights import CheckpointError, digest, examine, load
 from ..data.base import GROUP as DATA
 from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
@@ -43,18 +45,44 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
     }
 
 
-def check_each(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[CheckpointError]]:
-    """Load files by the loader that executes nothing: describe those that it reads, and say why not the others."""
-    found, errors = [], []
-    for file in files:
-        try:
-            form, sources, tensors = load(Path(file))
-            found.append({"path": file, "format": form, "sha256": digest(sources), "tensors": len(tensors)})
-        except CheckpointError as error:
-            errors.append(error)
-        except OSError as error:
-            errors.append(CheckpointError(f"{file} cannot be read: {error.strerror or error}.", "Check the path."))
+def check_each(paths: Sequence[str]) -> tuple[list[dict[str, Any]], list[CheckpointError]]:
+    """Load files by the loader that executes nothing: describe those that it reads, and say why not the others.
+
+    Of a folder, every file is looked at: beside weights in one format there may be a payload in another. What is no
+    checkpoint is named with the format ``None``; there, a file without weights, such as an optimizer's state, is none
+    to complain about.
+    """
+    found: list[dict[str, Any]] = []
+    errors: list[CheckpointError] = []
+    for path in paths:
+        with _noting(errors, path):
+            if not Path(path).is_dir():
+                found.append(_loaded(path, load(Path(path))))
+                continue
+            content = look_into(Path(path))
+            errors += content.errors
+            for file in content.checkpoints:
+                with _noting(errors, str(file)):
+                    found.append(_loaded(str(file), examine(file)))
+            found += [{"path": str(file), "format": None, "sha256": None, "tensors": 0} for file in content.others]
+            if not content.checkpoints:
+                raise CheckpointError(f"The folder {path} holds no weights.", "Name a folder with checkpoints in it.")
     return found, errors
+
+
+@contextmanager
+def _noting(errors: list[CheckpointError], path: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        errors.append(error)
+    except OSError as error:
+        errors.append(CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check the path."))
+
+
+def _loaded(path: str, loaded: tuple[str, list[Path], Mapping[str, Any]]) -> dict[str, Any]:
+    form, sources, tensors = loaded
+    return {"path": path, "format": form, "sha256": digest(sources), "tensors": len(tensors)}
 
 
 def _file(found: Checkpoint) -> dict[str, Any]:

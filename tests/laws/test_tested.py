@@ -49,6 +49,7 @@ TABLE = {
     "audit/cli/inspect.py": "audit/cli/test_main.py",
     "audit/cli/linearity.py": "audit/cli/test_command.py",
     "audit/cli/many.py": "audit/tasks/test_many.py",
+    "audit/cli/markup.py": "audit/cli/test_console.py",
     "audit/cli/numbers.py": "audit/cli/test_main.py",
     "audit/cli/opened.py": "audit/cli/test_main.py",
     "audit/cli/options.py": "audit/cli/test_main.py",
