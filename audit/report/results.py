@@ -38,7 +38,9 @@ class Match(Model):
     dummy: int
     scores: Scores
     nearest: Number = Field(
-        None, description="Highest similarity of the training record to any reconstruction: what its p-value is of."
+        None,
+        description="Highest similarity of the training record to any reconstruction, less 0.1 where it had to be "
+        "changed for that: what its p-value is of.",
     )
     p_value: Number = Field(
         None, description="Probability in (0, 1] of such a nearest one for a record that was not trained on."

@@ -15,6 +15,14 @@ _ROUNDING = 1e-6
 """How far rounding may take a similarity out of [-1, 1]."""
 
 
+CHARGE = 0.1
+"""What a similarity in the best way loses before it is held against that of the record as it is, and against chance.
+
+Without it the best of many ways would raise what chance gives by about as much, and hide weak matches of records that
+need none; with it chance is what it is without ways, and only clear matches are found by them.
+"""
+
+
 class Pool(NamedTuple):
     """Records that are compared: training or held-out ones.
 
@@ -34,7 +42,8 @@ class Compared:
     """Records against reconstructions.
 
     Attributes:
-        scores: (m, n) the higher similarity of each record, as it is and in its best way, to each reconstruction.
+        scores: (m, n) the higher similarity of each record to each reconstruction, as it is or in its best way, the
+            latter less :data:`CHARGE`: what records are paired and judged by.
         better: (m, n) whether that is of the best way.
         records: (m, ...) as they are.
         changed: (m, ...) in their best way.
@@ -46,6 +55,11 @@ class Compared:
     records: Tensor
     changed: Tensor
     names: tuple[str, ...]
+
+    @property
+    def similarity(self) -> Scores:
+        """(m, n) the true similarity, as it is or in the best way."""
+        return self.scores + CHARGE * self.better
 
     def shown(self, row: int, column: int) -> Tensor:
         """Return the record (...) as it was compared with a reconstruction."""
@@ -83,7 +97,7 @@ def compare(
     changed = kind.transformed(records, pool.readings, guesses, turned, pool.lacking, without)
     rows = [row for row, name in enumerate(changed.names) if name]
     if rows:
-        others = scored(kind, changed.records[rows], guesses, told)
+        others = scored(kind, changed.records[rows], guesses, told) - CHARGE
         better[rows] = others > scores[rows]
         scores[rows] = np.maximum(scores[rows], others)
     told((len(records) - len(rows)) * len(guesses))

@@ -28,7 +28,7 @@ class Match:
         dummy: Index into the reconstruction.
         similarity: Of the two, in [-1, 1].
         details: Further numbers on the pair (:meth:`.kind.Kind.details`).
-        nearest: Highest similarity of the sample to any reconstruction.
+        nearest: Highest similarity of the sample to any reconstruction, less :data:`.compare.CHARGE` in another way.
         p_value: Probability of such a ``nearest`` by chance, in (0, 1] (:func:`.chance.p_values`).
         q_value: That, adjusted over all training records.
         rank: Place of the sample among training and held-out records by similarity to this reconstruction; ``None``
@@ -56,7 +56,7 @@ class Matching:
     Attributes:
         matches: Ordered by sample.
         records: Of each match the training record (...) as it was compared, after its transform.
-        observed: (m,) highest similarity of each training record to any reconstruction.
+        observed: (m,) highest similarity of each training record to any reconstruction, as of :class:`.Match`.
         null: What that was compared with.
         nearest: How many different records of the pool, training and held-out ones, are nearest to a reconstruction,
             and how many of these are training records; ``None`` without a control set.
@@ -112,8 +112,9 @@ def match(
         others = None
         null = Null("mismatched", mismatched(kind, pairs, guesses, own, told), NONE)
     else:
-        others = compare(kind, _pool(control, truth), guesses, turned, told).scores
-        null = Null("control", others.max(1), matched_null(others, len(scores), method))
+        held_out = compare(kind, _pool(control, truth), guesses, turned, told)
+        others = held_out.scores
+        null = Null("control", others.max(1), matched_null(others, held_out.similarity, len(scores), method))
     observed = scores.max(1)
     p = chance.p_values(observed, null.values)
     judge = _Judge(reconstruction, kind, found, others, p, chance.q_values(p), level)
@@ -154,7 +155,7 @@ class _Judge:
 
     def __call__(self, sample: int, dummy: int) -> Match:
         record, guess = self.found.shown(sample, dummy)[None], self.reconstruction.records[dummy : dummy + 1]
-        similarity, q = float(self.found.scores[sample, dummy]), float(self.q[sample])
+        similarity, q = float(self.found.similarity[sample, dummy]), float(self.q[sample])
         return Match(
             sample=sample,
             dummy=dummy,

@@ -29,7 +29,7 @@ class Null:
     matched: Scores
 
 
-def matched_null(scores: Scores, size: int, method: Method) -> Scores:
+def matched_null(scores: Scores, similarity: Scores, size: int, method: Method) -> Scores:
     """Return the similarity of the same reconstructions to records that were not trained on, paired in the same way.
 
     The control set is cut into disjoint folds, each of the size of the training set, because the best of many
@@ -37,7 +37,8 @@ def matched_null(scores: Scores, size: int, method: Method) -> Scores:
     fold is used whole, which underestimates chance.
 
     Args:
-        scores: (c, n) similarity of held-out records to reconstructions.
+        scores: (c, n) what held-out records and reconstructions are paired by.
+        similarity: (c, n) theirs.
         size: Records per fold, at least 1: the number of training records.
         method: See :func:`.pairing.assign`.
 
@@ -45,7 +46,8 @@ def matched_null(scores: Scores, size: int, method: Method) -> Scores:
         (folds * min(size, n),) similarity of the pairs of all folds.
     """
     folds = max(len(scores) // size, 1)
-    matched = (fold[pair] for fold in np.array_split(scores[: folds * size], folds) for pair in assign(fold, method))
+    parts = (np.array_split(values[: folds * size], folds) for values in (scores, similarity))
+    matched = (alike[pair] for fold, alike in zip(*parts, strict=True) for pair in assign(fold, method))
     return np.fromiter(matched, dtype=np.float64)
 
 

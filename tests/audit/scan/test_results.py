@@ -127,8 +127,9 @@ def test_the_share_has_an_interval_and_the_null_a_count(scene, runs, tmp_path):
     assert (found.records, found.pairs, found.control_pairs) == (4, 4, 32)
     assert found.recovered == 4
     assert found.recovered_interval == pytest.approx((float(beta.ppf(0.025, 4, 1)), 1.0))
-    scores = compare(scene.kind, Pool(scene.control.records, {}), runs[0].outcome.reconstruction.records, True).scores
-    assert found.control_recovered == (matched_null(scores, 4, "hungarian") >= 0.4).sum()
+    held_out = compare(scene.kind, Pool(scene.control.records, {}), runs[0].outcome.reconstruction.records, True)
+    matched = matched_null(held_out.scores, held_out.similarity, 4, "hungarian")
+    assert found.control_recovered == (matched >= 0.4).sum()
     assert (found.null_kind, found.null_size, len(found.observed), found.pool) == ("control", 35, 4, 39)
     assert found.detectable < 0.97
     assert [decoy.name for decoy in found.decoys] == ["mean of the training images", "smoothed noise"]
@@ -142,8 +143,8 @@ def test_held_out_images_that_look_recovered_are_counted_and_said(scene, runs, t
     fake = Reconstruction(images, images, torch.zeros(4).long(), torch.ones(4), 0.0)
     run = dataclasses.replace(runs[0], outcome=dataclasses.replace(runs[0].outcome, reconstruction=fake))
     attacks = results(scene, [run], tmp_path)
-    scores = compare(scene.kind, Pool(scene.control.records, {}), images, True).scores
-    alike = int((matched_null(scores, 4, "hungarian") >= 0.4).sum())
+    held_out = compare(scene.kind, Pool(scene.control.records, {}), images, True)
+    alike = int((matched_null(held_out.scores, held_out.similarity, 4, "hungarian") >= 0.4).sum())
     assert attacks[0].metrics.control_recovered == alike >= 4
     assert attacks[0].metrics.recovered == 0
     said = report(scene, attacks).limitations

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from memaudit.audit.scoring import chance
-from memaudit.audit.scoring.compare import Pool, compare, passes
+from memaudit.audit.scoring.compare import CHARGE, Pool, compare, passes
 from memaudit.audit.scoring.similarity import ssim_matrix
 
 from .numbers_kind import Numbers
@@ -20,6 +20,8 @@ def test_the_higher_similarity_counts_and_says_whose_it_is() -> None:
     plain = ssim_matrix(images, seen, "audit").numpy()
     assert (found.scores >= plain).all()
     np.testing.assert_array_equal(found.better, found.scores > plain)
+    assert found.scores.diagonal().tolist() == pytest.approx([1, 1 - CHARGE, 1 - CHARGE, 1])
+    assert found.similarity.diagonal().tolist() == pytest.approx([1, 1, 1, 1])
     assert [found.name(row, row) for row in range(4)] == ["", "mirrored", "red and blue exchanged", ""]
     assert torch.equal(found.shown(1, 1), seen[1])
     assert torch.equal(found.shown(0, 0), images[0])

@@ -139,15 +139,10 @@ def test_the_level_decides() -> None:
 
 def test_ranks_count_the_more_similar_images_of_the_pool() -> None:
     truth, control = noise(3, 0), noise(5, 1)
-    found = match(
-        reconstruction(torch.stack([truth[0], control[0], truth[2]])),
-        training_set(truth),
-        KIND,
-        training_set(control),
-    )
+    guesses = torch.stack([truth[0], control[0], truth[2]])
+    found = match(reconstruction(guesses), training_set(truth), KIND, training_set(control))
     assert [pair.rank == 1 for pair in found.matches] == [True, False, True]
-    images = torch.cat([truth, control])
-    scores = ssim_matrix(images, control[:1], "audit")[:, 0]
+    scores = compare(KIND, Pool(torch.cat([truth, control]), {}), guesses, turned=True).scores[:, 1]
     assert found.matches[1].rank == 1 + int((scores > scores[1]).sum())
 
 

@@ -52,7 +52,7 @@ def test_in_the_weaker_null_a_record_chooses_its_way_without_its_own_reconstruct
 )
 def test_the_matched_null_is_made_of_whole_folds(control: int, size: int, dummies: int, expected: int) -> None:
     scores = np.random.default_rng(0).normal(size=(control, dummies))
-    assert matched_null(scores, size, "hungarian").shape == (expected,)
+    assert matched_null(scores, scores + 1, size, "hungarian").shape == (expected,)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -62,4 +62,5 @@ def test_the_matched_null_is_the_same_matching_on_each_fold(method: Method) -> N
     for fold in control.split(3):
         scores = ssim_matrix(fold, images, "audit").numpy()
         wanted += [scores[pair] for pair in assign(scores, method)]
-    np.testing.assert_array_equal(matched_null(ssim_matrix(control, images, "audit").numpy(), 3, method), wanted)
+    scores = ssim_matrix(control, images, "audit").numpy()
+    np.testing.assert_array_equal(matched_null(scores, scores, 3, method), wanted)
