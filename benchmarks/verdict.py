@@ -3,7 +3,9 @@
 Scans N small victims, every other one a conv net, twice each: against the images that they were trained on, and against
 images that they never saw; each with 200 held-out images, with 24, and without any. Half as many again are defended:
 the change rounded to few bits, or with noise of its own size on it. The verdict at the default gate, p-values and
-findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout. ``--tail`` measures how often chance passes the p-values that extrapolate beyond the comparison images.
+findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout. A finished victim
+is not scanned again. ``--tail`` measures how often chance passes p-values that extrapolate beyond the comparison
+images.
 """
 
 import argparse
@@ -49,7 +51,7 @@ KINDS = {
 }
 
 
-DEFENCES = {"mlp": (Defence("noise", 8.0), Defence("bits", 1)), "conv": (Defence("noise", 4.0), Defence("bits", 1))}
+DEFENCES = {"mlp": (Defence("noise", 3.0), Defence("bits", 1)), "conv": (Defence("noise", 2.0), Defence("bits", 1))}
 """What is done to the change of defended victims: strong enough that hardly anything is recovered."""
 
 
@@ -194,15 +196,15 @@ def main() -> None:
         found["tail"] = tail()
         print(*found["tail"], sep="\n")
     else:
-        rows = []
-        for seed in range(asked.scans):
+        rows = [row for row in found.get("scans", []) if "defence" in row]  # of this version's verdict
+        for seed in range(1 + max((row["seed"] for row in rows), default=-1), asked.scans):
             for strangers in (True, False):
                 rows += measure(list(KINDS)[seed % 2], seed, strangers)
-                print(seed, strangers, [row["verdict"] for row in rows[-3:]], flush=True)
             if seed % 2 == 0:
                 kind = list(KINDS)[seed // 2 % 2]
                 rows += measure(kind, seed, False, DEFENCES[kind][seed // 4 % 2])
-                print(seed, rows[-1]["defence"], rows[-1]["verdict"], rows[-1]["mock"], flush=True)
+            print(seed, [(row["defence"] or row["strangers"], row["verdict"]) for row in rows if row["seed"] == seed])
+            asked.output.write_text(json.dumps(found | {"scans": rows}, indent=1) + "\n")
         found |= {"scans": rows, "uniformity": uniformity(rows)}
         print(*table(rows), found["uniformity"], sep="\n")
     asked.output.write_text(json.dumps(found, indent=1) + "\n")
