@@ -1,7 +1,7 @@
-"""Writing a file: whole or not at all, and where it was asked for, as no link is followed.
+"""Writing a file: whole or not at all.
 
 Folders below the current one may have been written by a stranger, such as a pull request that CI audits. So they are
-entered one by one by their descriptors, and a link among them, or in the place of a file, is refused.
+entered one by one by their descriptors, and a link among them, or in the place of a file, is refused, not followed.
 """
 
 import errno
@@ -230,6 +230,7 @@ def refuse_foreign(folder: Path, names: Iterable[str]) -> None:
     Raises:
         FormatError: Naming the first that is found.
     """
+    _refuse(folder, folder.stat())
     waiting = [folder / name for name in names]
     while waiting:
         path = waiting.pop()

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from .. import MemauditError
 from . import plugins
-from .files import read_toml
+from .files import read_toml, refuse_links
 from .report.model import AuditReport
 from .report.terms import Evidence
 
@@ -64,12 +64,14 @@ def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> lis
 
     Raises:
         PluginError: No such format.
+        FormatError: There is a link in the path.
         OutputError: The path is a folder or that of another output, or lies where nothing can be written.
         MemauditError: A format cannot be written with this look, or on this machine.
     """
     found: dict[str, Output] = {}
     for name, path in wanted:
         writer = plugins.load(GROUP, name)
+        refuse_links(Path(path))
         if Path(path).is_dir():
             raise OutputError(f"-o {name}={path}: that is a folder.", "Name a file.")
         existing = next(parent for parent in Path(path).absolute().parents if parent.exists())

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ... import MemauditError
+from ..files import own_file
 
 NAME = "lock"
 """File in the run folder that is locked; it names the holder, and stays."""
@@ -28,10 +29,11 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         LockError: Another one holds it.
+        FormatError: The folder or the file in it is a link, or belongs to another user.
         OSError: The folder cannot be written to.
     """
     try:
-        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = own_file(folder, NAME, os.O_RDWR)
     except (IsADirectoryError, PermissionError) as error:
         raise LockError(
             f"The run folder {folder} cannot be locked ({NAME}: {error.strerror}).", "Choose another with --out."

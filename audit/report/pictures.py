@@ -12,7 +12,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-from ..files import FREE, FormatError
+from ..files import FREE, PART, FormatError, replacing
 
 FOLDER = Path("evidence")
 """Where pictures lie in the run folder, readable by the owner alone: they are personal data."""
@@ -20,7 +20,7 @@ FOLDER = Path("evidence")
 DIGITS = 8
 """Hexadecimal digits of the digest of its pixels in a picture's name."""
 
-OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.(png|tmp)")
+OURS = re.compile(rf"(dummy|sample)-\d+-[0-9a-f]{{{DIGITS}}}\.(png|tmp)|{PART}")
 """Names of the pictures of a scan, and of those that a kill left half-written."""
 
 
@@ -44,14 +44,10 @@ def save_picture(image: "Tensor", folder: Path, name: str, keep: bool = True) ->
         return relative.as_posix()
     path = folder / relative
     picture = Image.fromarray(levels[0]) if len(levels) < 3 else Image.fromarray(levels[:3].transpose(1, 2, 0))
-    beside = path.with_suffix(".tmp")
     try:
-        (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(beside, format="PNG", optimize=False)
-        os.replace(beside, path)
+        with replacing(folder, *relative.parts, private=True) as file:
+            picture.save(file, format="PNG", optimize=False)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise FormatError(f"The picture {path} cannot be written ({error.strerror}).", FREE) from None
     return relative.as_posix()
 
@@ -86,6 +82,8 @@ def prune(folder: Path, keep: Collection[str]) -> None:
         folder: The run folder.
         keep: Paths relative to it, as :func:`save_picture` returned them.
     """
-    for path in (folder / FOLDER).rglob("*.*"):
-        if OURS.fullmatch(path.name) and path.relative_to(folder).as_posix() not in keep:
-            path.unlink()
+    for place, _, names, handle in os.fwalk(folder / FOLDER):  # enters no link
+        below = Path(place).relative_to(folder)
+        for name in names:
+            if OURS.fullmatch(name) and (below / name).as_posix() not in keep:
+                os.unlink(name, dir_fd=handle)

@@ -39,7 +39,11 @@ def workplace(scene: Scene, end: Deadline, listener: Listener) -> Iterator[tuple
         open_executor(request.executor, device) as executor,  # processes that it starts have their own limits
         ceiling(device, request.max_memory),
     ):
-        yield store, Means(_logged(listener, store), executor, limits)
+        told = _logged(listener, store)
+        if count := store.foreign():
+            which = "A saved state was" if count == 1 else f"{count} saved states were"
+            told(Event("warning", f"{which} not written by you on this machine; that work begins anew."))
+        yield store, Means(told, executor, limits)
 
 
 def _logged(listener: Listener, store: Store) -> Listener:

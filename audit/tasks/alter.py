@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from ...attacks.contract.attack import generator
 from ...attacks.contract.params import Params
 from ..change.readings import STATISTICS
 from ..checkpoints.pair import CheckpointPair
+from ..files import refuse_links
 from ..run.store import StoreError, key
 
 MOST_BITS = 16
@@ -184,7 +186,8 @@ def publish(pair: CheckpointPair, defence: Defence, seed: int, path: Path) -> Di
     tensors = altered(pair, defence, seed)
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point()):
         raise DefenceError(f"With {defence} some weights overflow.", "Give less noise.")
-    beside = path.with_suffix(".tmp")
+    refuse_links(path)
+    beside = path.with_name(f".memaudit-{secrets.token_hex(6)}.part")  # no link can wait there
     try:
         save_file({name: value.contiguous() for name, value in tensors.items()}, beside)
         os.replace(beside, path)

@@ -103,7 +103,8 @@ def _found(place: Path) -> Iterator[Path]:
 
 def _is_run(folder: Path) -> bool:
     """Return whether it has the lock of every run folder, and what a scan writes beside it."""
-    return (folder / LOCK).is_file() and any((folder / name).exists() for name in (LOG, REPORT))
+    lock = folder / LOCK
+    return lock.is_file() and not lock.is_symlink() and any((folder / name).exists() for name in (LOG, REPORT))
 
 
 def _run(folder: Path) -> Run:

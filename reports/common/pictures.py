@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from ...audit.files import FormatError
+from ...audit.files import FormatError, refuse_links, write_bytes
 from ...audit.report.exhibit import Picture, Text
 from ...audit.report.pictures import inside
 
@@ -80,15 +79,13 @@ class Aside:
         Raises:
             FormatError: The folder cannot be written.
         """
-        if self.folder.is_symlink():
-            raise FormatError(f"{self.folder} is a link.", "Remove it, or choose another destination.")
+        refuse_links(self.folder)
         try:
             self._clear()
             for file, name in self._copies.items():
                 self.folder.mkdir(mode=0o700, exist_ok=True)
                 self.folder.chmod(0o700)
-                shutil.copyfile(file, self.folder / name)
-                (self.folder / name).chmod(0o600)
+                write_bytes(self.folder / name, file.read_bytes(), private=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise FormatError(f"{self.folder} cannot be written ({reason}).", "Choose another destination.") from None

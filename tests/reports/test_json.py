@@ -1,5 +1,6 @@
 import json as standard
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
+def test_no_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "target.json").write_text("kept")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
-    write_text(tmp_path / "link.json", "text")
-    assert (tmp_path / "link.json").is_symlink()
-    assert (tmp_path / "target.json").read_text() == "text"
+    (tmp_path / "gone.json").symlink_to(tmp_path / "planted.json")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "below").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "work")
+    for name in ("../link.json", "../gone.json", "below/new.json", "below/more/new.json"):
+        with pytest.raises(FormatError, match="is a link"):
+            write_text(Path(name), "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gone.json", "link.json", "target.json", "work"]
+    assert (tmp_path / "target.json").read_text() == "kept"
+
+
+def test_a_hard_link_is_replaced_and_its_other_name_kept(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    os.link(tmp_path / "precious", tmp_path / "report.json")
+    write_text(tmp_path / "report.json", "new")
+    assert ((tmp_path / "precious").read_text(), (tmp_path / "report.json").read_text()) == ("kept", "new")
 
 
 def test_what_cannot_be_written_is_said_plainly(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     store = Store(tmp_path)
     job = tmp_path / "jobs" / "k"
     job.mkdir(parents=True)
-    for path in (job / "state.0.tmp", tmp_path / ".memaudit-0.part"):
+    for path in (job / ".memaudit-0123456789ab.part", tmp_path / ".memaudit-0123456789ab.part"):
         path.write_text("half")
     (tmp_path / "mine.tmp").write_text("the user's own")
     with store.held():

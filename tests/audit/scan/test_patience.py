@@ -1,6 +1,7 @@
 """The time of a search, over all sessions of a scan."""
 
 import math
+from contextlib import suppress
 
 import pytest
 
@@ -44,11 +45,9 @@ def test_hardly_more_time_keeps_what_was_found_and_much_more_continues(job, cloc
 
 def test_an_interrupted_search_has_the_rest_of_its_time(job, clock):
     found = Patience(job, 13.5)
-    spent = found.spent()
-    spent.__enter__()
-    clock[0] += 12
-    with pytest.raises(KeyboardInterrupt):
-        spent.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    with suppress(KeyboardInterrupt), found.spent():
+        clock[0] += 12
+        raise KeyboardInterrupt
     assert (found.taken, found.ended) == (12, False)
     assert Patience(job, 13.5).left == 1.5
 
