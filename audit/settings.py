@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .files import read_regular
 from .option import ConfigError, Option, printable
 from .plugins import nearest
 from .profiles import PROFILES, Profile
@@ -111,9 +112,10 @@ def _shared(file: Path) -> dict[str, Any] | None:
 def _load(file: Path) -> dict[str, Any]:
     shown = printable(relative(file))
     try:
-        if file.stat().st_size > SIZE_LIMIT:
+        content = read_regular(file, SIZE_LIMIT)
+        if len(content) > SIZE_LIMIT:
             raise ConfigError(f"{shown} is too large for a configuration.", "Shorten or remove it.")
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ConfigError(f"{shown} cannot be read ({error.strerror}).", "Check its permissions.") from None
     except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of thousands of digits
@@ -146,9 +148,9 @@ def from_table(
         checked = options[key].checked(value, where)
         if key == "model":
             _harmless(str(checked), where)
-        if key == "executor" and checked not in ("local", "ray"):
+        if key == "executor" and checked != "local":
             raise ConfigError(
-                f"{where}: a configuration file may not name the cluster that checkpoints are sent to.",
+                f"{where}: a configuration file may name only local, as other executors start programs or send data.",
                 f"Give it with --executor or {PREFIX}EXECUTOR.",
             )
         if key in PATHS:
@@ -182,7 +184,7 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
     if not path:
         return text
     try:
-        if key in WRITTEN and not (folder / path).resolve().is_relative_to(folder.resolve()):
+        if key in WRITTEN and not _within(folder, path):
             raise ConfigError(
                 f"{where}: a configuration file may have files written only in its own folder.",
                 f"Give the path with --{key} or {PREFIX}{key.upper()}.",
@@ -191,6 +193,18 @@ def _anchored(key: str, text: str, folder: Path, where: str) -> str:
     except (ValueError, OSError) as error:  # a zero byte, or links in a circle
         why = printable(str(error))
         raise ConfigError(f"{where}: {printable(path)} is not a path ({why}).", "Correct it.") from None
+
+
+def _within(folder: Path, path: str) -> bool:
+    """Return whether a path stays in a folder and meets no link there, as far as it exists."""
+    whole, place = os.path.abspath(folder / path), folder
+    if not Path(whole).is_relative_to(os.path.abspath(folder)) or "\0" in path:
+        return False
+    for part in Path(os.path.relpath(whole, folder)).parts:
+        place /= part
+        if place.is_symlink():
+            return False
+    return True
 
 
 def _from_environment(options: Mapping[str, Option], environment: Mapping[str, str]) -> dict[str, Setting]:

@@ -6,7 +6,9 @@ depend on one another are not in one call.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -77,6 +79,20 @@ class Together:
         step = self.done + sum(found.step for found in self.latest.values())
         total = max(self.total, self.done + sum(found.total for found in self.latest.values()))
         self.listener(dataclasses.replace(event, message="; ".join(running), step=step, total=total))
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Keep the current folder, which may be a stranger's, from what Python processes import that the block starts."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def throttled(tell: Callable[[Event], Any], clock: Callable[[], float], pause: float = 0.25) -> Listener:

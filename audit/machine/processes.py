@@ -16,7 +16,7 @@ import torch
 from ..events import Event, Listener
 from . import interrupt
 from .clock import Deadline
-from .executor import RETRIES, ExecutorError, Function, Item, Result, throttled
+from .executor import RETRIES, ExecutorError, Function, Item, Result, safe_path, throttled
 from .numerics import exact_numerics
 
 PARTING = 10.0
@@ -76,7 +76,8 @@ class Processes:
     def _start(self, function: Any, item: Any, number: int, slot: int) -> _Running:
         here, there = SPAWN.Pipe()
         process = SPAWN.Process(target=_carry, args=(function, item, self.threads, slot, there), daemon=True)
-        process.start()
+        with safe_path():
+            process.start()
         there.close()
         return _Running(number, slot, process, here)
 

@@ -1,6 +1,7 @@
 """Pieces of work on a Ray cluster. Ray is imported only here, and only when it is asked for."""
 
 import importlib
+import os
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from ..events import Event, Listener
-from .executor import RETRIES, ExecutorError, Function, Item, Result, throttled
+from .executor import RETRIES, ExecutorError, Function, Item, Result, safe_path, throttled
 from .numerics import exact_numerics
 
 POLL = 0.2
@@ -53,14 +54,24 @@ def ray_cluster(address: str, threads: int, gpus: int) -> Iterator["Ray"]:
 def _connect(ray: Any, address: str) -> None:
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if main else {}
+    job = ray.job_config.JobConfig()
+    job._py_driver_sys_path = _Elsewhere()
     try:
-        ray.init(address=address or None, log_to_driver=False, configure_logging=False)
+        with safe_path():
+            ray.init(address=address or None, job_config=job, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise ExecutorError(f"There is no Ray cluster at {address or 'this machine'} ({first}).") from None
     finally:
         for number, handler in handlers.items():  # Ray's own would end the process before states are saved
             signal.signal(number, handler)
+
+
+class _Elsewhere(list[str]):
+    """Folders that workers import from: Ray adds the current one, which may be a stranger's, and it is left out."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        super().extend(folder for folder in folders if os.path.realpath(folder) != os.path.realpath(os.curdir))
 
 
 class Ray:

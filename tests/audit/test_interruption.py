@@ -25,7 +25,8 @@ drive.SAVE_SECONDS = 0.05
 for line in sys.stdin:
     words, read = json.loads(line), None
     if not (child := os.fork()):
-        os.dup2(os.open(words.pop(0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        log = os.open(words.pop(0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        os.dup2(log, 1), os.dup2(log, 2)
         if limit := words.pop(0):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         sys.argv = words

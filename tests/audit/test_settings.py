@@ -213,11 +213,12 @@ def test_a_file_may_not_name_code_to_run(tmp_path, monkeypatch, text):
         assert settings(tmp_path, MEMAUDIT_MODEL=text)["model"].value == text
 
 
-def test_a_file_may_not_name_the_cluster_that_checkpoints_are_sent_to(tmp_path, monkeypatch):
+def test_a_file_may_not_start_workers_or_name_a_cluster(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "may not name the cluster" in refused(tmp_path, 'executor = "ray:10.0.0.1:6379"')
-    (tmp_path / "memaudit.toml").write_text('executor = "ray"')
-    assert settings(tmp_path)["executor"].value == "ray"
+    for spec in ("ray", "ray:10.0.0.1:6379", "slurm"):
+        assert "may name only local" in refused(tmp_path, f'executor = "{spec}"')
+    (tmp_path / "memaudit.toml").write_text('executor = "local"')
+    assert settings(tmp_path)["executor"].value == "local"
     assert settings(tmp_path, MEMAUDIT_EXECUTOR="ray:10.0.0.1:6379")["executor"].value == "ray:10.0.0.1:6379"
 
 
@@ -240,9 +241,18 @@ def test_a_file_may_name_models_of_torchvision(tmp_path, model):
     assert settings(tmp_path)["model"].value == model
 
 
-@pytest.mark.parametrize("text", ['out = "../run"', 'output = ["json=/tmp/x.json"]', 'output = ["html=link/x.html"]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'out = "../run"', 'out = "a/../../run"', 'output = ["json=/tmp/x.json"]', 'output = ["html=link/x.html"]',
+        'out = "own"', 'out = "own/run"', 'out = "link/../../run"', 'out = "gone"',
+    ],
+)  # fmt: skip
 def test_a_file_may_have_nothing_written_outside_its_folder(tmp_path, text):
     (tmp_path / "link").symlink_to("/tmp")
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "own").symlink_to("folder")
     assert "only in its own folder" in refused(tmp_path, text)
 
 

@@ -1,6 +1,7 @@
 """Executors: the same numbers in this process, in others, and on a Ray cluster whose worker is killed."""
 
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -152,6 +153,24 @@ def test_processes_return_results_in_order_and_tell_of_steps():
     assert [event.message for event in events] == ["3", "4"]
 
 
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """The current folder is a stranger's, with modules that a new process would import."""
+    for name in ("memaudit", "multiprocessing", "torch", "json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'PLANTED')!r}, 'w')\nraise ImportError")
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "PLANTED").exists()
+
+
+def test_processes_import_nothing_from_the_current_folder(hostile, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    found = Processes(1, threads=1).map(doubled, [3], lambda event: None)
+    assert float(found[0][0].sum()) == 6e3
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
 def test_what_a_dead_process_did_is_taken_up_again(tmp_path):
     (tmp_path / "once").touch()
     assert Processes(1, threads=1).map(dying, [tmp_path], lambda event: None) == ["done"]
@@ -270,6 +289,15 @@ def test_a_cluster_is_sent_all_that_a_function_carries(cluster):
 
     with open_executor(f"ray:{cluster.address}", torch.device("cpu")) as runner:
         assert runner.map(partial(scaled, 2, offset=1), [3, 4], lambda event: None) == [7, 9]
+
+
+def test_workers_of_a_cluster_import_nothing_from_the_current_folder(cluster, hostile):
+    def imported(item, listener):
+        return list(importlib.import_module("sys").path)
+
+    with open_executor(f"ray:{cluster.address}", torch.device("cpu")) as runner:
+        (found,) = runner.map(imported, [0], lambda event: None)
+    assert os.getcwd() not in found
 
 
 def test_a_scan_in_another_thread_leaves_the_cluster_when_it_is_over(request_, cluster, tmp_path):
