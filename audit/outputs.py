@@ -53,10 +53,11 @@ class Format:
 
 @dataclass(frozen=True)
 class Output:
-    """One file to write."""
+    """One file to write; ``data`` is for programs, which get every text as it is."""
 
     write: Writer
     path: Path
+    data: bool = False
 
 
 def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> list[Output]:
@@ -83,7 +84,7 @@ def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> lis
         if isinstance(writer, Format):
             writer.check(look)
             writer = writer.write
-        found[place] = Output(cast(Writer, writer), Path(path))
+        found[place] = Output(cast(Writer, writer), Path(path), data=name == "json")
     return list(found.values())
 
 
@@ -113,10 +114,12 @@ def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], l
 def write_each(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look) -> list[Path]:
     """Write outputs; see :func:`write_outputs`."""
     shown, paths = report.nameless() if look.evidence == "none" else report, []
+    readable = shown.printable()
     failures: list[MemauditError] = []
     for output in wanted:
         try:
-            paths.append(output.write(shown, folder, output.path, look))
+            written = shown if output.data else readable
+            paths.append(output.write(written, folder, output.path, look))
         except MemauditError as error:
             failures.append(error)
     if failures:

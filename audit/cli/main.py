@@ -1,5 +1,6 @@
 """The command line: a thin layer over the Python API. Torch is imported only inside the commands that need it."""
 
+import io
 import os
 import re
 import sys
@@ -47,6 +48,9 @@ app = typer.Typer(
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it: no error."""
 
+UNREAD = 141
+"""The exit code where nobody reads the output to its end, as shells have it: neither a pass nor a leak."""
+
 ENDED = MemauditError("A plugin or a model file ended the program.", "Take sys.exit() out of it, or uninstall it.")
 
 
@@ -87,15 +91,43 @@ app.add_typer(baseline, name="baseline")
 def main() -> NoReturn:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     interrupt.listen()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a text holds, it can be printed
     try:
+        _check_arguments()
         code = app(standalone_mode=False, obj=time.monotonic())  # --max-time counts from here
     except KeyboardInterrupt:
         code = _stopped()
+    except BrokenPipeError:
+        code = _unread()
     except SystemExit as error:  # shell completion ends so; else third-party code did, and no audit is done
-        code = error.code if "_MEMAUDIT_COMPLETE" in os.environ else _fail(ENDED)
+        unread = isinstance(error.__context__, BrokenPipeError)  # which Typer turns into an exit
+        code = _unread() if unread else error.code if "_MEMAUDIT_COMPLETE" in os.environ else _fail(ENDED)
     except Exception as error:
         code = _explain(error)
-    sys.exit(code)
+    sys.exit(_flushed(code))
+
+
+def _check_arguments() -> None:
+    """Refuse names that are not UTF-8 at once, and not when a report is to be written."""
+    for argument in sys.argv[1:]:
+        if any(0xD800 <= ord(mark) < 0xE000 for mark in argument):
+            raise MemauditError(f"The argument {argument} is not UTF-8.", "Rename the file or its folder.")
+
+
+def _flushed(code: int | str | None) -> int | str | None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unread()
+    return code
+
+
+def _unread() -> int:
+    """Return the code of a command whose reader has gone, which is no verdict; nothing more is printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return UNREAD
 
 
 def _explain(error: Exception) -> int:

@@ -31,3 +31,7 @@ class PlainConsole(Console):
                 yield segment
             else:
                 yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line what a reader who has gone means; Rich would exit with 1."""
+        raise BrokenPipeError

@@ -21,12 +21,12 @@ def report(
         memaudit report report.json -o dpia=dpia.md --context company.toml
     """
     from ..outputs import Look, check_outputs, read_context, write_each
-    from ..report.file import load
     from ..request import parse_outputs
     from .console import make_console, print_written
+    from .opened import opened
     from .verdicts import print_summary
 
-    found = load(run)
+    found = opened(run, make_console())
     look = Look(evidence or found.evidence, read_context(context))
     wanted = check_outputs(parse_outputs(output or ()), look)
     folder = run if run.is_dir() else run.parent

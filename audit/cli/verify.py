@@ -33,7 +33,10 @@ def verify(
     from ..verdict.verify import verify as check
     from .console import make_console
 
-    found = {path: check(Path(path), before, after) for path in reports}
+    def tell(path: str) -> None:
+        make_console().print(f"Reading {path}, which the report names; --before and --after name others.", markup=False)
+
+    found = {path: check(Path(path), before, after, tell) for path in reports}
     console, colours = make_console(answer=not as_json), {"ok": "green", "differs": "red", "unchecked": "yellow"}
     for path, checks in found.items():
         for item in checks:

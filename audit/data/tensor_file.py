@@ -1,5 +1,6 @@
 """Images and labels in one file: NumPy, PyTorch or safetensors. Nothing in such a file is ever executed."""
 
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -7,13 +8,14 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.lib import format as npy
 from safetensors import safe_open
 from torch import Tensor
 
+from ..checkpoints.weights import CheckpointError, unpack
 from ..plugins import one_line
-from .base import DataError, RawSet, Sample, check_size
+from ..printable import printable
+from .base import MAX_BYTES, DataError, RawSet, Sample, check_size
 from .preparation import Array
 
 _IMAGES = ("images", "x", "data", "X", "arr_0")
@@ -106,16 +108,18 @@ def _read_array(path: Path, stream: IO[bytes]) -> Array:
     if dtype.hasobject:
         raise DataError(f"{str(path)!r} holds Python objects, which are never loaded.", _ADVICE)
     check_size(str(path), shape)
+    if dtype.kind not in "iufbSU" or max(1, math.prod(shape)) * dtype.itemsize > MAX_BYTES:
+        raise DataError(f"{str(path)!r} holds values of type {printable(str(dtype), 100)}.", _ADVICE)
     stream.seek(0)
     array: Array = npy.read_array(stream, allow_pickle=False)
     return array
 
 
 def _read_torch(path: Path) -> _Content:
-    if zipfile.is_zipfile(path):  # torch itself never compresses, but unpacks whatever size is compressed.
-        with zipfile.ZipFile(path) as archive:
-            check_size(str(path), (1, sum(member.file_size for member in archive.infolist()) // 4))
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        loaded = unpack(path)
+    except CheckpointError as error:
+        raise DataError(error.message, _ADVICE) from error
     if isinstance(loaded, Tensor):
         loaded = {"images": loaded}
     elif isinstance(loaded, tuple | list) and len(loaded) in (1, 2):

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..files import read_regular
-from .model import SCHEMA_ID, SCHEMA_VERSION, AuditReport, ReportError
-from .upgrade import READ, upgraded
+from ..plugins import one_line
+from .model import SCHEMA_ID, SCHEMA_VERSION, AuditReport, ReportError, content_digest
+from .upgrade import READ, told_findings, upgraded
 
 LARGEST = 2**28
 """Bytes; a larger file is no report."""
@@ -36,13 +37,15 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     path = path / "report.json" if path.is_dir() else path
     try:
         content = json.loads(read_regular(path, LARGEST).decode())
+        json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written again
         version = str(content["schema_version"])
         if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
             raise ReportError(
                 f"{path} has report schema {version}; this memaudit reads up to {SCHEMA_VERSION}.",
                 "Install a matching version.",
             )
-        return AuditReport.model_validate(upgraded(content)).at(path.parent), content
+        found = AuditReport.model_validate(upgraded(content)).at(path.parent)
+        return found.altered() if told_findings(content) and _differs(content) else found, content
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
     except ReportError:
@@ -57,8 +60,12 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         ) from None
 
 
+def _differs(content: dict[str, Any]) -> bool:
+    return bool(content.get("content_sha256", "") != content_digest(content))
+
+
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return one_line(error)

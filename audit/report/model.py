@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 
 from ... import MemauditError
+from ..printable import printable
 from .card import AttackCard
 from .exhibit import Picture, withheld
 from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
@@ -25,7 +26,14 @@ from .verdict import Advice, DefencePoint, Finding, Verdict
 
 SCHEMA_VERSION = "2.1"
 
+_RECORDS = ("truth", "reconstruction", "exhibit")
+"""Fields that hold records."""
+
 SCHEMA_ID = "urn:memaudit:schema:report:2.1"
+
+
+ALTERED = "This report was changed after memaudit wrote it: memaudit verify says what differs."
+"""Stands first among the limitations of such a report, in every format."""
 
 
 class ReportError(MemauditError):
@@ -81,6 +89,7 @@ class AuditReport(Model):
     environment: Environment
 
     _folder: Path | None = PrivateAttr(None)
+    _altered: bool = PrivateAttr(False)
 
     def __repr__(self) -> str:
         return line(self.model, self.verdict, self.leaderboard_rows(), self.kind, len(self.findings))
@@ -133,8 +142,16 @@ class AuditReport(Model):
         shown += [dummy.exhibit for attack in self.attacks for dummy in attack.reconstructions]
         return {exhibit.path for exhibit in shown if isinstance(exhibit, Picture)}
 
+    def altered(self) -> "AuditReport":
+        """Return the report as one that was changed after it was written: it says so, and is never sealed again."""
+        found = self.model_copy(update={"limitations": [ALTERED, *(x for x in self.limitations if x != ALTERED)]})
+        found._altered = True
+        return found
+
     def sealed(self) -> "AuditReport":
-        """Return the report with the digest of its content."""
+        """Return the report with the digest of its content; one that was altered keeps a digest that is not its own."""
+        if self._altered:
+            return self.model_copy(update={"content_sha256": self.content_sha256 or "altered"})
         return self.model_copy(update={"content_sha256": content_digest(self._content())})
 
     def nameless(self) -> "AuditReport":
@@ -156,6 +173,12 @@ class AuditReport(Model):
         best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_record]
         return self.model_copy(update={"attacks": attacks, "per_record": best}).sealed()
 
+    def printable(self) -> "AuditReport":
+        """Return the report as formats for people show it: no text in it acts on a terminal, a log or a page."""
+        found = type(self).model_validate(_printable(self._content()))
+        found._folder, found._altered = self._folder, self._altered
+        return found
+
     def to_json(self) -> str:
         """Return the sealed report as an indented JSON document ending in a newline."""
         return json.dumps(self.sealed()._content(), indent=2, ensure_ascii=False) + "\n"
@@ -163,6 +186,17 @@ class AuditReport(Model):
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
         return content
+
+
+def _printable(part: Any, lines: bool = False) -> Any:
+    """Return a part of a report with printable texts; of records alone, which may be texts, the lines are kept."""
+    if isinstance(part, str):
+        return "\n".join(map(printable, part.split("\n"))) if lines else printable(part)
+    if isinstance(part, list):
+        return [_printable(item, lines) for item in part]
+    if isinstance(part, dict):
+        return {printable(name): _printable(item, lines or name in _RECORDS) for name, item in part.items()}
+    return part
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

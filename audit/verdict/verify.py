@@ -1,7 +1,8 @@
 """Is a report what memaudit wrote, and of these checkpoints? Needs torch only where a checkpoint is given."""
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +31,16 @@ class Check:
     detail: str
 
 
-def verify(path: Path, before: str | None = None, after: str | None = None) -> list[Check]:
+def verify(
+    path: Path, before: str | None = None, after: str | None = None, tell: Callable[[str], None] = lambda path: None
+) -> list[Check]:
     """Compare a report with its own digest, with the pictures beside it, and with checkpoints.
 
     Args:
         path: A ``report.json``, or the run folder.
         before: The checkpoint before training; the file that the report names, if it is there, by default.
         after: The same of the one after training.
+        tell: Called with each path that only the report names, before it is opened.
 
     Raises:
         ReportError: The file is not a report.
@@ -46,7 +50,7 @@ def verify(path: Path, before: str | None = None, after: str | None = None) -> l
     folder = path if path.is_dir() else path.parent
     checks = [sealed(report, content), _pictures(report, folder)]
     roles = (("before", report.inputs.before, before), ("after", report.inputs.after, after))
-    return [*checks, *(_checkpoint(role, recorded, given) for role, recorded, given in roles)]
+    return [*checks, *(_checkpoint(role, recorded, given, tell) for role, recorded, given in roles)]
 
 
 def sealed(report: AuditReport, content: Mapping[str, Any]) -> Check:
@@ -80,10 +84,12 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _checkpoint(role: str, recorded: Recorded, given: str | None) -> Check:
+def _checkpoint(role: str, recorded: Recorded, given: str | None, tell: Callable[[str], None]) -> Check:
     path = given or recorded.path
-    if given is None and not Path(path).exists():
+    if given is None and not os.path.exists(path):
         return Check(role, "unchecked", f"{path} is not here; name it with --{role}")
+    if given is None:
+        tell(path)
     from ..checkpoints.pair import read as read_checkpoint
 
     found = read_checkpoint(path).sha256

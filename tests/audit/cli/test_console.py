@@ -4,9 +4,11 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from memaudit import MemauditError
 from memaudit.audit.cli import console as screens
-from memaudit.audit.cli.console import Screen, print_written
+from memaudit.audit.cli.console import Screen, make_console, print_error, print_written
 from memaudit.audit.cli.plan import print_plan, print_search
 from memaudit.audit.events import Event
 from memaudit.audit.machine.clock import Deadline
@@ -108,3 +110,13 @@ def test_a_run_that_continues_says_where():
     out = terminal()
     Screen(out)(Event("resume", "simudy at 69 of 360"))
     assert said(out) == "Continuing: simudy at 69 of 360\n"
+
+
+def test_nothing_from_outside_acts_on_the_terminal(capsys):
+    console = make_console(answer=True)
+    print_error(console, MemauditError("a\x1b[2J\n::error::b \ud800:bomb:", "c\x9b"))
+    console.print("d\x1b]0;e\x07", markup=False)
+    console.print(Table("f\u202e"))
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").isprintable()
+    assert said.splitlines()[:2] == [r"error: a\x1b[2J\n: :error::b \ud800:bomb: c\x9b", r"d\x1b]0;e\x07"]

@@ -291,9 +291,9 @@ def test_a_header_with_a_huge_length_is_refused_unread(tmp_path: Path) -> None:
 
 def test_a_torch_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/data/0", b"\0" * 1000)
+        archive.writestr("a/data.pkl", b"\0" * 1000)
         archive.infolist()[0].file_size = 5 * 2**30
-    assert "needs 5.0 GiB; at most 4 GiB" in refuse(tmp_path / "a.pt").message
+    assert "unpacks to far more than its size" in refuse(tmp_path / "a.pt").message
 
 
 def test_a_view_larger_than_its_storage(tmp_path: Path) -> None:
@@ -319,3 +319,10 @@ def test_rubbish(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"a.{extension}"
     path.write_bytes(np.random.default_rng(0).bytes(5000))
     refuse(path)
+
+
+def test_values_of_no_size_or_of_any_size_are_no_pixels(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8), "V1000000"))
+    assert "values of type |V1000000" in refuse(tmp_path / "a.npz").message
+    np.savez(tmp_path / "b.npz", images=np.zeros((0, 2**40), np.uint8), labels=np.zeros(0, np.int64))
+    assert isinstance(refuse(tmp_path / "b.npz"), DataError)

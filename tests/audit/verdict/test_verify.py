@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 
 import pytest
@@ -6,7 +7,8 @@ import torch
 
 from memaudit.audit.checkpoints.weights import digest
 from memaudit.audit.report.exhibit import Picture
-from memaudit.audit.report.model import ReportError, content_digest
+from memaudit.audit.report.file import load
+from memaudit.audit.report.model import ALTERED, ReportError, content_digest
 from memaudit.audit.report.pictures import save_picture
 from memaudit.audit.verdict.verify import verify
 
@@ -137,3 +139,55 @@ def test_a_gate_on_an_altered_report_warns(folder):
     loud = subprocess.run([SCRIPT, "gate", folder], capture_output=True, text=True, check=False)
     assert "warning" not in quiet.stderr
     assert "was changed after memaudit wrote it" in loud.stderr
+
+
+def altered(folder, **changes):
+    content = json.loads((folder / "report.json").read_text())
+    (folder / "report.json").write_text(json.dumps(content | changes))
+
+
+def test_a_changed_report_stays_marked_when_it_is_written_again(folder, tmp_path):
+    altered(folder, model="other")
+    again = load(folder)
+    assert again.limitations[0] == ALTERED
+    for name, report in {"a": again, "b": again.nameless(), "c": again.printable(), "d": again.sealed()}.items():
+        (tmp_path / f"{name}.json").write_text(report.to_json())
+        assert states(tmp_path / f"{name}.json")["content"] == "differs"
+        assert load(tmp_path / f"{name}.json").limitations.count(ALTERED) == 1
+    altered(folder, content_sha256="")
+    (tmp_path / "e.json").write_text(load(folder).to_json())
+    assert states(tmp_path / "e.json")["content"] == "differs"
+
+
+def test_a_report_for_people_holds_nothing_that_acts(folder):
+    altered(folder, model="a\x1b[31m\u202e\n::error::b", limitations=["\x07"])
+    shown = load(folder).printable()
+    assert shown.model == r"a\x1b[31m\u202e\n: :error::b"
+    assert shown.limitations[-1] == r"\x07"
+    assert shown.folder == folder
+    altered(folder, model="half \ud800")
+    with pytest.raises(ReportError, match="not a memaudit report"):
+        load(folder)
+
+
+def test_a_path_that_only_the_report_names_is_told_before_it_is_opened(folder):
+    told = []
+    verify(folder, after=str(folder / "after.pt"), tell=told.append)
+    assert told == [str(folder / "before.pt")]
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "report.json")
+    with pytest.raises(ReportError, match="cannot be read"):
+        load(tmp_path)
+    with pytest.raises(ReportError, match="cannot be read"):
+        load("/dev/zero")
+
+
+@pytest.mark.parametrize("words", [("rules",), ("schema",), ("rules", "--json")])
+def test_a_reader_who_has_gone_is_no_verdict(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([SCRIPT, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
