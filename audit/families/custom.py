@@ -50,6 +50,11 @@ def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Arch
     return Architecture("custom", spec, {"spec": spec}, classes, shape, assumed, score=1.0), module
 
 
+def runs_code(spec: str) -> bool:
+    """Return whether a network is built by a file or package of the user's own."""
+    return spec != "auto" and not spec.startswith("torchvision:")
+
+
 def resolve(spec: str, tensors: Params) -> Callable[[], nn.Module]:
     """Return the function that builds a network on the CPU.
 

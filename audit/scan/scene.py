@@ -15,6 +15,7 @@ from ..data.opening import open_source
 from ..data.preparation import Preparation
 from ..events import Event, Listener, silence
 from ..families.base import Architecture
+from ..families.custom import runs_code
 from ..families.detect import detect
 from ..families.ground import Ground
 from ..families.victim import placed
@@ -76,12 +77,16 @@ def _open(
     return found
 
 
+RUNS = ", from a model file: it runs as a program, with your rights"
+"""Said before the code is run that ``--model`` names."""
+
+
 def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Scene:
     if request.tf32 and device.type == "cpu":
         listener(Event("warning", "--tf32 changes nothing on a CPU."))
     listener(Event("load", "checkpoints"))
     pair = read_pair(request.before, request.after)
-    listener(Event("load", "architecture"))
+    listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     architecture, module = detect(pair.after.tensors, request.model, request.image_size)
     scale, scale_fact = normalisation(request.normalise, architecture)
     listener(Event("load", "the change of the parameters"))

@@ -16,6 +16,7 @@ from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.attacks.simulation.losses import training_loss
 from memaudit.audit import plugins
 from memaudit.audit.data.base import DataError
+from memaudit.audit.families.base import UnknownArchitecture
 from memaudit.audit.report.facts import Delta
 from memaudit.audit.report.file import load
 from memaudit.audit.report.model import content_digest
@@ -23,6 +24,7 @@ from memaudit.audit.request import RequestError, ScanRequest
 from memaudit.audit.run.campaign import Campaign
 from memaudit.audit.scan import evidence
 from memaudit.audit.scan.pipeline import scan
+from memaudit.audit.scan.scene import RUNS
 from memaudit.audit.scan.scene import load as load_scene
 from memaudit.audit.scoring import effort as scoring
 from memaudit.audit.verdict.expression import parse
@@ -658,3 +660,11 @@ def test_a_search_that_breaks_does_not_end_the_scan(leak, tmp_path, monkeypatch,
     assert any(words in event.message for event in events if event.stage == "warning")
     assert found.attacks[0].iterations == 3
     assert found.verdict.status == "inconclusive"
+
+
+def test_a_model_file_is_said_to_run_before_it_does(leak, tmp_path):
+    file, events = tmp_path / "net.py", []
+    file.write_text("raise SystemExit")
+    with pytest.raises(UnknownArchitecture):
+        load_scene(ScanRequest(leak.before, leak.after, model=f"{file}:make"), events.append)
+    assert [event.message for event in events if "with your rights" in event.message] == [f"architecture{RUNS}"]
