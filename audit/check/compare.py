@@ -13,8 +13,8 @@ from ...attacks.contract.attack import generator
 MOST = 20
 """Most records of one set."""
 
-SETS = 8
-"""Most sets of each kind, and half of that the fewest sets of held-out records."""
+SETS, OWN, FEWEST = 12, 4, 4
+"""Most sets of held-out records, most of the data, and how many disjoint sets the held-out records give at least."""
 
 LEVEL = 1e-3
 """Probability at which the data of a wrong folder may seem to explain the change."""
@@ -34,11 +34,13 @@ class Sets:
         data: Of the training records, as they are given.
         held_out: Of records that were not trained on; none without a control set.
         altered: The first set of ``data``, altered in one way after the other.
+        overlap: Share of a held-out set that another one holds too, on average.
     """
 
     data: tuple[Tensor, ...]
     held_out: tuple[Tensor, ...]
     altered: tuple[Tensor, ...]
+    overlap: float = 0.0
 
     @property
     def size(self) -> int:
@@ -47,8 +49,9 @@ class Sets:
 
     def fewer(self) -> "Sets":
         """Return half as many."""
-        most = SETS // 2
-        return Sets(self.data[:most], self.held_out[:most], self.altered[:most])
+        return Sets(
+            self.data[: OWN // 2], self.held_out[: SETS // 2], self.altered[: len(self.altered) // 2], self.overlap
+        )
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Shares:
     data: list[float]
     held_out: list[float]
     altered: list[float]
+    overlap: float = 0.0
 
     @property
     def own(self) -> float:
@@ -76,29 +80,52 @@ class Shares:
         if not self.held_out:
             return self.own - self.others <= math.log(ALONE)
         gap = self.own - mean(self.held_out)
-        return self.own <= self.others and gap <= math.log(CLOSER) and chance(self.data, self.held_out) <= LEVEL
+        return (
+            self.own <= self.others
+            and gap <= math.log(CLOSER)
+            and chance(self.data, self.held_out, self.overlap) <= LEVEL
+        )
 
 
 def size_of(data: int, held_out: int | None) -> int:
     """Return how many records each set has, where so many are there; ``None`` held-out ones leave the data alone."""
-    return max(min(data, MOST, data if held_out is None else held_out // (SETS // 2)), 1)
+    return max(min(data, MOST, data if held_out is None else held_out // FEWEST), 1)
 
 
-def subsets(records: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Return up to :data:`SETS` disjoint sets of ``size`` records, drawn once."""
-    order = torch.randperm(len(records), generator=generator(0))
-    return tuple(records[rows] for rows in torch.split(order, size)[:SETS] if len(rows) == size)
+def disjoint(records: Tensor, size: int, most: int) -> tuple[Tensor, ...]:
+    """Return up to ``most`` disjoint sets of ``size`` records, drawn once."""
+    return tuple(records[rows] for rows in _dealt(len(records), size, generator(0))[:most])
 
 
-def chance(data: Sequence[float], others: Sequence[float]) -> float:
-    """Return the probability of values this low if both are drawn alike (Student's t, one-sided, equal spread)."""
-    count, spare = len(data), len(others)
-    if spare < 2:
+def drawn(records: Tensor, size: int) -> tuple[tuple[Tensor, ...], float]:
+    """Return sets of ``size`` held-out records, disjoint if there are enough of them, and the share they overlap."""
+    count, gen = len(records), generator(0)
+    apart = count // size
+    if apart >= SETS:
+        return disjoint(records, size, SETS), 0.0
+    dealt = [rows for _ in range(SETS) for rows in _dealt(count, size, gen)]
+    return tuple(records[rows] for rows in dealt[: min(SETS, max(count // 2, apart))]), size / count
+
+
+def _dealt(count: int, size: int, gen: torch.Generator) -> list[Tensor]:
+    return [rows for rows in torch.split(torch.randperm(count, generator=gen), size) if len(rows) == size]
+
+
+def chance(data: Sequence[float], others: Sequence[float], overlap: float = 0.0) -> float:
+    """Return the probability of values this low if both are drawn alike: Student's t, one-sided.
+
+    Args:
+        data: Values of disjoint sets.
+        others: Values of held-out sets; at least two, else 1 is returned.
+        overlap: Correlation of any two of them, as they share records; the spread is larger than it looks by that.
+    """
+    free = len(others) - 1
+    if free < 1:
         return 1.0
-    squares = sum(sum((value - mean(part)) ** 2 for value in part) for part in (data, others))
-    free = count + spare - 2
-    spread = math.sqrt(squares / free * (1 / count + 1 / spare)) or 1e-12
-    return float(stdtr(free, (mean(data) - mean(others)) / spread))
+    middle = mean(others)
+    spread = sum((value - middle) ** 2 for value in others) / free / (1 - overlap)
+    error = spread * (1 / len(data) + overlap + (1 - overlap) / len(others))
+    return float(stdtr(free, (mean(data) - middle) / (math.sqrt(error) or 1e-12)))
 
 
 def mean(values: Sequence[float]) -> float:

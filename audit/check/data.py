@@ -17,7 +17,7 @@ from ..data.base import TrainingSet
 from ..events import Event, Listener, silence
 from ..report.proof import Basis, Comparison, DataCheck
 from ..scoring.kind import Kind
-from .compare import Sets, Shares, mean, size_of, subsets
+from .compare import OWN, Sets, Shares, disjoint, drawn, mean, size_of
 from .measures import Measure, by_gradients, by_layers
 
 POWERS = (1.0, 6.0)
@@ -54,9 +54,9 @@ class Question:
         """Return the sets to measure where the data are read as ``records`` (n, ...)."""
         held_out = None if self.control is None else self.control.records
         size = size_of(len(records), None if held_out is None else len(held_out))
-        chosen = subsets(records, size)
-        others = () if held_out is None else subsets(held_out, size)
-        return Sets(chosen, others, tuple(self.kind.mismatches(chosen[0])))
+        chosen = disjoint(records, size, OWN)
+        others, overlap = ((), 0.0) if held_out is None else drawn(held_out, size)
+        return Sets(chosen, others, tuple(self.kind.mismatches(chosen[0])), overlap)
 
 
 def check(question: Question, listener: Listener = silence) -> DataCheck:
@@ -83,10 +83,11 @@ def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
 
 
 def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> DataCheck:
-    shares = Shares(*([measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered)))
+    measured = [[measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered)]
+    shares = Shares(*measured, sets.overlap)
     reading, own = _best_reading(question, measure, shares)
     if reading:
-        shares = Shares(own, shares.held_out, shares.altered)
+        shares = Shares(own, *measured[1:], sets.overlap)
     return DataCheck(
         explained=shares.explain if sets.held_out or shares.explain else None,
         unexplained=math.exp(shares.own),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memaudit.audit.check import compare
-from memaudit.audit.check.compare import Shares, chance, size_of, subsets
+from memaudit.audit.check.compare import Shares, chance, disjoint, drawn, size_of
 
 
 @pytest.mark.parametrize(
@@ -14,21 +14,31 @@ def test_sets_are_as_large_as_four_of_held_out_records_allow(data, held_out, exp
     assert size_of(data, held_out) == expected
 
 
-def test_sets_are_disjoint_and_of_one_size():
-    found = subsets(torch.arange(30)[:, None], 7)
+def test_sets_are_disjoint_where_there_are_enough():
+    found = disjoint(torch.arange(30)[:, None], 7, 9)
     assert [len(part) for part in found] == [7] * 4
     assert len({int(value) for part in found for value in part.flatten()}) == 28
-    assert len(subsets(torch.arange(900), 2)) == compare.SETS
+    many, overlap = drawn(torch.arange(900)[:, None], 2)
+    assert (len(many), overlap, len({int(value) for part in many for value in part.flatten()})) == (12, 0.0, 24)
+    few, overlap = drawn(torch.arange(50)[:, None], 10)
+    assert (len(few), overlap) == (compare.SETS, 0.2)
+    assert len(drawn(torch.arange(8)[:, None], 2)[0]) == 4
 
 
-def test_chance_is_the_t_test_and_uniform_without_a_difference():
-    from scipy.stats import kstest, ttest_ind
+@pytest.mark.parametrize(("count", "size"), [(200, 8), (50, 10), (20, 5), (8, 2)])
+def test_records_of_the_same_source_are_rarely_called_right(count, size):
+    gen = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(1500):
+        pool, own = torch.randn(count, generator=gen), torch.randn(size, generator=gen)
+        sets, overlap = drawn(pool[torch.randperm(count, generator=gen)], size)
+        found.append(chance([float(own.mean())], [float(part.mean()) for part in sets], overlap))
+    for level in (0.1, 0.01):
+        assert sum(p <= level for p in found) <= 1.5 * level * len(found)
+    assert sum(p <= 0.1 for p in found) >= 0.06 * len(found)
 
-    one, two = [0.1, 0.3], [0.2, 0.5, 0.4]
-    assert chance(one, two) == pytest.approx(ttest_ind(one, two, alternative="less").pvalue)
-    rng = torch.Generator().manual_seed(0)
-    found = [chance([draw[0]], draw[1:]) for draw in torch.randn(2000, 7, generator=rng).tolist()]
-    assert kstest(found, "uniform").pvalue > 0.01
+
+def test_one_other_set_shows_nothing():
     assert chance([-9.0], [0.0]) == 1.0
 
 
