@@ -22,12 +22,12 @@ class Content:
     Attributes:
         checkpoints: What may be a checkpoint.
         others: What is none.
-        errors: What cannot be looked at: a pipe, a device, a link that leads nowhere or to a folder.
+        closed: What cannot be looked at: a pipe, a device, a link that leads nowhere or to a folder.
     """
 
     checkpoints: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
-    errors: list[CheckpointError] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
 
 
 def look_into(folder: Path) -> Content:
@@ -44,11 +44,7 @@ def look_into(folder: Path) -> Content:
                 f"The folder {folder} holds more than {MOST_FILES:,} files.", "Name the checkpoints in it."
             )
         if not file.is_file():
-            found.errors.append(
-                CheckpointError(
-                    f"{file} is a pipe, a device, or a link to no file.", "Remove it, or name the files to look at."
-                )
-            )
+            found.closed.append(file)
         elif file.name.lower().endswith(ENDINGS) or _begins_like_one(file):
             found.checkpoints.append(file)
         else:

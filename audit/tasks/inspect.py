@@ -60,14 +60,25 @@ def check_each(paths: Sequence[str]) -> tuple[list[dict[str, Any]], list[Checkpo
                 found.append(_loaded(path, load(Path(path))))
                 continue
             content = look_into(Path(path))
-            errors += content.errors
             for file in content.checkpoints:
                 with _noting(errors, str(file)):
                     found.append(_loaded(str(file), examine(file)))
+            errors += _closed(content.closed, errors)
             found += [{"path": str(file), "format": None, "sha256": None, "tensors": 0} for file in content.others]
             if not content.checkpoints:
                 raise CheckpointError(f"The folder {path} holds no weights.", "Name a folder with checkpoints in it.")
     return found, errors
+
+
+def _closed(files: Sequence[Path], errors: Sequence[CheckpointError]) -> list[CheckpointError]:
+    """Return an error for each thing that is no file, unless the index that names it has been complained about."""
+    return [
+        CheckpointError(
+            f"{file} is a pipe, a device, or a link to no file.", "Remove it, or name the files to look at."
+        )
+        for file in files
+        if not any(f"shard {file.name!r}" in error.message for error in errors)
+    ]
 
 
 @contextmanager

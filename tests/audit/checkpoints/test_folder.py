@@ -56,7 +56,16 @@ def test_what_cannot_be_looked_at_is_an_error(model):
     (model / "up").symlink_to(model.parent)
     found = look_into(model)
     assert [path.name for path in found.checkpoints] == ["model.safetensors"]
-    assert len(found.errors) == 4
+    assert len(found.closed) == 4
+    _, errors = check_each([str(model)])
+    assert len(errors) == 4
+    assert all("is a pipe, a device, or a link" in error.message for error in errors)
+
+
+def test_a_loop_that_an_index_names_is_told_once(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "part.safetensors"}}')
+    (tmp_path / "part.safetensors").symlink_to("part.safetensors")
+    assert len(check_each([str(tmp_path)])[1]) == 1
 
 
 def test_a_folder_without_checkpoints(tmp_path):
