@@ -165,7 +165,8 @@ def _resolved(file: Path) -> Path:
     try:
         return file.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a name that no file can have
-        raise CheckpointError(f"The shard {file.name!r} cannot be found ({one_line(error)}).", _AGAIN) from error
+        reason = "it is a loop of links, or no file can have such a name"
+        raise CheckpointError(f"The shard {quoted([file.name])} cannot be found: {reason}.", _AGAIN) from error
 
 
 def unpack(file: Path, mmap: bool = False) -> object:
