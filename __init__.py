@@ -74,6 +74,7 @@ class MemauditError(Exception):
         |-- audit.option.ConfigError                  unusable configuration file or variable
         |-- audit.outputs.OutputError                 output that cannot be written where it was asked for
         |-- audit.plugins.PluginError                 no such attack, format, family or data source
+        |-- audit.run.seal.SealError                  key of the user's that others could have written
         |-- audit.scoring.kind.KindError             similarities of records that are outside [-1, 1]
         |-- audit.recipe.file.RecipeFileError         unusable recipe file
         |-- audit.recipe.fields.RecipeError           training hyper-parameter out of range

@@ -83,11 +83,11 @@ def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
 
 
 def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> DataCheck:
-    measured = [[measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered)]
-    shares = Shares(*measured, sets.overlap)
+    own, held_out, altered = ([measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered))
+    shares = Shares(own, held_out, altered, sets.overlap)
     reading, own = _best_reading(question, measure, shares)
     if reading:
-        shares = Shares(own, *measured[1:], sets.overlap)
+        shares = Shares(own, held_out, altered, sets.overlap)
     return DataCheck(
         explained=shares.explain if sets.held_out or shares.explain else None,
         unexplained=math.exp(shares.own),

@@ -63,7 +63,7 @@ def _optimizer(recipe: Recipe, params: list[Tensor]) -> Optimizer:
 
 
 def likeness(one: Params, two: Params) -> tuple[float, float]:
-    """Return how alike two changes are: the cosine in [-1, 1], and the second's length over the first's.
+    """Return how alike two changes are: the cosine in [-1, 1], and the second's length along the first over its own.
 
     Matrices are compared within the strongest directions of ``one``, which holds no noise.
     """
@@ -73,7 +73,7 @@ def likeness(one: Params, two: Params) -> tuple[float, float]:
         dot += float((first * second).sum())
         own += float(first.square().sum())
         other += float(second.square().sum())
-    return dot / max((own * other) ** 0.5, 1e-30), (other / max(own, 1e-30)) ** 0.5
+    return dot / max((own * other) ** 0.5, 1e-30), dot / max(own, 1e-30)
 
 
 def _strongest(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,8 @@ def prune(folder: Path, keep: Collection[str]) -> None:
         folder: The run folder.
         keep: Paths relative to it, as :func:`save_picture` returned them.
     """
-    for place, _, names, handle in os.fwalk(folder / FOLDER):  # enters no link
+    shown = folder / FOLDER
+    for place, _, names, handle in os.fwalk(shown) if shown.is_dir() else ():  # enters no link
         below = Path(place).relative_to(folder)
         for name in names:
             if OURS.fullmatch(name) and (below / name).as_posix() not in keep:

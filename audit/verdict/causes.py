@@ -110,7 +110,8 @@ def _unfinished(report: AuditReport) -> Cause | None:
         why = next((attack.reason for attack in refused if attack.reason), "")
         said = f"No attack could be run on this model, so that nothing is known of its training {many}"
         return Cause(said, _sentence(why or "No attack was run."), again(report, {"--attack": 1}, "--attack", "all"))
-    return _late(report) if any(attack.status == "budget_spent" for attack in tried) else None
+    cut = any(attack.status == "budget_spent" for attack in tried)
+    return _late(report) if cut and report.power is None else None
 
 
 def _stalled(report: AuditReport) -> Cause | None:
@@ -141,6 +142,13 @@ def _powerless(report: AuditReport) -> Cause | None:
     found, many = report.power, report.kind.words.many
     if found is None or found.status == "leaks":
         return None
+    if found.status == "silent" and report.check and report.check.recipe is False:
+        return Cause(
+            f"{none_rebuilt(report)}, but the attacks went by a recipe that does not give this change",
+            "Training on the data by that recipe ends elsewhere: see how it was found, and give what you know.",
+            of_pair(report, "infer"),
+            "a few minutes",
+        )
     if found.status == "silent":
         return Cause(
             f"No attack that was run can rebuild {many} from a training like this one",

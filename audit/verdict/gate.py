@@ -14,8 +14,8 @@ from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, metrics, p
 CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}
 """Metrics that count what stands out from the comparison records, and so need enough of these."""
 
-ENDED = ("converged", "stalled")
-"""How an attack ends whose schedule was not cut."""
+ENDED = ("converged", "stalled", "budget_spent")
+"""How an attack ends that can be compared with itself on the mock victim, which had no larger budget."""
 
 ORDER: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
 """The worst first."""

@@ -12,7 +12,7 @@ from memaudit.audit.recipe.fields import RecipeError
 from memaudit.audit.request import RANGES, RequestError, ScanRequest, check, from_options, parse_outputs
 
 WHOLE = ScanRequest(
-    "a.pt", "b.pt", data="train", control="held-out", exif="apply", preprocess="pad", skip_unreadable=True,
+    "a.pt", "b.pt", data="train", control="held-out", exif="apply", preprocess="pad", skip_unreadable=True, power="off",
     model="torchvision:resnet18", image_size=64, normalise="half",
     recipe="recipe.toml", size=12, labels="0:4,3:8", optimizer="adamw", lr=0.25, batch_size=4, epochs=3, momentum=0.0,
     nesterov=False, weight_decay=0.1, schedule="cosine", warmup=2, clip=1.5, batch_norm="train",
@@ -58,11 +58,11 @@ def test_the_command_line_asks_what_python_asks(asked):
 
 def test_infer_and_defend_ask_what_their_options_say(asked):
     left = {"attacks", "options", "control", "matching", "restarts", "max_iterations", "executor", "outputs", "fail_if",
-            "fail_on", "name", "evidence", "context"}  # fmt: skip
+            "fail_on", "name", "evidence", "context", "power"}  # fmt: skip
     plain = {field.name: field.default for field in dataclasses.fields(WHOLE) if field.name in left}
     wanted = dataclasses.replace(WHOLE, **plain)
     assert asked("infer", *shlex.split(wanted.command())[2:]) == wanted
-    wanted = dataclasses.replace(WHOLE, executor="local", fail_if=(), fail_on=None)
+    wanted = dataclasses.replace(WHOLE, executor="local", fail_if=(), fail_on=None, power="auto")
     assert asked("defend", *shlex.split(wanted.command())[2:]) == wanted
 
 
