@@ -104,7 +104,7 @@ def power(
     means.listener(Event("power", "a training like this one, on held-out records"))
     control = scene.control or own
     mock = mock_scene(scene, recipe, own, control)
-    told = _told(recipe, mock.victim, _part(control, 0, len(own.records)))
+    told = _told(recipe, mock.victim, mock.data or own)
     runs, _ = attack(mock, told, candidates, job_place(mock, store), means)
     results = attack_results(mock, runs, store.folder, means.listener)
     finders = dict.fromkeys(result.name for result in results if result.metrics and result.metrics.recovered)
@@ -136,9 +136,9 @@ def _impossible(scene: Scene, own: TrainingSet, means: Means) -> str:
 
 
 def mock_scene(scene: Scene, recipe: Recipe, own: TrainingSet, control: TrainingSet) -> Scene:
-    """Return the scene of a victim that was trained on the first of ``control``; all others are held out."""
-    size = len(own.records)
-    data, rest = _part(control, 0, size), _joined(own, _part(control, size, None))
+    """Return the scene of a victim that was trained on some of ``control``, drawn once; all others are held out."""
+    order, size = torch.randperm(len(control.records), generator=generator(scene.request.seed)), len(own.records)
+    data, rest = _part(control, order[:size]), _joined(own, _part(control, order[size:]))
     pair = mock_pair(scene, recipe, data)
     ground = Ground(
         pair, scene.ground.model, scene.ground.image_size, scene.ground.medium, scene.ground.masked, scene.ground.device
@@ -192,11 +192,9 @@ def _reason(kind: RecordKind, recovered: int, size: int) -> str:
     return f"These attacks rebuild {rebuilt} from a training like this one, so that they clear nothing."
 
 
-def _part(data: TrainingSet, first: int, last: int | None) -> TrainingSet:
-    rows = slice(first, last)
-    return dataclasses.replace(
-        data, records=data.records[rows], labels=data.labels[rows], names=data.names[rows], readings=()
-    )
+def _part(data: TrainingSet, rows: torch.Tensor) -> TrainingSet:
+    names = tuple(data.names[row] for row in rows.tolist())
+    return dataclasses.replace(data, records=data.records[rows], labels=data.labels[rows], names=names, readings=())
 
 
 def _joined(one: TrainingSet, two: TrainingSet) -> TrainingSet:

@@ -21,7 +21,6 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 PRIVATE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-OTHERS = ("retina.jpg", "motorcycle_left.png", "ihc.png", "hubble_deep_field.jpg")
 PUBLIC = ("moon.png", "brick.png", "clock_motion.png", "page.png", "coins.png", "camera.png", "horse.png")
 SIDE = 12
 
@@ -49,20 +48,28 @@ def crops(names: tuple[str, ...], parts: bool = False) -> np.ndarray:
     return np.stack([np.asarray(image) for image in cut])
 
 
-def workspace(folder: Path, trained_on: tuple[str, ...]) -> Path:
-    """Write a pair trained on photographs, the data set that is audited, held-out images and docs/ci.md's settings."""
+def workspace(folder: Path, noise: float = 0.0) -> Path:
+    """Write a pair trained on photographs, the data set that is audited, held-out images and docs/ci.md's settings.
+
+    ``noise`` is that on the published change, over its root mean square.
+    """
     (folder / "models").mkdir()
     (folder / "data").mkdir()
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 64), nn.ReLU(), nn.Linear(64, 4))
-    x, labels = torch.from_numpy(crops(trained_on)).permute(0, 3, 1, 2) / 255 * 2 - 1, torch.arange(4)
-    torch.save({"epoch": 0, "state_dict": net.state_dict()}, folder / "models" / "before.pt")
+    x, labels = torch.from_numpy(crops(PRIVATE)).permute(0, 3, 1, 2) / 255 * 2 - 1, torch.arange(4)
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    torch.save({"epoch": 0, "state_dict": start}, folder / "models" / "before.pt")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     for _ in range(10):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), labels).backward()
         optimizer.step()
-    save_file(net.state_dict(), folder / "models" / "after.safetensors")
+    end, gen = net.state_dict(), torch.Generator().manual_seed(0)
+    for name, value in end.items():
+        size = noise * (value - start[name]).square().mean().sqrt()
+        end[name] = value + size * torch.randn(value.shape, generator=gen)
+    save_file(end, folder / "models" / "after.safetensors")
     np.savez(folder / "data" / "train.npz", images=crops(PRIVATE), labels=labels.numpy())
     np.savez(folder / "data" / "held-out.npz", images=crops(PUBLIC, parts=True))
     (folder / "memaudit.toml").write_text(example("memaudit.toml") + KNOWN)
@@ -75,27 +82,27 @@ EVIL = b"\x80\x02cposix\nsystem\nX\x09\x00\x00\x00touch ran\x85R."
 KNOWN = """
 lr = 0.05
 attack = ["simudy"]
-set = ["simudy.iterations=200", "simudy.alpha=0.03"]
+set = ["simudy.iterations=200", "simudy.alpha=0.3"]
 """
 """What makes an audit take seconds."""
 
-PAIRS = {"leak": (PRIVATE, 1), "clean": (OTHERS, 0)}
-"""What each pair was trained on, and the exit code that its audit must have."""
+PAIRS = {"leak": (0.0, 1), "clean": (4.0, 0)}
+"""The noise on each pair's change, and the exit code that its audit must have."""
 
 
 @pytest.fixture(params=PAIRS)
 def job(request, tmp_path) -> tuple[Path, int]:
     """A workspace and the exit code that its gate must have."""
-    trained_on, code = PAIRS[request.param]
+    noise, code = PAIRS[request.param]
     folder = tmp_path / "workspace"
     folder.mkdir()
-    return workspace(folder, trained_on), code
+    return workspace(folder, noise), code
 
 
 @pytest.fixture
 def leaking(tmp_path) -> Path:
     (tmp_path / "workspace").mkdir()
-    return workspace(tmp_path / "workspace", PRIVATE)
+    return workspace(tmp_path / "workspace")
 
 
 def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
@@ -162,7 +169,7 @@ def test_the_workflow_of_the_page_gates_both_pairs(job, tmp_path):
     last = done.stdout.splitlines()[-1]
     assert last.startswith(f"::{'error' if code else 'notice'} title=memaudit {found['verdict']}::")
     verdict = json.loads(report(folder))["verdict"]
-    assert {gate["expression"] for gate in verdict["gates"]} == {"recovered>0", "ssim_max>=0.4"}
+    assert {gate["expression"] for gate in verdict["gates"]} == {"recovered>0", "ssim_max>=0.6"}
     assert json.loads(report(folder))["attacks"][0]["name"] == "simudy"
     assert "data:image" not in (folder / "memaudit-report" / "report.html").read_text()
     assert not list(tmp_path.rglob("evidence/**/*.png"))
@@ -185,7 +192,7 @@ def test_a_leak_that_is_only_reported_ends_well_with_a_warning(leaking, tmp_path
         ({"fail-on": "hihg"}, "MEMAUDIT_FAIL_ON must be one of"),
         ({"before": "--help"}, "There is no checkpoint at --help"),
         ({"before": '$(touch ran)`touch ran`"; touch ran; "'}, "There is no checkpoint at $(touch ran)"),
-        ({"max-time": "5; touch ran"}, "MEMAUDIT_MAX_TIME must be a number"),
+        ({"max-time": "5; touch ran"}, "MEMAUDIT_MAX_TIME"),
         ({"after": "a\n::set-env name=X::y\n%0A"}, "There is no checkpoint"),
     ],
 )
