@@ -1,6 +1,8 @@
 """Fixtures that all tests share: tiny networks, and victims trained by plain torch."""
 
+import os
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,12 +21,10 @@ SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_key(tmp_path_factory):
-    """States of tests are sealed with a key of their own, also by the processes that tests start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        yield
+STATE = tempfile.TemporaryDirectory(prefix="memaudit-state-")
+"""States of tests are sealed with a key of their own, also by processes that tests start."""
+
+os.environ["XDG_STATE_HOME"] = STATE.name  # before a test module copies the environment
 
 
 @pytest.fixture(autouse=True)
