@@ -104,13 +104,13 @@ def _shared(file: Path) -> dict[str, Any] | None:
     tools = _load(file).get("tool") if file.is_file() else None
     table = tools.get("memaudit") if isinstance(tools, dict) else None
     if table is not None and not isinstance(table, dict):
-        shown = printable(relative(file))
+        shown = printable(relative(file), 240)
         raise ConfigError(f"{shown}: tool.memaudit is not a table.", "Write it as [tool.memaudit].")
     return table
 
 
 def _load(file: Path) -> dict[str, Any]:
-    shown = printable(relative(file))
+    shown = printable(relative(file), 240)
     try:
         content = read_regular(file, SIZE_LIMIT)
         if len(content) > SIZE_LIMIT:
@@ -140,7 +140,7 @@ def from_table(
     found: dict[str, Setting] = {}
     for name, value in table.items():
         key = SPELLINGS.get(name, name.replace("_", "-"))
-        where = f"{printable(relative(file))}:{printable(within + name)}"
+        where = f"{printable(relative(file), 240)}:{printable(within + name)}"
         if key not in options:
             raise ConfigError(f"{where}: there is no such option.", nearest(printable(key), list(options)))
         if key in found:
