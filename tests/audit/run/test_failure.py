@@ -20,7 +20,7 @@ from memaudit.audit.run.store import StoreError
         (RuntimeError("could not create a primitive"), "It ran out of memory or reached the --max-memory limit."),
         (IndexError("tuple index\nout of range."), "It failed (IndexError: tuple index)."),
         (RuntimeError(""), "It failed (RuntimeError)."),
-        (AssertionError("a \x1b[31mred\x1b[0m word"), "It failed (AssertionError: a ?[31mred?[0m word)."),
+        (AssertionError("a \x1b[31mred\x1b[0m word"), "It failed (AssertionError: a \\x1b[31mred\\x1b[0m word)."),
     ],
 )
 def test_what_is_the_fault_of_one_attack_is_told_in_words(error, words):
