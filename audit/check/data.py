@@ -6,7 +6,7 @@ unexplained is held against what as many held-out records leave, and altered cop
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -22,6 +22,8 @@ from .measures import Measure, by_gradients, by_layers
 
 POWERS = (1.0, 6.0)
 """How much the strong directions of a change weigh: first nearly all of it, then what stands out of noise or Adam."""
+
+UNTOLD = "Whether the data explain the change cannot be told"
 
 HEAVY = 50_000_000
 """Numbers in all gradients of a set from which on fewer sets are measured."""
@@ -62,16 +64,13 @@ class Question:
 def check(question: Question, listener: Listener = silence) -> DataCheck:
     """Return whether the data explain the change, with the numbers that say so."""
     listener(Event("check", "whether the data explain the change"))
-    found, sets = _Unknown, question.sets(question.data.records)
+    found, sets = DataCheck(explained=None, reason=f"{UNTOLD}."), question.sets(question.data.records)
     for basis, measure in _measures(question, sets.size):
         fewer = basis == "gradients" and _heavy(question, sets)
         found = _check(question, basis, measure, sets.fewer() if fewer else sets)
         if found.explained:
             break
     return found
-
-
-_Unknown = DataCheck(explained=None, reason="Whether the data explain the change cannot be told.")
 
 
 def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
@@ -83,11 +82,10 @@ def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
 
 
 def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> DataCheck:
-    own, held_out, altered = ([measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered))
-    shares = Shares(own, held_out, altered, sets.overlap)
-    reading, own = _best_reading(question, measure, shares)
+    shares = _measured(measure, sets)
+    reading, read = _best_reading(question, measure, sets, shares.own)
     if reading:
-        shares = Shares(own, held_out, altered, sets.overlap)
+        shares = replace(_measured(measure, replace(read, held_out=())), held_out=shares.held_out)
     return DataCheck(
         explained=shares.explain if sets.held_out or shares.explain else None,
         unexplained=math.exp(shares.own),
@@ -98,18 +96,25 @@ def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> Da
     )
 
 
+def _measured(measure: Measure, sets: Sets) -> Shares:
+    own, held_out, altered = ([measure(part) for part in parts] for parts in (sets.data, sets.held_out, sets.altered))
+    return Shares(own, held_out, altered, sets.overlap)
+
+
 def _heavy(question: Question, sets: Sets) -> bool:
     return sum(value.numel() for value in question.victim.theta0.values()) * sets.size > HEAVY
 
 
-def _best_reading(question: Question, measure: Measure, asked: Shares) -> tuple[str, list[float]]:
+def _best_reading(question: Question, measure: Measure, sets: Sets, asked: float) -> tuple[str, Sets]:
     """Return the reading of the files that leaves least of the change, where that is clearly less than as asked."""
-    best, name, values = asked.own + BETTER, "", asked.data
+    best, name, chosen = asked + BETTER, "", sets
     for reading in question.data.readings:
-        own = [measure(part) for part in question.sets(reading.records).data[: len(asked.data)]]
-        if mean(own) < best:
-            best, name, values = mean(own), reading.name, own
-    return name, values
+        read = question.sets(reading.records)
+        own = mean([measure(part) for part in read.data[: len(sets.data)]])
+        if own < best:
+            best, name = own, reading.name
+            chosen = replace(sets, data=read.data[: len(sets.data)], altered=read.altered)
+    return name, chosen
 
 
 def _comparisons(question: Question, sets: Sets, shares: Shares) -> Iterator[Comparison]:
@@ -130,7 +135,7 @@ def _reason(question: Question, sets: Sets, shares: Shares) -> str:
     if shares.explain:
         return f"The data explain the change: {sets.size} {many} leave {own} of it, as many {whom} {others}."
     if not shares.held_out:
-        return f"Whether the data explain the change cannot be told without held-out {many}: pass --control."
+        return f"{UNTOLD} without held-out {many}: pass --control."
     return (
         f"The data explain the change no better than others: {sets.size} {many} leave {own} of it, as many {whom} "
         f"{others}. Check the folder and the split, how {many} were fitted and normalised, and the order of axes and "

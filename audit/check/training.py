@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ...attacks.contract.params import Params
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
+from ...attacks.layers.decay import decomposed
 from ...attacks.simulation import batchnorm
 from ...attacks.simulation.losses import training_loss
 
@@ -81,5 +82,9 @@ def _strongest(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         return one * 0, two * 0
     if min(one.flatten(1).shape) <= STRONGEST:
         return one, two
-    left, _, right = torch.svd_lowrank(one.flatten(1), q=STRONGEST, niter=4)
-    return left.T @ one.flatten(1) @ right, left.T @ two.flatten(1) @ right
+    one, two = one.flatten(1), two.flatten(1)
+    if one.shape[0] > one.shape[1]:
+        one, two = one.T, two.T
+    left = decomposed(one)[1][:, :STRONGEST]
+    right = torch.linalg.qr(one.T @ left).Q
+    return left.T @ one @ right, left.T @ two @ right

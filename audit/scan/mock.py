@@ -22,6 +22,7 @@ from ..data.base import TrainingSet
 from ..events import Event
 from ..families.base import unfitted
 from ..families.ground import Ground
+from ..machine.alarm import TimeUp, alarm
 from ..machine.clock import NEVER
 from ..machine.means import Means
 from ..report.kind import RecordKind
@@ -41,7 +42,6 @@ from .scene import Scene
 
 ENOUGH = 0.5
 """Share of the mock's records that the attacks have to recover to have power."""
-
 
 SHARE = 1 / 3
 """Share of the time that attacks leave to those on the mock."""
@@ -76,12 +76,18 @@ def prove(found: Found, candidates: Sequence[Choice], store: Store, means: Means
         return Proof(found.check)
     if why := _impossible(scene, own, means):
         return Proof(found.check, MockVictim(status="left out", reason=why))
-    check = with_recipe(found.check, scene, recipe, means.listener)
-    return Proof(check, power(scene, own, recipe, candidates, check, store, means))
+    try:
+        with alarm(means.limits.deadline):
+            check = with_recipe(found.check, scene, recipe, means.listener)
+            means.listener(Event("power", "a training like this one, on held-out records"))
+            mock = mock_scene(scene, recipe, own, scene.control or own)
+    except TimeUp:
+        return Proof(found.check, MockVictim(status="left out", reason=_LATE))
+    return Proof(check, power(mock, own, recipe, candidates, check, store, means))
 
 
 def power(
-    scene: Scene,
+    mock: Scene,
     own: TrainingSet,
     recipe: Recipe,
     candidates: Sequence[Choice],
@@ -89,26 +95,23 @@ def power(
     store: Store,
     means: Means,
 ) -> MockVictim:
-    """Train the mock victim, attack it, and say what was recovered.
+    """Attack the mock victim, and say what was recovered.
 
     Args:
-        scene: Of the audit; it has held-out records.
-        own: Its training records.
-        recipe: By which its attacks ran.
+        mock: Its scene.
+        own: The training records of the audit.
+        recipe: By which the attacks of the audit ran.
         candidates: The attacks it chose from.
         check: Whether that recipe gives the audited change.
         store: The run folder: attacks on the mock resume as others do.
         means: What is left of the audit's time and memory.
     """
     began = time.monotonic()
-    means.listener(Event("power", "a training like this one, on held-out records"))
-    control = scene.control or own
-    mock = mock_scene(scene, recipe, own, control)
     told = _told(recipe, mock.victim, mock.data or own)
     runs, _ = attack(mock, told, candidates, job_place(mock, store), means)
     results = attack_results(mock, runs, store.folder, means.listener)
     finders = dict.fromkeys(result.name for result in results if result.metrics and result.metrics.recovered)
-    kind, recovered = scene.kind.about, recovered_by_any(results) or 0
+    kind, recovered = mock.kind.about, recovered_by_any(results) or 0
     wrong = not check.recipe
     return MockVictim(
         status="leaks" if recovered >= ENOUGH * len(own.records) and not wrong else "silent",
@@ -132,7 +135,7 @@ def _impossible(scene: Scene, own: TrainingSet, means: Means) -> str:
             f"Whether these attacks have power needs as many held-out {many} as training {many}: give {size} or more "
             "with --control."
         )
-    return "There was no time left to measure whether these attacks have power." if means.limits.deadline.over else ""
+    return _LATE if means.limits.deadline.over else ""
 
 
 def mock_scene(scene: Scene, recipe: Recipe, own: TrainingSet, control: TrainingSet) -> Scene:
@@ -178,6 +181,8 @@ def _told(recipe: Recipe, victim: Victim, data: TrainingSet) -> Recipe:
     counts = torch.bincount(_labels(victim, data), minlength=victim.categories)
     return dataclasses.replace(recipe, labels=tuple(counts.tolist()))
 
+
+_LATE = "There was no time left to measure whether these attacks have power."
 
 _WRONG = (
     "Training on the {} by the recipe in use gives another change, so that what these attacks can show of it is not "

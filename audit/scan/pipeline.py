@@ -51,7 +51,7 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
             tell_assumed(scene.known.facts, scene.architecture, means.listener)
             place = job_place(scene, store)
             learned = learn(scene, searchers(scene, asked.candidates), place, means)  # step 6
-            checked = data_check(scene, learned.recipe, means.listener)
+            checked = data_check(scene, learned.recipe, means)
             able = before_proof(scene, means)
             runs, plan = attack(scene, learned.recipe, asked.candidates, place, able)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))

@@ -11,10 +11,13 @@ from ...attacks.contract.attack import generator
 from ...attacks.contract.recipe import Recipe
 from ...attacks.explain.inversion import undecayed
 from ...attacks.explain.records import learned
-from ..check.data import Question, check
+from ..check.data import UNTOLD, Question, check
 from ..check.training import likeness, trained
 from ..data.base import TrainingSet
 from ..events import Event, Listener
+from ..machine.alarm import TimeUp, alarm
+from ..machine.clock import NEVER, Deadline
+from ..machine.means import Means
 from ..report.proof import DataCheck, MockVictim
 from .scene import Scene
 
@@ -34,14 +37,22 @@ class Proof(NamedTuple):
 
 UNPROVEN = Proof()
 
+SHARE = 0.2
+"""Share of the time that the data check may take."""
 
-def data_check(scene: Scene, recipe: Recipe, listener: Listener) -> DataCheck | None:
-    """Return whether the data explain the change; ``None`` without data."""
+
+def data_check(scene: Scene, recipe: Recipe, means: Means) -> DataCheck | None:
+    """Return whether the data explain the change, within a share of the time; ``None`` without data."""
     if scene.data is None:
         return None
     victim = scene.victim
     change = victim.delta if math.isnan(recipe.lr) else undecayed(victim, recipe)
-    return check(Question(victim, recipe, change, scene.kind, scene.data, scene.control), listener)
+    left = means.limits.deadline.left
+    try:
+        with alarm(Deadline.after(SHARE * left) if math.isfinite(left) else NEVER):
+            return check(Question(victim, recipe, change, scene.kind, scene.data, scene.control), means.listener)
+    except TimeUp:
+        return DataCheck(explained=None, reason=f"{UNTOLD} in this time: give more --max-time.")
 
 
 def with_recipe(found: DataCheck, scene: Scene, recipe: Recipe, listener: Listener) -> DataCheck:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..events import Listener, silence
+from ..machine.means import Means
 from ..machine.numerics import exact_numerics
 from ..report.proof import DataCheck
 from ..request import RequestError, ScanRequest
@@ -46,7 +47,7 @@ def check(request: ScanRequest, listener: Listener = silence) -> Checked:
         raise NO_DATA
     with exact_numerics():
         scene = load(request, listener)
-        found = data_check(scene, scene.known.recipe, listener)
+        found = data_check(scene, scene.known.recipe, Means(listener))
     if found is None or scene.data is None:
         raise NO_DATA
     return Checked(

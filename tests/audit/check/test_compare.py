@@ -49,11 +49,13 @@ def shares(own, held_out, altered):
 @pytest.mark.parametrize(
     ("own", "held_out", "altered", "expected"),
     [
-        ([0.01], [0.7, 0.72, 0.69, 0.71], [0.6], True),
-        ([0.70], [0.7, 0.72, 0.69, 0.71], [0.6], False),
-        ([0.68], [0.7, 0.72, 0.69, 0.71], [0.9], False),  # lower, but not by enough
-        ([0.01], [0.7, 0.72, 0.69, 0.71], [0.005], False),  # an altered copy explains more
-        ([0.10], [0.9, 0.05, 0.4, 0.2], [0.6], False),  # others vary as much
+        ([0.01], [0.7, 0.72, 0.69, 0.71], [0.6, 0.61, 0.62], True),
+        ([0.01], [0.7, 0.72, 0.69, 0.71], [], True),  # a kind without altered copies
+        ([0.70], [0.7, 0.72, 0.69, 0.71], [0.6, 0.61, 0.62], False),
+        ([0.68], [0.7, 0.72, 0.69, 0.71], [0.9, 0.91, 0.92], False),  # lower, but not by enough
+        ([0.01], [0.7, 0.72, 0.69, 0.71], [0.005, 0.6, 0.61], False),  # an altered copy explains more
+        ([0.10], [0.9, 0.91, 0.92, 0.9], [0.11, 0.2, 0.4], False),  # altered copies vary as much
+        ([0.10], [0.9, 0.05, 0.4, 0.2], [0.6, 0.61, 0.62], False),  # others vary as much
         ([0.10], [], [0.5, 0.6], True),
         ([0.40], [], [0.5, 0.6], False),
     ],

@@ -93,6 +93,12 @@ def test_wrong_ones_do_not(victim, wrong):
     assert "Check the folder" in found.reason
 
 
+def test_held_out_records_of_another_kind_do_not_make_wrong_ones_right(victim):
+    found, recipe, *_ = victim
+    junk = told(torch.rand(60, 3, SIDE, SIDE, generator=generator(9)))
+    assert not check(Question(found, recipe, found.delta, Image(found.medium), told(pictures(6, 3)), junk)).explained
+
+
 def test_without_held_out_records_wrong_ones_are_not_called_wrong(victim):
     found = asked(victim, pictures(6, 3), control=False)
     assert found.explained is None

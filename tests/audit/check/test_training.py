@@ -58,6 +58,14 @@ def test_batches_are_dealt_by_the_generator():
     assert not torch.equal(one, three)
 
 
+def test_likeness_is_the_same_whatever_was_drawn_before():
+    change = {"w": torch.randn(40, 30, 3, 3, generator=generator(0))}
+    other = {"w": change["w"] + torch.randn(40, 30, 3, 3, generator=generator(1))}
+    first = likeness(change, other)
+    torch.rand(7)
+    assert likeness(change, other) == first
+
+
 def test_noise_on_a_change_hardly_counts():
     left, right = torch.randn(60, 2, generator=generator(0)), torch.randn(2, 80, generator=generator(1))
     change = {"w": left @ right}
