@@ -21,6 +21,7 @@ def gate(
     from .. import plugins
     from ..verdict.expression import parse, wanted
     from ..verdict.gate import judge
+    from ..verdict.sentence import phrased
     from .console import COLOURS, make_console
     from .opened import opened
 
@@ -29,7 +30,8 @@ def gate(
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
     gates = [parse(text, attacks, [found.kind]) for text in asked]
-    verdict = judge(found.attacks, gates, found.kind, found.plan, found.findings, found.power)
+    decided = judge(found.attacks, gates, found.kind, found.plan, found.findings, found.power)
+    verdict = phrased(found.model_copy(update={"verdict": decided}))
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)

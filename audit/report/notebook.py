@@ -111,7 +111,7 @@ def table(model: str, verdict: Verdict, board: Sequence[Mapping[str, Any]], kind
     severity = "" if verdict.severity == "none" else f" ({verdict.severity})"
     return (
         f'<div><p><strong style="color:{COLOURS[verdict.status]}">{verdict.status.upper()}{severity}</strong> '
-        f"{escape(model)}</p><p>{escape(verdict.summary)}</p>"
+        f"{escape(model)}</p><p>{escape(verdict.headline or verdict.summary)}</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}</div>"
     )
 

@@ -214,7 +214,7 @@ def _result(name: str, report: AuditReport) -> Result:
     return Result(
         name=name,
         status=report.verdict.status,
-        summary=report.verdict.summary,
+        summary=report.verdict.headline,
         severity=report.verdict.severity,
         recovered=report.recovered_by_any if measured else None,
         records=data.count if data else None,

@@ -13,6 +13,9 @@ from ..report.terms import Severity
 from ..report.verdict import Finding
 from .rules import REACHABLE, RULES, SURE
 
+_GUESSED = {"lr": "learning rate", "batch_size": "batch size", "epochs": "epochs", "size": "number of training {many}"}
+"""What attacks need most of a recipe, in words."""
+
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
 
 
@@ -192,10 +195,10 @@ def _weak_null(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _guessed(evidence: Evidence) -> Iterator[Finding]:
-    known = {name: evidence.recipe[name] for name in ("lr", "batch_size", "epochs", "size") if name in evidence.recipe}
-    names = [name for name, fact in known.items() if fact.source == "assumed"]
-    if names:
-        yield _finding("MA106", "none", f"Assumed, neither given nor inferred: {', '.join(names)}.")
+    assumed = [name for name in _GUESSED if name in evidence.recipe and evidence.recipe[name].source == "assumed"]
+    if assumed:
+        titles = ", ".join(_GUESSED[name].format(many=evidence.kind.words.many) for name in assumed)
+        yield _finding("MA106", "none", f"Assumed, neither given nor inferred: {titles}.")
 
 
 def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]) -> Metrics | None:

@@ -22,7 +22,7 @@ def leak_findings(records: list[int]) -> list[Finding]:
         finding("MA001", "high", message, "simudy", records=records, fingerprint="5e" * 32),
         finding("MA101", "none", "It ended as stalled.", "gradient_inversion"),
         finding("MA101", "none", "It ended as unsupported: haim needs a binary classifier.", "haim"),
-        finding("MA106", "none", "Assumed, neither given nor inferred: lr."),
+        finding("MA106", "none", "Assumed, neither given nor inferred: learning rate."),
     ]
 
 

@@ -86,7 +86,7 @@ def test_what_cannot_run_or_does_not_converge_is_skipped(leak: AuditReport) -> N
     assert "binary classifier" in found["MA001"][1]
     assert found["MA101"] == ("skipped", "It ended as unsupported: haim needs a binary classifier.")
     assert {end for end, _ in cases(leak, "gradient_inversion").values()} == {"skipped"}
-    assert cases(leak, "audit") == {"MA106": ("skipped", "Assumed, neither given nor inferred: lr.")}
+    assert cases(leak, "audit") == {"MA106": ("skipped", "Assumed, neither given nor inferred: learning rate.")}
 
 
 def test_an_attack_that_was_left_out_is_skipped(many: AuditReport) -> None:

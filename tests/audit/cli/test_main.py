@@ -88,7 +88,10 @@ def test_gate_on_a_missing_metric_is_inconclusive(run, tmp_path):
     path.write_text(report.model_copy(update={"attacks": [bare]}).to_json())
     done = memaudit("gate", path, "--fail-if", "simudy.ssim_max>0.4", "--json")
     assert done.returncode == 3
-    assert json.loads(done.stdout)["status"] == "inconclusive"
+    told = json.loads(done.stdout)
+    assert told["status"] == "inconclusive"
+    assert told["headline"]
+    assert told["next_step"]["reason"]
 
 
 @pytest.mark.slow

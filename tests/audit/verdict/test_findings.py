@@ -116,7 +116,7 @@ def test_missing_evidence_is_named(report):
     assert set(found(report, inputs=blind)) == {("MA104", "")}
     assert set(found(report, inputs=report.inputs.model_copy(update={"control": None}))) == {("MA105", "")}
     guessed = report.recipe | {"lr": Fact(value=0.1, source="assumed")}
-    assert "lr" in found(report, recipe=guessed)["MA106", ""].message
+    assert "learning rate" in found(report, recipe=guessed)["MA106", ""].message
 
 
 def test_the_worst_comes_first_and_names_are_the_rules(report):
