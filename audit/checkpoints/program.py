@@ -20,6 +20,7 @@ MOST_PARTS = 10**6
 """Parts of one tuple, counted as often as they occur in it: hashing takes a step for each."""
 
 _STOP = ord(".")
+_LONG = struct.Struct("<I")
 
 
 def check_program(data: bytes | mmap, size: int, count: int = 1) -> dict[object, int]:
@@ -56,13 +57,19 @@ class _Walk:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
-        while (code := self.take(1)[0]) != _STOP:
+        data, size, spend = self.data, len(self.data), self.budget.spend
+        while self.at < size:
+            code = data[self.at]
+            self.at += 1
+            if code == _STOP:
+                self.stack.pop()
+                return
             if code not in _STEPS:
                 raise ValueError("an opcode that torch does not read")
             cost, step = _STEPS[code]
-            self.budget.spend(cost)
+            spend(cost)
             step(self)
-        self.stack.pop()
+        raise EOFError("it ends in the middle of a pickle")
 
     # Bytes
 
@@ -73,8 +80,12 @@ class _Walk:
         self.at += count
         return found
 
-    def number(self, form: str) -> int:
-        found: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
+    def byte(self) -> int:
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def number(self, form: struct.Struct) -> int:
+        found: int = form.unpack(self.take(form.size))[0]
         return found
 
     def line(self) -> str:
@@ -85,13 +96,13 @@ class _Walk:
         return found.decode()
 
     def text(self) -> None:
-        self.stack.append(str(self.take(self.budget.spend(self.number("<I"))), "utf-8", "surrogatepass"))
+        self.stack.append(str(self.take(self.budget.spend(self.number(_LONG))), "utf-8", "surrogatepass"))
 
     def long(self) -> None:
-        self.stack.append(int.from_bytes(self.take(self.number("B")), "little", signed=True))
+        self.stack.append(int.from_bytes(self.take(self.byte()), "little", signed=True))
 
     def short_bytes(self) -> None:
-        self.take(self.number("B"))
+        self.take(self.byte())
         self.stack.append(BYTES)
 
     def skip(self, count: int, value: Any) -> None:
@@ -116,9 +127,10 @@ class _Walk:
         return found
 
     def group(self, items: list[Any]) -> None:
-        inner = [item for item in items if type(item) is Tuple]
-        depth = 1 + max((item.depth for item in inner), default=0)
-        parts = self.budget.spend(1 + len(items)) + sum(item.parts for item in inner)
+        depth, parts = 1, self.budget.spend(1 + len(items))
+        for item in items:
+            if type(item) is Tuple:
+                depth, parts = max(depth, 1 + item.depth), parts + item.parts
         if depth > MOST_DEEP or parts > MOST_PARTS:
             raise Excess(f"holds values nested more than {MOST_DEEP} deep, or one of more than {MOST_PARTS:,} parts")
         self.stack.append(Tuple(tuple(items), depth, parts))
@@ -171,7 +183,7 @@ def _pushing(value: Any, count: int = 0) -> Callable[[_Walk], None]:
     return lambda walk: walk.skip(count, value)
 
 
-def _reading(form: str) -> Callable[[_Walk], None]:
+def _reading(form: struct.Struct) -> Callable[[_Walk], None]:
     return lambda walk: walk.stack.append(walk.number(form))
 
 
@@ -199,16 +211,16 @@ _STEPS: dict[int, tuple[int, Callable[[_Walk], Any]]] = {
         ("]", 80, lambda walk: walk.stack.append(List())),
         ("}", 80, _pushing(DICT)),
         ("\x8f", 250, _pushing(DICT)),  # EMPTY_SET
-        ("J", 40, _reading("<i")),
-        ("K", 8, _reading("B")),
-        ("M", 40, _reading("<H")),
+        ("J", 40, _reading(struct.Struct("<i"))),
+        ("K", 8, lambda walk: walk.stack.append(walk.byte())),
+        ("M", 40, _reading(struct.Struct("<H"))),
         ("G", 40, _pushing(OTHER, 8)),
         ("X", 80, _Walk.text),
         ("U", 60, _Walk.short_bytes),
-        ("h", 8, lambda walk: walk.stack.append(walk.memo[walk.number("B")])),
-        ("j", 8, lambda walk: walk.stack.append(walk.memo[walk.number("<I")])),
-        ("q", 80, lambda walk: walk.put(walk.number("B"))),
-        ("r", 80, lambda walk: walk.put(walk.number("<I"))),
+        ("h", 8, lambda walk: walk.stack.append(walk.memo[walk.byte()])),
+        ("j", 8, lambda walk: walk.stack.append(walk.memo[walk.number(_LONG)])),
+        ("q", 80, lambda walk: walk.put(walk.byte())),
+        ("r", 80, lambda walk: walk.put(walk.number(_LONG))),
         ("\x8a", 40, _Walk.long),
         ("\x80", 0, lambda walk: walk.take(1)),
     )
