@@ -93,7 +93,7 @@ def _find(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
         found = []
         if (table := _shared(place / SHARED)) is not None:
             found.append((place / SHARED, table))
-        if (place / OWN).is_file():
+        if _lies(place / OWN):
             found.append((place / OWN, _load(place / OWN)))
         if found:
             return found
@@ -101,12 +101,17 @@ def _find(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _shared(file: Path) -> dict[str, Any] | None:
-    tools = _load(file).get("tool") if file.is_file() else None
+    tools = _load(file).get("tool") if _lies(file) else None
     table = tools.get("memaudit") if isinstance(tools, dict) else None
     if table is not None and not isinstance(table, dict):
         shown = printable(relative(file), 240)
         raise ConfigError(f"{shown}: tool.memaudit is not a table.", "Write it as [tool.memaudit].")
     return table
+
+
+def _lies(file: Path) -> bool:
+    """Return whether there is anything of this name but a folder; an odd one is refused, not passed over."""
+    return os.path.lexists(file) and not file.is_dir()
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A leak is a result, one for each rule. Missing evidence is no result: it is a notification of the run.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
+from ..audit.printable import json_text
 from ..audit.report.facts import Checkpoint
 from ..audit.report.model import AuditReport
 from ..audit.report.terms import EXIT_CODES, Severity
@@ -41,7 +41,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     Raises:
         FormatError: The destination cannot be written.
     """
-    return write_text(destination, json.dumps(log(report), indent=2, ensure_ascii=False) + "\n")
+    return write_text(destination, json_text(log(report)) + "\n")
 
 
 def log(report: AuditReport) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ
 from mmap import mmap as mapped
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
@@ -33,6 +34,8 @@ WRAPPERS = (
 
 _LARGEST_INDEX = 2**26
 """Bytes of the list of shards: enough for half a million tensors."""
+
+_Stored = TypeVar("_Stored")
 
 _LONGEST = 200
 """Characters of a name in a message."""
@@ -193,7 +196,7 @@ def unpack(file: Path, mmap: bool = False) -> object:
         raise _refusal(file, error) from error
 
 
-def _as_read(storage: torch.UntypedStorage, place: str) -> torch.UntypedStorage:
+def _as_read(storage: _Stored, place: str) -> _Stored:
     """Leave a storage in memory, wherever it was saved from: quicker than naming the device for each of thousands."""
     return storage
 

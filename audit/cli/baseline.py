@@ -61,8 +61,8 @@ def check(
     """Fail on leaks that are not accepted, or no longer: exit code 1. Without any, an inconclusive report is 3."""
     import dataclasses
     import datetime
-    import json
 
+    from ..printable import json_text
     from ..verdict.baseline import compare, decide, load
     from .console import make_console
     from .opened import opened
@@ -76,5 +76,5 @@ def check(
     if as_json:
         parts = dataclasses.asdict(compared)
         plain = {name: [item.model_dump(mode="json") for item in getattr(compared, name)] for name in parts}
-        typer.echo(json.dumps({"status": status, **plain}, indent=2))
+        typer.echo(json_text({"status": status, **plain}))
     ending.leave(status)

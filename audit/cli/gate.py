@@ -18,7 +18,10 @@ def gate(
         memaudit gate memaudit-runs/KEY --fail-on high
         memaudit gate report.json --fail-if 'recovered>0' --fail-if 'simudy.ssim_max>=0.4'
     """
+    import json
+
     from .. import plugins
+    from ..printable import json_text
     from ..verdict.expression import parse, wanted
     from ..verdict.gate import judge
     from ..verdict.sentence import phrased
@@ -36,5 +39,5 @@ def gate(
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")
         console.print(f"{result.expression}: {result.reason}", markup=False)
     if as_json:
-        typer.echo(verdict.model_dump_json(indent=2))
+        typer.echo(json_text(json.loads(verdict.model_dump_json())))
     ending.leave(verdict.status)

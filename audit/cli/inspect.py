@@ -38,8 +38,7 @@ def inspect(
         memaudit inspect --each models/*.safetensors
         memaudit inspect --each downloads/my-model
     """
-    import json
-
+    from ..printable import json_text
     from ..tasks.inspect import inspect as look
     from .console import make_console
     from .show import print_inspection
@@ -54,16 +53,14 @@ def inspect(
         raise MemauditError(f"inspect compares two checkpoints, and {len(files)} were given.", "Add --each.")
     pair = look(files[0], next(iter(files[1:]), None), network.model, network.image_size)
     if as_json:
-        typer.echo(json.dumps(pair, indent=2))
+        typer.echo(json_text(pair))
     else:
         print_inspection(make_console(answer=True), pair)
 
 
 def _each(files: list[str], as_json: bool) -> int:
     """Print a line for each file that loads and an error for each that does not; return the exit code."""
-    import json
-
-    from ..printable import printable
+    from ..printable import json_text, printable
     from ..tasks.inspect import check_each
     from .console import make_console, print_error
 
@@ -74,7 +71,7 @@ def _each(files: list[str], as_json: bool) -> int:
         else f"{row['path']}: no checkpoint"
         for row in rows
     ]
-    for line in [json.dumps(rows, indent=2)] if as_json else lines:
+    for line in [json_text(rows)] if as_json else lines:
         typer.echo(line if as_json else printable(line))
     for error in errors:
         print_error(make_console(), error)

@@ -8,8 +8,8 @@ from .options import AsJson
 def rules(as_json: AsJson = False) -> None:
     """Print the rules by which evidence becomes findings: stable ids, severities, conditions, what to do."""
     import dataclasses
-    import json
 
+    from ..printable import json_text
     from ..report.kind import IMAGE
     from ..verdict.rules import rules as told
     from .console import make_console
@@ -17,6 +17,6 @@ def rules(as_json: AsJson = False) -> None:
 
     found = list(told(IMAGE).values())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(rule) for rule in found], indent=2))
+        typer.echo(json_text([dataclasses.asdict(rule) for rule in found]))
     else:
         print_rules(make_console(answer=True), found)

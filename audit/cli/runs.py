@@ -29,8 +29,8 @@ def runs(
         memaudit runs --delete memaudit-runs/KEY
     """
     import dataclasses
-    import json
 
+    from ..printable import json_text
     from ..tasks.runs import delete as remove
     from ..tasks.runs import list_runs
     from .console import make_console
@@ -47,4 +47,4 @@ def runs(
             print_runs(console, place, listed)
         found = [dataclasses.asdict(run) for run in listed]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json_text(found))

@@ -102,9 +102,9 @@ def scan(
 
 def _rehearse(request: "ScanRequest", terminal: Terminal, end: "Deadline") -> None:
     """Print what a scan would do."""
-    import json
     import math
 
+    from ..printable import json_text
     from ..scan.rehearsal import rehearse
     from .console import Screen, make_console
     from .plan import print_plan, print_search
@@ -114,7 +114,7 @@ def _rehearse(request: "ScanRequest", terminal: Terminal, end: "Deadline") -> No
     plan = [step.model_dump(mode="json") for step in found.plan]
     if terminal.as_json:
         seconds = found.search if found.search is not None and math.isfinite(found.search) else None
-        typer.echo(json.dumps({"search": found.search is not None, "search_seconds": seconds, "plan": plan}, indent=2))
+        typer.echo(json_text({"search": found.search is not None, "search_seconds": seconds, "plan": plan}))
         return
     console = make_console(answer=True)
     print_search(console, found.search)

@@ -5,8 +5,7 @@ import typer
 
 def schema() -> None:
     """Print the JSON schema of report.json."""
-    import json
-
+    from ..printable import json_text
     from ..report.file import schema as report_schema
 
-    typer.echo(json.dumps(report_schema(), indent=2))
+    typer.echo(json_text(report_schema()))

@@ -18,8 +18,7 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Show the value of every option that is not on the command line, and where it comes from."""
-    import json
-
+    from ..printable import json_text
     from ..settings import read
     from .catalogue import catalogue
 
@@ -31,7 +30,7 @@ def config(
             key: {"value": item.value, "source": item.source, "where": item.where, "commands": [*options[key].commands]}
             for key, item in settings.items()
         }
-        typer.echo(json.dumps({"files": [str(file) for file in found.files], "options": rows}, indent=2))
+        typer.echo(json_text({"files": [str(file) for file in found.files], "options": rows}))
         return
     from rich.table import Table
 

@@ -27,9 +27,9 @@ def verify(
     the digests in the report. A digest is not a signature: it shows accidents, not a forger who computes a new one.
     """
     import dataclasses
-    import json
     from pathlib import Path
 
+    from ..printable import json_text
     from ..verdict.verify import verify as check
     from .console import make_console
 
@@ -44,6 +44,6 @@ def verify(
             console.print(f"{path}: {item.what}: {item.detail}", markup=False)
     if as_json:
         plain = {path: [dataclasses.asdict(item) for item in checks] for path, checks in found.items()}
-        typer.echo(json.dumps(plain, indent=2))
+        typer.echo(json_text(plain))
     differs = any(item.status == "differs" for checks in found.values() for item in checks)
     raise typer.Exit(EXIT_CODES["fail" if differs else "pass"])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...attacks.contract.params import Params
+from ..files import read_regular
 from ..plugins import nearest, one_line
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
 
@@ -77,10 +78,14 @@ def resolve(spec: str, tensors: Params) -> Callable[[], nn.Module]:
     return factory
 
 
+LARGEST = 2**22
+"""Bytes of a model file that is looked into."""
+
+
 def function_of(file: str) -> UnknownArchitecture:
     """Return the error that asks for the function in a file, by the names that the file defines; it is not run."""
     try:
-        tree = ast.parse(Path(file).read_bytes())
+        tree = ast.parse(read_regular(Path(file), LARGEST))
     except OSError:
         return UnknownArchitecture(
             f"There is no file {file}.", "Pass --model FILE.py:FUNCTION with a path that exists."

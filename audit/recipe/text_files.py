@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..files import read_regular
 from .told import Artefact, Told, is_number, settings
 
 MAX_TEXT = 8 * 2**20
@@ -12,8 +13,7 @@ MAX_TEXT = 8 * 2**20
 
 
 def _read_text(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        content = stream.read(MAX_TEXT + 1)
+    content = read_regular(file, MAX_TEXT)
     if len(content) > MAX_TEXT:
         raise ValueError(f"{file} is too large")
     return content

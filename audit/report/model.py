@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 
 from ... import MemauditError
-from ..printable import printable
+from ..printable import json_text, printable
 from .card import AttackCard
 from .exhibit import Picture, withheld
 from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
@@ -181,7 +181,7 @@ class AuditReport(Model):
 
     def to_json(self) -> str:
         """Return the sealed report as an indented JSON document ending in a newline."""
-        return json.dumps(self.sealed()._content(), indent=2, ensure_ascii=False) + "\n"
+        return json_text(self.sealed()._content()) + "\n"
 
     def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))

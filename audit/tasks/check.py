@@ -1,5 +1,6 @@
 """``memaudit check``: do these records, prepared this way, explain what training changed? Runs no attack."""
 
+import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..events import Listener, silence
 from ..machine.means import Means
 from ..machine.numerics import exact_numerics
+from ..printable import json_text
 from ..report.proof import DataCheck
 from ..request import RequestError, ScanRequest
 from ..request import check as check_request
@@ -32,7 +34,7 @@ class Checked(BaseModel):
 
     def to_json(self) -> str:
         """Return it as JSON text."""
-        return self.model_dump_json(indent=2) + "\n"
+        return json_text(json.loads(self.model_dump_json())) + "\n"
 
 
 def check(request: ScanRequest, listener: Listener = silence) -> Checked:

@@ -1,6 +1,5 @@
 """``memaudit infer``: how a model was trained, from its two checkpoints, without reconstructing anything."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from ..events import Event, Listener, silence
 from ..files import write_text
 from ..machine.clock import Deadline
 from ..machine.numerics import exact_numerics
+from ..printable import json_text
 from ..recipe import file as recipe_file
 from ..report.facts import Delta, Fact, SearchPoint
 from ..request import ScanRequest, check
@@ -48,7 +48,7 @@ class Inference:
             "delta": {name: fact.model_dump(mode="json") for name, fact in self.delta.readings.items()},
             "seconds": round(self.seconds, 2),
         }
-        return json.dumps(content, indent=2) + "\n"
+        return json_text(content) + "\n"
 
     def to_toml(self) -> str:
         """Return the recipe file that ``memaudit scan --recipe`` takes."""

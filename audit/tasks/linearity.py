@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import json
 import math
 import time
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from ..families.victim import placed
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
 from ..machine.numerics import exact_numerics
+from ..printable import json_text
 from ..recipe.fields import FIELDS, RecipeError, check
 from ..recipe.normalise import normalisation
 from ..report.facts import Fact
@@ -107,7 +109,7 @@ class Linearity(BaseModel):
 
     def to_json(self) -> str:
         """Return the measurement as JSON text."""
-        return self.model_dump_json(indent=2) + "\n"
+        return json_text(json.loads(self.model_dump_json())) + "\n"
 
     @property
     def meaning(self) -> str:

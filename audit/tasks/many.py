@@ -19,7 +19,6 @@ Paths count from the file. It may not say what a configuration file may not eith
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ..machine.choose import check_executor, open_executor
 from ..machine.executor import Together
 from ..option import ConfigError, Option
 from ..plugins import nearest
+from ..printable import json_text
 from ..report.model import AuditReport
 from ..request import ScanRequest, from_options
 from ..run.drive import Interrupted
@@ -111,7 +111,7 @@ class Summary:
             "status": self.status,
             "pairs": [dataclasses.asdict(result) for result in self.results],
         }
-        return json.dumps(content, indent=2) + "\n"
+        return json_text(content) + "\n"
 
     def to_markdown(self) -> str:
         """Return a table with one row for each pair."""

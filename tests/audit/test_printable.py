@@ -1,8 +1,13 @@
 """The one filter for all text from outside."""
 
+import json
+import re
+
 import pytest
 
-from memaudit.audit.printable import printable
+from memaudit.audit.printable import json_text, printable
+
+from ..laws.source import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,19 @@ def test_what_does_not_print_is_shown_as_an_escape(text, shown):
 def test_overlong_text_is_cut():
     assert printable("x" * 10**6, 10) == "xxxxxxxxxx…"
     assert len(printable("\x1b" * 10**6)) < 10**4
+
+
+def test_json_is_ascii_and_its_texts_are_as_they_were():
+    said = {"a": ["\x1b[31m", "\x9b1m", "\x7f", "\u202e", "é", "\ud800", "##[group]", "##vso[task]", "a#b", "\\#["]}
+    text = json_text(said)
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    assert not re.search(r"##(\[|vso)", text)
+    assert json.loads(text) == said
+
+
+def test_json_for_people_and_files_is_written_in_one_place():
+    other = re.compile(r"dumps\([^\n]*indent=|dump_json\(indent=|print_json")
+    found = [path for folder in ("audit", "reports") for path in (ROOT / folder).rglob("*.py")
+             if other.search(path.read_text())]  # fmt: skip
+    assert [path.name for path in found] == ["printable.py"]

@@ -256,10 +256,22 @@ def test_a_file_may_have_nothing_written_outside_its_folder(tmp_path, text):
     assert "only in its own folder" in refused(tmp_path, text)
 
 
-def test_neither_a_fifo_nor_a_folder_is_a_configuration(tmp_path):
-    os.mkfifo(tmp_path / "memaudit.toml")
+def test_folders_are_no_configuration(tmp_path):
+    (tmp_path / "memaudit.toml").mkdir()
     (tmp_path / "pyproject.toml").mkdir()
     assert read(OPTIONS, tmp_path, {}).files == ()
+
+
+@pytest.mark.parametrize("name", ["memaudit.toml", "pyproject.toml"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless", "nowhere", "loop"])
+def test_a_configuration_that_is_no_ordinary_file_is_refused_and_not_opened(tmp_path, name, kind):
+    place = tmp_path / name
+    os.mkfifo(place) if kind == "pipe" else place.symlink_to(
+        {"device": "/dev/null", "endless": "/dev/zero", "nowhere": "gone", "loop": name}[kind]
+    )
+    with pytest.raises(ConfigError, match=rf"{name} cannot be read \(") as stop:
+        read(OPTIONS, tmp_path, {})
+    assert str(stop.value).isprintable()
 
 
 @pytest.mark.slow
