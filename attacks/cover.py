@@ -18,9 +18,10 @@ from .contract.victim import Victim
 from .explain.inversion import undecayed
 from .explain.labels import by_features
 from .explain.lookalikes import exchanged
+from .explain.rehearsal import rehearsed
 from .layers import coverage
-from .layers.inputs import Layer, inputs_of, middle
-from .layers.telling import telling
+from .layers.inputs import inputs_of, middle
+from .layers.telling import likely, telling
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.optim import Adam, warmup_cosine
 from .simulation import batchnorm
@@ -36,6 +37,15 @@ FASTEST = 3e-3
 
 DOUBT = "records of another kind may cover the change as well, so the loss is no evidence for these"
 """Why a low loss of this attack is no evidence."""
+
+CONTRAST = 4.0
+"""A change tells right images from wrong where, in a rehearsal, wrong ones leave this many times as much of it."""
+
+OVERFIT = 0.25
+"""A loss below this share of what right images leave in a rehearsal is that of images that fit too well."""
+
+STUCK = 4.0
+"""A loss above this many times what right images leave in a rehearsal is that of a search that got stuck."""
 
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
@@ -112,18 +122,18 @@ class Cover:
         gen = generator(seed)
         noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
         variables = victim.medium.variables(noise, self.parametrisation)
-        power = 1.0 if recipe.optimizer == "sgd" else ADAPTIVE
-        found = telling(victim, undecayed(victim, recipe), recipe.size, power, SPARE)
+        found = telling(victim, undecayed(victim, recipe), recipe.size, _power(recipe), SPARE)
         if not found:
             raise Unsupported(
                 f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
                 "simudy needs no such layer.",
             )
-        spans = {_key(layer): span for layer, span in found}
+        spans = {layer.key: span for layer, span in found}
         known = {f"{key}.weighted": span.weighted for key, span in spans.items()}
         if self.member and recipe.optimizer == "sgd":
             known |= {f"{key}.kept": span.kept for key, span in spans.items() if span.bounded}
         first = {"best.x": victim.medium.inputs(variables), "best.loss": noise.new_tensor(math.inf)}
+        first["rehearsed"] = noise.new_tensor(_rehearsed(victim, recipe, known))
         state = begin(variables, {}, Adam(self.step_size))
         return replace(state, memory={**state.memory, **known, **first})
 
@@ -156,7 +166,8 @@ class Cover:
             shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
         influence = torch.stack(shares).square().mean(0).sqrt()
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
-        return replace(reconstruction(victim, x, labels, influence, loss), doubt=DOUBT)
+        doubt = DOUBT + _compared(loss, *state.memory["rehearsed"].tolist())
+        return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with those records exchanged for look-alikes that cover more."""
@@ -178,6 +189,37 @@ class Cover:
         kept = {key: state.memory[f"{key}.kept"] for key in seen if f"{key}.kept" in state.memory}
         parts = [(coverage.outside(seen[key], span) + FLOOR).log() for key, span in kept.items()]
         return self.member * torch.stack(parts).mean() if parts else next(iter(seen.values())).new_zeros(())
+
+
+def _power(recipe: Recipe) -> float:
+    return 1.0 if recipe.optimizer == "sgd" else ADAPTIVE
+
+
+@torch.no_grad()
+def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> tuple[float, float]:
+    """Return the mean cover that right images leave, and wrong ones, in a training on made-up images."""
+    right, wrong = likely(victim, 2 * recipe.size).chunk(2)
+    mock = rehearsed(victim, recipe, right)
+    found = telling(mock, mock.delta, recipe.size, _power(recipe), SPARE)
+    spans = {f"{layer.key}.weighted": span.weighted for layer, span in found}
+    spans = {name: span for name, span in spans.items() if name in memory}
+    if not spans:
+        return math.nan, math.nan
+
+    def left(x: Tensor) -> float:
+        rows = _rows(victim, recipe, middle(mock), x, spans)
+        return sum(float(coverage.cover(rows[key].flatten(0, 1), spans[f"{key}.weighted"])) for key in rows) / len(rows)
+
+    return left(right), left(wrong)
+
+
+def _compared(loss: float, right: float, wrong: float) -> str:
+    """Return what a loss says beside those of a rehearsal, as the rest of a clause; empty where it is as expected."""
+    if wrong < CONTRAST * right:
+        return f"; in a rehearsal right ones left {right:.2g} of the change and wrong ones no more than {wrong:.2g}"
+    how = "less" if loss < OVERFIT * right else "more" if loss > STUCK * right else ""
+    said = f"; they leave {loss:.2g} of the change, far {how} than the {right:.2g} of right ones in a rehearsal"
+    return said if how else ""
 
 
 def _check(recipe: Recipe) -> None:
@@ -221,7 +263,3 @@ def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: in
     each = torch.eye(len(sides[0]), dtype=torch.bool, device=sides[0].device)
     whole = loss(each[0] & ~each[0])
     return torch.stack([loss(chosen) - whole for chosen in each])
-
-
-def _key(layer: Layer) -> str:
-    return f"{layer.path}:{layer.group}"

@@ -15,6 +15,7 @@ from .contract.params import cosine_distance
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain import inversion
+from .explain.chord import chord
 from .optimise.descent import Evaluation, descend
 from .optimise.distances import DISTANCES
 from .optimise.optim import Adam, warmup_cosine
@@ -59,6 +60,7 @@ class SME:
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         parametrisation: ``auto``, ``pyramid``, ``pixels`` or ``generator``; as in :class:`.simudy.SimuDy`.
         init_scale: Standard deviation of the Gaussian noise that the finest variables start from.
+        nodes: 1, the learned point; or 3, both ends and the middle with the best weights (:mod:`.explain.chord`).
         warmup: Updates over which the step size rises.
         tolerance: The attack counts as converged when its loss, the cosine distance, is at most this. After a long
             training even the true images leave more than that, and the attack ends as stalled.
@@ -81,6 +83,7 @@ class SME:
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     parametrisation: Parametrisation = "auto"
     init_scale: float = 0.1
+    nodes: Literal[1, 3] = 1
     warmup: int = 5
     tolerance: float = 0.02
 
@@ -112,7 +115,7 @@ class SME:
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             x, mix = victim.medium.inputs(variables), variables[MIX]
-            change, _ = inversion.predict(at(victim, mix), recipe, x, state.constants["labels"])
+            change = self._change(victim, recipe, x, mix, state.constants["labels"])
             objective = DISTANCES[self.distance](change, victim.delta)
             objective = objective + weight * victim.medium.roughness(x) + self.beta * victim.medium.excess(x)
             loss = cosine_distance(change, victim.delta).detach().clamp(min=0)
@@ -135,6 +138,12 @@ class SME:
         """Return the images whose gradient came closest to the change in direction."""
         point = at(victim, state.memory[f"best.{MIX}"])
         return inversion.finish(point, recipe, state, state.constants["labels"])
+
+    def _change(self, victim: Victim, recipe: Recipe, x: Tensor, mix: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the change that training on ``x`` makes, as one gradient or as three see it."""
+        if self.nodes == 1:
+            return inversion.predict(at(victim, mix), recipe, x, labels)[0]
+        return chord(victim, recipe, x, labels)
 
     @property
     def _rule(self) -> Adam:

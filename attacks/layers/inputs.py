@@ -39,6 +39,11 @@ class Layer:
     kernel: int
 
     @property
+    def key(self) -> str:
+        """Its name and its group's number."""
+        return f"{self.path}:{self.group}"
+
+    @property
     def weight(self) -> str:
         """Name of its weight."""
         return f"{self.path}.weight".lstrip(".")

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.cover import LOOKS, Cover
+from memaudit.attacks.cover import CONTRAST, DOUBT, LOOKS, Cover, _compared, _rehearsed
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 
@@ -182,6 +182,29 @@ def test_an_image_that_ended_moved_or_mirrored_is_put_right():
         assert torch.equal(put[1, :, 8:], x[1, :, 8:])
     early = dataclasses.replace(state, variables={"x": wrong}, step=1)
     assert attack._looked(victim, UNKNOWN, early) is early
+
+
+def test_a_rehearsal_tells_what_right_images_leave():
+    pixels = images(4)
+    victim = victim_of(network(), pixels, torch.arange(4))
+    state = dataclasses.replace(BRIEF, parametrisation="pixels").init(victim, UNKNOWN, 0)
+    at_truth = dataclasses.replace(state, variables={"x": SCALE.from_pixels(pixels)})
+    true = BRIEF.step(victim, UNKNOWN, at_truth).loss
+    right, wrong = state.memory["rehearsed"].tolist()
+    assert true / 3 < right < 3 * true
+    assert wrong > CONTRAST * right
+    stuck = dataclasses.replace(state, memory={**state.memory, "best.loss": torch.tensor(0.9)})
+    assert "far more than" in BRIEF.finish(victim, UNKNOWN, stuck).doubt
+    assert all(map(math.isnan, _rehearsed(victim, UNKNOWN, {})))
+
+
+def test_what_a_loss_says_beside_a_rehearsal():
+    assert _compared(0.02, 0.03, 0.3) == ""
+    assert "far less than the 0.03" in _compared(0.002, 0.03, 0.3)
+    assert "far more than the 0.03" in _compared(0.2, 0.03, 0.3)
+    assert "wrong ones no more than 0.05" in _compared(0.02, 0.03, 0.05)
+    assert _compared(0.02, math.nan, math.nan) == ""
+    assert DOUBT
 
 
 @pytest.mark.parametrize("name", ["iterations", "step_size", "alpha", "chroma", "member"])

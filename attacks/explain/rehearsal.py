@@ -1,0 +1,62 @@
+"""What right records would leave of a change: the training rehearsed on made-up ones.
+
+A search may explain more of a change than the records that made it. How much those leave is not known, but made-up
+records, trained on for as far as the real training went, leave about as much.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..contract.attack import generator
+from ..contract.params import norm
+from ..contract.recipe import Recipe
+from ..contract.victim import Victim
+from ..layers.rounding import stored
+from .inversion import predict
+from .labels import guess
+
+STEPS = 5
+"""Steps of a rehearsal, all of the same length."""
+
+
+@torch.no_grad()
+def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim:
+    """Return the victim as if it had been trained on inputs ``x`` (n, ...), for as far as it was trained.
+
+    Labels are guessed. The optimiser's kind, the mode of batch norm and the rounding of the files are the real ones;
+    decay is left out, and no learning rate is needed: each step is a share of the real change's length.
+    """
+    labels = guess(victim, replace(recipe, size=len(x), labels=None), generator(0))
+    once = replace(recipe, size=len(x), lr=1.0, batch_size=len(x), epochs=1, momentum=0.0, nesterov=False,
+                   weight_decay=0.0, optimizer="sgd", schedule="constant", warmup=0)  # fmt: skip
+    theta, length = dict(victim.theta0), float(norm(victim.delta)) / STEPS
+    memory: dict[str, tuple[Tensor, Tensor]] = {}
+    for number in range(1, STEPS + 1):
+        step, _ = predict(replace(victim, theta0=theta), once, x, labels)
+        if recipe.optimizer != "sgd":
+            memory = _moments(recipe, step, memory)
+            step = {name: _rescaled(recipe, *memory[name], number) for name in step}
+        share = length / float(norm(step))
+        theta = {name: value + share * step[name] if name in step else value for name, value in theta.items()}
+    kinds = {name: stored(value) for name, value in victim.thetaf.items()}
+    return replace(victim, thetaf={name: value.to(kinds[name]).to(value) for name, value in theta.items()})
+
+
+def _moments(
+    recipe: Recipe, step: Mapping[str, Tensor], memory: Mapping[str, tuple[Tensor, Tensor]]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return Adam's running means of steps and of their squares."""
+    old = {name: memory.get(name, (torch.zeros_like(value), torch.zeros_like(value))) for name, value in step.items()}
+    return {
+        name: (torch.lerp(value, old[name][0], recipe.beta1), torch.lerp(value.square(), old[name][1], recipe.beta2))
+        for name, value in step.items()
+    }
+
+
+def _rescaled(recipe: Recipe, mean: Tensor, square: Tensor, number: int) -> Tensor:
+    """Return Adam's direction after ``number`` steps."""
+    root = (square / (1 - recipe.beta2**number)).sqrt() + recipe.eps
+    return mean / (1 - recipe.beta1**number) / root
