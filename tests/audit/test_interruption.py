@@ -1,8 +1,12 @@
-"""A scan that is killed over and over, runs out of disk, or may not write: its finished work and its numbers stay."""
+"""A scan that is killed over and over, runs out of disk, or may not write: its finished work and its numbers stay.
+
+``MEMAUDIT_KILLS=100`` kills so many scans, each resumed to its end.
+"""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +16,7 @@ import pytest
 
 SEED = 6
 KILLS = 10
+RESUMED = int(os.environ.get("MEMAUDIT_KILLS", "2"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("created", "seconds", "peak_memory_bytes")
 PLACES = ("command", "content_sha256")
@@ -45,16 +50,18 @@ class Nursery:
         self.log = log
         self.process = subprocess.Popen([sys.executable, "-c", NURSERY], text=True, env=environment, **pipes)
 
-    def run(self, words, kill=None, after=0.0, limit=0):
+    def run(self, words, kill=None, after=0.0, limit=0, meddle=None):
         """Run a command, killed with a signal after some seconds; return its exit code and what it said.
 
-        No file that it writes may have more than ``limit`` bytes.
+        No file that it writes may have more than ``limit`` bytes; ``meddle`` is called while it runs.
         """
         print(json.dumps([str(self.log), limit, *map(str, words)]), file=self.process.stdin, flush=True)
         child = int(self.process.stdout.readline())
         if kill is not None:
             time.sleep(after)
             os.kill(child, kill)
+        if meddle is not None:
+            meddle()
         print(file=self.process.stdin, flush=True)  # from here on the id may be another process's
         return int(self.process.stdout.readline()), self.log.read_text()
 
@@ -120,6 +127,49 @@ def test_ten_kills_at_random_moments_change_no_number(nursery, words, undisturbe
     assert code == 1, told
     assert numbers(folder) == expected
     check_whole(folder)
+
+
+def test_a_scan_that_was_killed_at_any_moment_is_resumed_with_the_same_numbers(nursery, words, undisturbed, tmp_path):
+    expected, length = undisturbed
+    draw, begun = random.Random(SEED), 0
+    for number in range(RESUMED):
+        folder = tmp_path / f"run-{number}"
+        code, told = nursery.run([*words, folder], signal.SIGKILL, draw.uniform(0.02, 1.0) * length)
+        assert code in (1, -signal.SIGKILL), told
+        begun += code != 1 and any(folder.glob("jobs/*/state.safetensors"))
+        code, told = nursery.run([*words, folder])
+        assert code == 1, (number, told)
+        assert numbers(folder) == expected, number
+        check_whole(folder)
+        shutil.rmtree(folder)
+    print(f"{RESUMED} kills, {begun} of them with states saved")
+
+
+PLANTED = {"lock": "file", "events.jsonl": "file", "report.html": "file", "jobs": "folder", "evidence": "folder"}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_link_that_is_planted_while_a_scan_runs_is_not_followed(nursery, words, tmp_path, name):
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    (outside / "folder").mkdir(parents=True)
+    for file in (outside / "file", outside / "folder" / "simudy-0.png"):
+        file.write_text("mine")
+
+    def plant():
+        end = time.monotonic() + 60
+        while not any(folder.glob("jobs/*/state.safetensors")) and time.monotonic() < end:
+            time.sleep(0.01)
+        if (folder / name).exists():
+            (folder / name).rename(tmp_path / "aside")
+        (folder / name).symlink_to(outside / PLANTED[name])
+
+    code, told = nursery.run([*words, folder], meddle=plant)
+    assert (code, "is a link" in told) in ((2, True), (1, False)), told
+    assert code == 1 or len(errors(told)) == 1
+    assert code == 2 or name == "lock", "a lock that is held is not opened again"
+    found = sorted(path.relative_to(outside).as_posix() for path in outside.rglob("*"))
+    assert found == ["file", "folder", "folder/simudy-0.png"]
+    assert {path.read_text() for path in outside.rglob("*") if path.is_file()} == {"mine"}
 
 
 @pytest.fixture
