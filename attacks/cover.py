@@ -197,14 +197,14 @@ def _power(recipe: Recipe) -> float:
 
 @torch.no_grad()
 def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> tuple[float, float]:
-    """Return the mean cover that right images leave, and wrong ones, in a training on made-up images."""
+    """Return the mean cover that right images leave, and wrong ones, in a training on made-up images; 0 for unknown."""
     right, wrong = likely(victim, 2 * recipe.size).chunk(2)
     mock = rehearsed(victim, recipe, right)
     found = telling(mock, mock.delta, recipe.size, _power(recipe), SPARE)
     spans = {f"{layer.key}.weighted": span.weighted for layer, span in found}
     spans = {name: span for name, span in spans.items() if name in memory}
     if not spans:
-        return math.nan, math.nan
+        return 0.0, 0.0
 
     def left(x: Tensor) -> float:
         rows = _rows(victim, recipe, middle(mock), x, spans)
@@ -215,6 +215,8 @@ def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> 
 
 def _compared(loss: float, right: float, wrong: float) -> str:
     """Return what a loss says beside those of a rehearsal, as the rest of a clause; empty where it is as expected."""
+    if not right:
+        return ""
     if wrong < CONTRAST * right:
         return f"; in a rehearsal right ones left {right:.2g} of the change and wrong ones no more than {wrong:.2g}"
     how = "less" if loss < OVERFIT * right else "more" if loss > STUCK * right else ""

@@ -195,7 +195,7 @@ def test_a_rehearsal_tells_what_right_images_leave():
     assert wrong > CONTRAST * right
     stuck = dataclasses.replace(state, memory={**state.memory, "best.loss": torch.tensor(0.9)})
     assert "far more than" in BRIEF.finish(victim, UNKNOWN, stuck).doubt
-    assert all(map(math.isnan, _rehearsed(victim, UNKNOWN, {})))
+    assert _rehearsed(victim, UNKNOWN, {}) == (0, 0)
 
 
 def test_what_a_loss_says_beside_a_rehearsal():
@@ -203,7 +203,7 @@ def test_what_a_loss_says_beside_a_rehearsal():
     assert "far less than the 0.03" in _compared(0.002, 0.03, 0.3)
     assert "far more than the 0.03" in _compared(0.2, 0.03, 0.3)
     assert "wrong ones no more than 0.05" in _compared(0.02, 0.03, 0.05)
-    assert _compared(0.02, math.nan, math.nan) == ""
+    assert _compared(0.02, 0.0, 0.0) == ""
     assert DOUBT
 
 
