@@ -177,12 +177,12 @@ def _architecture(scene: Scene) -> Architecture:
 
 def _environment(scene: Scene) -> Environment:
     device = scene.victim.like.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return Environment(
         memaudit=__version__,
         python=platform.python_version(),
         torch=torch.__version__,
-        platform=platform.platform(),
+        platform=f"{platform.system()}-{platform.release()}-{platform.machine()}",  # platform() runs a program, uname
         device=f"{device} ({name})",
         threads=torch.get_num_threads(),
     )
