@@ -45,7 +45,8 @@ for line in sys.stdin:
 
 class Nursery:
     def __init__(self, log):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")}
+        environment = {**clean, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.log = log
         self.process = subprocess.Popen([sys.executable, "-c", NURSERY], text=True, env=environment, **pipes)

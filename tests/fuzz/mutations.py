@@ -50,7 +50,7 @@ def reshaped(tree: Any, random: random.Random) -> Any:
     for _ in range(random.randint(1, 3)):
         places = list(_places(made))
         if not places:
-            return random.choice(VALUES)
+            return copy.deepcopy(random.choice(VALUES))
         parent, key = random.choice(places)
         match random.randrange(6):
             case 0:
@@ -63,7 +63,7 @@ def reshaped(tree: Any, random: random.Random) -> Any:
             case 3 if isinstance(parent, list):
                 parent.extend(copy.deepcopy(parent) * random.choice((1, 3)))
             case _:
-                parent[key] = random.choice(VALUES)
+                parent[key] = copy.deepcopy(random.choice(VALUES))
     return made
 
 
