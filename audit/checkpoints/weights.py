@@ -84,6 +84,7 @@ def examine(file: Path) -> tuple[str, list[Path], Mapping[str, Tensor]]:
     """
     if file.name.lower().endswith((".safetensors", ".index.json")):
         return load(file)
+    _check_name(file)
     _check_file(file)
     return "torch", [file], _state_dict(unpack(file)) or {}
 

@@ -1,6 +1,7 @@
 """A report as a file: read, checked against its version, described by a schema. No torch here."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     """
     path = path / "report.json" if path.is_dir() else path
     try:
-        content = json.loads(read_regular(path, LARGEST).decode())
+        content = json.loads(read_regular(path, LARGEST).decode(), parse_float=_finite, parse_constant=_finite)
         json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written again
         version = str(content["schema_version"])
         if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
@@ -58,6 +59,13 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         raise ReportError(
             f"{path} is not a memaudit report ({_first_line(error)}).", "Pass a report.json written by memaudit scan."
         ) from None
+
+
+def _finite(text: str) -> float:
+    """Return a number of a report; NaN and infinity are none in JSON, and could not be written again."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no number of JSON")
+    return number
 
 
 def _differs(content: dict[str, Any]) -> bool:

@@ -233,6 +233,13 @@ def test_every_input_is_used_and_every_variable_is_an_option():
     assert {name for name in STEPS["Audit"]["env"] if name.startswith("MEMAUDIT_")} <= names
 
 
+def test_actions_of_others_are_pinned_by_commit():
+    uses = re.findall(r"uses: (\S+)(.*)", (ROOT / "action.yml").read_text())
+    assert len(uses) == 3
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", name) and re.fullmatch(r" # v\d+\.\d+\.\d+", version)
+               for name, version in uses)  # fmt: skip
+
+
 def test_outputs_and_uploads():
     assert ACTION["outputs"].keys() == {"verdict", "severity", "exit-code", "report-path"}
     for name, output in ACTION["outputs"].items():
@@ -310,6 +317,9 @@ def test_pre_commit(leaking, tmp_path):
         assert hook["language"] == "python"
         assert hook["require_serial"] is True
     (leaking / "evil.pt").write_bytes(EVIL)
+    for name in ("a.TH", "b.pkl", "c.Pickle", "d.PT", "-x.pt"):
+        assert re.search(HOOKS["memaudit-inspect"]["files"], name)
+    assert all(hook["entry"].endswith(" --") for hook in HOOKS.values())
     names = {"models/before.pt", "models/after.safetensors", "evil.pt"}
     files = [str(file.relative_to(leaking)) for file in leaking.rglob("*") if file.is_file()]
     chosen = [name for name in files if re.search(HOOKS["memaudit-inspect"]["files"], name)]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from memaudit.audit.checkpoints import folder
 from memaudit.audit.checkpoints.folder import look_into
 from memaudit.audit.checkpoints.weights import CheckpointError
+from memaudit.audit.printable import printable
 from memaudit.audit.tasks.inspect import check_each
 
 
@@ -78,3 +79,13 @@ def test_a_folder_of_too_many_files(model, monkeypatch):
     monkeypatch.setattr(folder, "MOST_FILES", 2)
     with pytest.raises(CheckpointError, match="more than 2 files"):
         look_into(model)
+
+
+def test_a_checkpoint_whose_name_is_not_utf_8_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": torch.ones(2)}, "a.pt")
+    os.mkdir("files")
+    os.rename("a.pt", b"files/a\xff.pt")
+    rows, errors = check_each(["files"])
+    assert rows == []
+    assert [printable(error.message) for error in errors] == [r"The path 'files/a\udcff.pt' is not UTF-8."]

@@ -11,6 +11,7 @@ from memaudit.audit.data.base import DataError
 from memaudit.audit.data.folder import FolderSource
 from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.preparation import Exif, Preparation
+from memaudit.audit.printable import printable
 
 
 def save(path: Path, value: int = 0, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> Path:
@@ -213,3 +214,18 @@ def test_an_unreadable_folder(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     assert "closed' cannot be listed: Permission denied" in refuse(closed).message
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_names_that_are_not_utf_8_are_read_and_told(tmp_path, classes):
+    folder = os.path.join(os.fsencode(tmp_path), b"class\xfe" if classes else b"")
+    os.makedirs(folder, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.path.join(folder, b"a\xff.png"))
+    found = open_source(str(tmp_path))
+    assert found.names == (("class\ufffd/" if classes else "") + "a\ufffd.png",)
+    with open(os.path.join(folder, b"b\xff.png"), "wb") as file:
+        file.write(b"none")
+    with pytest.raises(DataError, match="1 of 2 images") as stop:
+        open_source(str(tmp_path))
+    assert printable(str(stop.value)).encode()

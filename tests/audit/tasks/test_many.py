@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from zipfile import ZipFile
 
 import pytest
+import torch
 
 from memaudit import MemauditError
 from memaudit.audit.cli.catalogue import collected
@@ -31,6 +33,32 @@ def folder(leak, tmp_path):
     for file in (leak.before, leak.after, leak.data, leak.control):
         shutil.copy(file, tmp_path)
     return tmp_path
+
+
+def bomb(folder, name, code):
+    """Write an archive whose pickle ends the process or fills memory where it is loaded unseen."""
+    torch.save({}, folder / name)
+    with ZipFile(folder / name) as old:
+        entries = {entry: old.read(entry) for entry in old.namelist()}
+    with ZipFile(folder / name, "w") as new:
+        for entry, content in entries.items():
+            new.writestr(entry, code if entry.endswith("data.pkl") else content)
+
+
+def test_a_pair_that_would_end_the_process_does_not_end_the_others(folder):
+    bomb(folder, "deep.pt", b"\x80\x02)" + b"\x85" * 10**6 + b".")
+    bomb(folder, "large.pt", b"\x80\x02c__builtin__\nbytearray\n\x8a\x05%b\x85R." % (3 * 10**9).to_bytes(5, "little"))
+    (folder / "zero.pt").symlink_to("/dev/zero")
+    hostile = "".join(f'[pairs.{name}]\nbefore = "{name}.pt"\nafter = "after.safetensors"\n'
+                      for name in ("deep", "large", "zero"))  # fmt: skip
+    found = scan_many(read(folder, DEFAULTS + hostile + PAIR.format("sound")), folder / "out")
+    told = {result.name: (result.status, result.summary) for result in found.results}
+    assert {name: status for name, (status, _) in told.items()} == {
+        "deep": "error", "large": "error", "zero": "error", "sound": "fail",
+    }  # fmt: skip
+    assert "nested more than 100 deep" in told["deep"][1]
+    assert "many times its own size" in told["large"][1]
+    assert "is not a file" in told["zero"][1]
 
 
 def read(folder, text):
