@@ -1,11 +1,11 @@
 """Does the verdict lie? ``python -m benchmarks.verdict [--scans N] [--tail]``; CIFAR-10 of the data pack.
 
 Scans N small victims, every other one a conv net, twice each: against the images that they were trained on, and against
-images that they never saw; each with 200 held-out images, with 24, and without any. Half as many again are defended:
-the change rounded to few bits, or with noise of its own size on it. The verdict at the default gate, p-values and
-findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout. A finished victim
-is not scanned again. ``--tail`` measures how often chance passes p-values that extrapolate beyond the comparison
-images.
+images that they never saw; each with 200 held-out images, with 24, and without any. ``--defended`` scans victims whose
+change was published with noise of several times its size on it, or in few bits. The verdict at the default gate,
+p-values and findings go into ``benchmarks/results/verdict.json``, a table and two tests of uniformity to stdout. A
+finished victim is not scanned again. ``--tail`` measures how often chance passes p-values that extrapolate beyond the
+comparison images.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def _part(pack: Any, rows: NDArray[np.int64]) -> dict[str, Any]:
     return {"images": pack["images"][rows], "labels": pack["labels"][rows], "names": pack["names"]}
 
 
-def measure(kind: str, seed: int, strangers: bool, defence: Defence | None = None) -> list[dict[str, Any]]:
+def measure(
+    kind: str, seed: int, strangers: bool, controls: Sequence[int], defence: Defence | None = None
+) -> list[dict[str, Any]]:
     """Scan one victim with each control set; the attack's state is found again by the second and third scan."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -87,10 +90,11 @@ def measure(kind: str, seed: int, strangers: bool, defence: Defence | None = Non
         plain = ScanRequest(
             folder / "before.safetensors", folder / "after.safetensors", data=folder / "data.npz", lr=spec.lr,
             epochs=spec.epochs, batch_size=spec.size, normalise=spec.normalise, seed=seed, max_iterations=100,
+            optimizer="sgd" if defence else None,
             model=KINDS[kind][1][1] if KINDS[kind][1] else "auto", out=folder / "run", evidence="none",
         )  # fmt: skip
         rows = []
-        for count in CONTROLS[:1] if defence else CONTROLS:
+        for count in controls:
             control = folder / f"control-{count}.npz" if count else None
             report = scan(dataclasses.replace(plain, control=control))
             about = {
@@ -183,10 +187,24 @@ def _chance(values: NDArray[np.float64], count: int, rng: np.random.Generator) -
     return calibrate.p_values(shuffled[count : count + 1000], shuffled[:count])
 
 
+def _plain(seed: int, controls: Sequence[int]) -> list[dict[str, Any]]:
+    kind = list(KINDS)[seed % 2]
+    return [row for strangers in (True, False) for row in measure(kind, seed, strangers, controls)]
+
+
+def _defended(seed: int, controls: Sequence[int]) -> list[dict[str, Any]]:
+    kind = list(KINDS)[seed % 2]
+    return measure(kind, seed, False, controls[:1], DEFENCES[kind][seed // 2 % len(DEFENCES[kind])])
+
+
 def main() -> None:
     """Measure, write the results, and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, default=40, help="victims; each is scanned against both kinds of images")
+    parser.add_argument(
+        "--defended", action="store_true", help="scan defended victims instead, the auditor's optimiser given"
+    )
+    parser.add_argument("--controls", type=int, nargs="+", default=list(CONTROLS), help="held-out images of each scan")
     parser.add_argument("--tail", action="store_true", help="measure the extrapolation instead")
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -197,13 +215,13 @@ def main() -> None:
         print(*found["tail"], sep="\n")
     else:
         rows = [row for row in found.get("scans", []) if "defence" in row]  # of this version's verdict
-        for seed in range(1 + max((row["seed"] for row in rows), default=-1), asked.scans):
-            for strangers in (True, False):
-                rows += measure(list(KINDS)[seed % 2], seed, strangers)
-            if seed % 2 == 0:
-                kind = list(KINDS)[seed // 2 % 2]
-                rows += measure(kind, seed, False, DEFENCES[kind][seed // 4 % 2])
-            print(seed, [(row["defence"] or row["strangers"], row["verdict"]) for row in rows if row["seed"] == seed])
+        done = {(row["seed"], bool(row["defence"])) for row in rows}
+        for seed in range(asked.scans):
+            if (seed, asked.defended) in done:
+                continue
+            rows += _defended(seed, asked.controls) if asked.defended else _plain(seed, asked.controls)
+            seen = [row for row in rows if (row["seed"], bool(row["defence"])) == (seed, asked.defended)]
+            print(seed, [(row["defence"] or row["strangers"], row["verdict"]) for row in seen], flush=True)
             asked.output.write_text(json.dumps(found | {"scans": rows}, indent=1) + "\n")
         found |= {"scans": rows, "uniformity": uniformity(rows)}
         print(*table(rows), found["uniformity"], sep="\n")

@@ -35,7 +35,7 @@ from .common.extracts import (
 )
 from .common.pictures import Album, Aside
 from .common.pillars import pillars
-from .common.verdict import headline, next_step, shows, tiles, topics, tried
+from .common.verdict import decided, headline, next_step, shows, tiles, topics, tried
 from .page.chance import held_against_chance
 from .page.facts import census, rows
 from .page.plots import altered, defence_charts, loss_chart
@@ -127,7 +127,7 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
     return {
         "headline": headline(report),
         "tried": tried(report),
-        "step": next_step(report),
+        "step": next_step(report) or decided(report),
         "tiles": tiles(report),
         "pillars": pillars(report),
         "shows": shows(report),

@@ -14,7 +14,7 @@ from ..audit.report.results import LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
 from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, share
 from .common.pillars import Pillar, pillars
-from .common.verdict import headline, next_step, shows, tried
+from .common.verdict import decided, headline, next_step, shows, tried
 from .dpia.page import block, escape
 from .page.chance import Chance, held_against_chance
 from .page.plots import altered
@@ -133,6 +133,8 @@ def _verdict(report: AuditReport) -> Iterator[str]:
         yield f"**Next step.** {text(step.reason)}{f' Takes {text(step.estimate)}.' if step.estimate else ''}\n"
         if step.command:
             yield f"{block(step.command)}\n"
+    if then := decided(report):
+        yield f"**What to do.** {text(then.reason)}\n"
     yield f"- **What this shows.** {shown}"
     yield f"- **What it does not show.** {not_shown}"
 

@@ -25,6 +25,9 @@ LIKELY = 0.01
 CLOSER = 0.95
 """The data leave at most this share of what others leave."""
 
+FARTHER = 1.25
+"""Or they explain at least so many times as much as others do: of a change under much noise they leave nearly all."""
+
 ALONE = 0.7
 """The same where there is nothing to compare with but altered copies."""
 
@@ -76,12 +79,16 @@ class Shares:
         return min(held_out + [self.own + value - self.data[0] for value in self.altered], default=0.0)
 
     @property
+    def farther(self) -> bool:
+        """Whether the data explain several times as much as whatever they are compared with."""
+        return math.expm1(self.own) <= FARTHER * math.expm1(min(self.others, 0.0))
+
+    @property
     def explain(self) -> bool:
         """Whether the data leave clearly less than held-out records, and than any altered copy."""
         if not self.held_out:
             return self.own - self.others <= math.log(ALONE)
-        gap = self.own - mean(self.held_out)
-        closer = max(gap, self.own - self.others) <= math.log(CLOSER)
+        closer = self.own - self.others <= math.log(CLOSER) or self.farther
         apart = chance(self.data, self.held_out, self.overlap) <= LEVEL
         alone = len(self.altered) < 2 or chance(self.data[:1], self.altered) <= LIKELY
         return closer and apart and alone

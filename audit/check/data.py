@@ -18,7 +18,7 @@ from ..events import Event, Listener, silence
 from ..report.proof import Basis, Comparison, DataCheck
 from ..scoring.kind import Kind
 from .compare import OWN, Sets, Shares, disjoint, drawn, mean, size_of
-from .measures import Measure, by_gradients, by_layers
+from .measures import Measure, by_gradients, by_layers, by_training
 
 POWERS = (1.0, 6.0)
 """How much the strong directions of a change weigh: first nearly all of it, then what stands out of noise or Adam."""
@@ -63,10 +63,10 @@ class Question:
 
 def check(question: Question, listener: Listener = silence) -> DataCheck:
     """Return whether the data explain the change, with the numbers that say so."""
-    listener(Event("check", "whether the data explain the change"))
     found, sets = DataCheck(explained=None, reason=f"{UNTOLD}."), question.sets(question.data.records)
     for basis, measure in _measures(question, sets.size):
-        fewer = basis == "gradients" and _heavy(question, sets)
+        listener(Event("check", f"whether the data explain the change, by {basis}"))
+        fewer = basis != "layers" and _heavy(question, sets)
         found = _check(question, basis, measure, sets.fewer() if fewer else sets)
         if found.explained:
             break
@@ -79,6 +79,9 @@ def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
         if layers is not None:
             yield "layers", layers
     yield "gradients", by_gradients(question.victim, question.change)
+    training = by_training(question.victim, question.recipe, question.change, size)
+    if training is not None:
+        yield "training", training
 
 
 def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> DataCheck:
@@ -130,14 +133,15 @@ def _comparisons(question: Question, sets: Sets, shares: Shares) -> Iterator[Com
 
 def _reason(question: Question, sets: Sets, shares: Shares) -> str:
     many = question.kind.about.words.many
-    own, others = f"{math.exp(shares.own):.1%}", f"{math.exp(mean(shares.held_out or [shares.others])):.1%}"
+    own, others = (f"{-math.expm1(part):.1%}" for part in (shares.own, mean(shares.held_out or [shares.others])))
     whom = f"held-out {many}" if shares.held_out else "altered copies of them"
     if shares.explain:
-        return f"The data explain the change: {sets.size} {many} leave {own} of it, as many {whom} {others}."
+        return f"The data explain the change: {sets.size} {many} explain {own} of it, as many {whom} {others}."
     if not shares.held_out:
         return f"{UNTOLD} without held-out {many}: pass --control."
+    altered = f", altered copies of them {-math.expm1(min(shares.altered)):.1%}" if shares.altered else ""
     return (
-        f"The data explain the change no better than others: {sets.size} {many} leave {own} of it, as many {whom} "
-        f"{others}. Check the folder and the split, how {many} were fitted and normalised, and the order of axes and "
-        "channels."
+        f"The data do not explain the change clearly better than others: {sets.size} {many} explain {own} of it, as "
+        f"many {whom} {others}{altered}. Check the folder and the split, how {many} were fitted and normalised, and "
+        "the order of axes and channels."
     )

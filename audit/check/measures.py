@@ -1,4 +1,4 @@
-"""How much of a change given records leave unexplained: by what layers' changes span, or by the records' gradients.
+"""How much of a change records leave unexplained: by what layers' changes span, by gradients, by training on them.
 
 Each measure takes records (m, ...) and returns the logarithm of the share that they leave: shares of several layers
 differ by orders of magnitude. Both grow smaller with more records, so that only sets of one size compare.
@@ -7,23 +7,29 @@ differ by orders of magnitude. Both grow smaller with more records, so that only
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ...attacks.contract.attack import generator
 from ...attacks.contract.params import Params
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
-from ...attacks.explain.records import Explained
+from ...attacks.explain.records import Explained, learned
 from ...attacks.layers.coverage import cover
 from ...attacks.layers.inputs import inputs_of, middle
 from ...attacks.layers.telling import telling
 from ...attacks.simulation import batchnorm
+from .training import trained
 
 Measure = Callable[[Tensor], float]
 
 LEAST = 1e-7
 """Shares below this are rounding."""
+
+LONG = 2e9
+"""Parameters times records of all epochs, from which on training on every set takes too long to be tried."""
 
 
 def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int, power: float) -> Measure | None:
@@ -56,3 +62,28 @@ def by_gradients(victim: Victim, change: Params) -> Measure:
         return math.log(max(whole.unexplained(whole.columns(x)), LEAST))
 
     return measure
+
+
+def by_training(victim: Victim, recipe: Recipe, change: Params, size: int) -> Measure | None:
+    """Return the logarithm of what is left of the change beside that of a training on the records, of any length.
+
+    Far clearer than the others under noise and Adam: it starts from the network before, which holds none, and goes all
+    the way. ``None`` where the recipe is not known, or a training on ``size`` records takes long.
+    """
+    numbers = sum(value.numel() for value in change.values())
+    if math.isnan(recipe.lr) or numbers * size * recipe.epochs > LONG:
+        return None
+    plain = replace(recipe, size=size, batch_size=min(recipe.batch_size, size), labels=None, weight_decay=0.0)
+    own = _product(change, change)
+
+    def measure(records: Tensor) -> float:
+        x = victim.medium.encode(records.to(victim.like))
+        found = victim.change(trained(victim, plain, x, learned(victim, x), generator(0)))
+        cosine = _product(found, change) / max((_product(found, found) * own) ** 0.5, 1e-30)
+        return math.log(max(1 - max(cosine, 0.0) ** 2, LEAST)) if math.isfinite(cosine) else 0.0
+
+    return measure
+
+
+def _product(one: Params, two: Params) -> float:
+    return sum(float((value.double() * two[name].double()).sum()) for name, value in one.items())

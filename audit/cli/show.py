@@ -38,10 +38,10 @@ def print_check(console: Console, found: "Checked", brief: bool = False) -> None
     table = Table(title=f"{found.architecture}, compared by {check.basis}", title_justify="left")
     table.add_column("records")
     table.add_column("sets", justify="right")
-    table.add_column("unexplained", justify="right")
-    table.add_row("the data", "", f"{check.unexplained:.1%}")
+    table.add_column("explained", justify="right")
+    table.add_row("the data", "", f"{1 - check.unexplained:.1%}")
     for other in check.comparisons:
-        table.add_row(escape(other.name), str(other.sets), f"{other.unexplained:.1%}")
+        table.add_row(escape(other.name), str(other.sets), f"{1 - other.unexplained:.1%}")
     console.print(table)
 
 

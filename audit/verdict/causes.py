@@ -35,7 +35,10 @@ def _look(report: AuditReport) -> Cause | None:
         reason = f"Look at the rebuilt {words.many}: where they are training data, this is a leak."
         reason += f" With the training {words.many} memaudit can tell."
         return Cause("", reason, _with_data(report), _as_long(report))
-    reason = f"The {words.many} given are not those in the change: look at the rebuilt ones, then check the data."
+    reason = (
+        f"Keep the two files private. The {words.many} given are not those in the change: look at the rebuilt ones, "
+    )
+    reason += "then check the data."
     return Cause("", reason, of_pair(report, "check"), "under a minute")
 
 
@@ -64,8 +67,8 @@ def _unexplained(report: AuditReport) -> Cause | None:
     many = report.kind.words.many
     return Cause(
         f"The training {many} that were given do not explain how this model changed",
-        "They may be of another folder or split, or prepared otherwise than in training: size, crop, orientation, "
-        "normalisation, order of the channels.",
+        f"Give the {many} that this model was trained on, prepared as they were then: folder and split, size, crop, "
+        "orientation, normalisation, order of the channels. This command tells whether they are right.",
         of_pair(report, "check"),
         "under a minute",
     )

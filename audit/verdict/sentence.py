@@ -75,7 +75,8 @@ def _clear(report: AuditReport) -> str:
     many, found = report.kind.words.many, report.power
     if found and found.status == "leaks":
         size = report.kind.words.count(found.records)
-        return f"These attacks rebuild {found.recovered} of {size} from a training like this one, and none from yours"
+        like = f"the same attacks rebuild {found.recovered} of {size} from a training like this one"
+        return f"{none_rebuilt(report)}, and {like}"
     ended = {attack.name for attack in report.attacks if attack.status == "converged"}
     tried = f"the {count(len(ended), 'attack')} that came to an end" if ended else "any attack that was run"
     return f"{none_rebuilt(report)} by {tried}" if rebuilt(report)[1] else f"No training {many} were rebuilt by {tried}"

@@ -51,19 +51,22 @@ def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
         return Pillar(title, "not known", "inconclusive", f"No training {many} were given.")
     if check is None:
         return Pillar(title, "not known", "inconclusive", "This was not checked.")
-    given = [] if check.unexplained is None else [Bar(f"the {many} given", check.unexplained, "", own=True)]
-    others = [Bar(_named(other.name, other.sets), other.unexplained, "") for other in check.comparisons]
+    given = [] if check.unexplained is None else [Bar(f"the {many} given", 1 - check.unexplained, "", own=True)]
+    others = [Bar(_named(other.name, other.sets), 1 - other.unexplained, "") for other in check.comparisons]
     bars = [bar._replace(said=percent(bar.value, 1)) for bar in [*given, *others]]
     notes = [f"Prepared otherwise than asked, they explain more: {check.reading}."] if check.reading else []
     if check.likeness is not None:
         notes.append(f"Training on them gives a change alike to {fixed(check.likeness, 2)} (cosine; 1 is the same).")
     answer: Answer = "not known" if check.explained is None else "yes" if check.explained else "no"
     tone: Decision = "pass" if check.explained else "inconclusive"
-    return Pillar(title, answer, tone, check.reason, "What stays unexplained (less is better)", bars, notes)
+    return Pillar(
+        title, answer, tone, check.reason, "How much of the change they explain (more is better)", bars, notes
+    )
 
 
 def _named(name: str, sets: int) -> str:
-    return f"{name}, best of {sets}" if sets > 1 else name
+    how = "mean" if name.startswith("held-out") else "best"
+    return f"{name}, {how} of {sets}" if sets > 1 else name
 
 
 def _rebuilt(report: AuditReport) -> Pillar:
@@ -80,7 +83,8 @@ def _rebuilt(report: AuditReport) -> Pillar:
         said = f"{recovered} of {words.count(total, 'training')}, by at least one attack."
         return Pillar(title, "yes", "fail", said, notes=notes)
     said = f"None of {words.count(total, 'training')}, by any attack."
-    return Pillar(title, "no", "inconclusive" if other else "pass", said, notes=notes)
+    looked = report.check is None or bool(report.check.explained)
+    return Pillar(title, "no", "pass" if looked and not other else "inconclusive", said, notes=notes)
 
 
 def _power(report: AuditReport, power: MockVictim | None) -> Pillar:

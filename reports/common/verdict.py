@@ -11,7 +11,7 @@ from ...audit.report.verdict import Finding, NextStep
 from ...audit.scoring.levels import LEVEL
 from ...audit.verdict import sentence
 from ...audit.verdict.rules import Rule, rules
-from ...audit.verdict.tally import rebuilt, unlisted
+from ...audit.verdict.tally import UNLISTED, rebuilt, unlisted
 from ...audit.words import NOTHING, count, fixed
 from .extracts import by_attack, standing
 
@@ -20,8 +20,8 @@ NAMED = 4
 
 
 _ENDS = {
-    "stalled": "did not explain the change",
-    "budget_spent": "ran out of time",
+    "stalled": "found no solution",
+    "budget_spent": "stopped at its limit",
     "diverged": "broke down",
     "unsupported": "does not apply here",
 }
@@ -94,9 +94,27 @@ def next_step(report: AuditReport) -> NextStep | None:
     return report.verdict.next_step or sentence.next_step(report)
 
 
+def decided(report: AuditReport) -> NextStep | None:
+    """Return what follows from a decision, in one sentence; ``None`` where there is none."""
+    match report.verdict.status:
+        case "fail":
+            best = next((advice.title for advice in report.advice), "")
+            more = f" What would help most: {best[:1].lower()}{best[1:]}." if best else ""
+            return NextStep(reason=f"Keep these two files away from everybody who may not see the training set.{more}")
+        case "pass":
+            return NextStep(
+                reason="These attacks give no reason to withhold the two files. Keep this report with them, and audit "
+                "again when either changes."
+            )
+    return None
+
+
 def tried(report: AuditReport) -> str:
     """Return which attacks found it, or which were tried; empty where none was run."""
     recovered, names = rebuilt(report)[0], by_attack(report)
+    if unlisted(report) and not recovered:
+        exact = dict.fromkeys(finding.attack for finding in report.findings if finding.rule == UNLISTED)
+        return f"Found by {_listed(list(exact))}: together they make up the whole change between the two files."
     if recovered:
         by = {name: max(r.metrics.recovered if r.metrics else 0 for r in results) for name, results in names.items()}
         found = sorted((name for name in by if by[name]), key=lambda name: -by[name])
@@ -112,7 +130,7 @@ def tried(report: AuditReport) -> str:
 
 def _end(results: Sequence[AttackResult]) -> str:
     ended = any(result.status == "converged" for result in results)
-    return "came to an end" if ended else _ENDS[results[0].status]
+    return "finished" if ended else _ENDS[results[0].status]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -177,7 +195,7 @@ def _likeness_tiles(report: AuditReport) -> list[Tile]:
     alike = Tile(
         "How alike, 0 to 1",
         fixed(best.similarity_max, 2),
-        f"the closest pair ({kind.statistic}); {kind.threshold:g} or more, and above chance, counts",
+        f"the closest pair ({kind.statistic}); counts from {kind.threshold:g} on, if chance hardly gives as much",
     )
     if chance is None:
         return [alike]

@@ -84,6 +84,20 @@ def test_the_right_records_explain_the_change(victim):
     assert "explain the change" in found.reason
 
 
+def drowned(victim):
+    """The victim with noise of twice its change on it."""
+    found, gen = victim[0], generator(7)
+    noise = {name: torch.randn(value.shape, generator=gen) for name, value in found.delta.items()}
+    size = {name: 2 * value.square().mean().sqrt() for name, value in found.delta.items()}
+    after = {name: value + size[name] * noise[name] for name, value in found.thetaf.items()}
+    return (replace(found, thetaf=after), *victim[1:])
+
+
+def test_training_on_the_right_records_shows_through_noise(victim):
+    assert asked(drowned(victim), victim[2]).explained
+    assert not asked(drowned(victim), pictures(6, 3)).explained
+
+
 @pytest.mark.parametrize("wrong", ["others", "turned", "swapped"])
 def test_wrong_ones_do_not(victim, wrong):
     records = victim[2]
