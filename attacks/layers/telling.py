@@ -70,7 +70,8 @@ def telling(
                 continue
             wrong = float(cover(rows[layer.path][:, layer.group].flatten(0, 1), whole.weighted))
             if wrong >= APART:
-                found.append((layer, Span(whole.weighted, whole.kept, wanted <= BOUNDED * layer.units)))
+                alone = count == 1 and layer.positions <= layer.units  # it has the whole span to itself
+                found.append((layer, Span(whole.weighted, whole.kept, alone or wanted <= BOUNDED * layer.units)))
     return found
 
 

@@ -57,6 +57,13 @@ def test_spans_are_bounded_while_records_fill_a_part_of_the_outputs():
     assert not wide["2"].bounded
 
 
+def test_one_record_may_have_as_many_rows_as_there_are_outputs():
+    found = subject(deep())
+    for count, bounded in ((1, True), (2, False)):
+        spans = {layer.path: span for layer, span in telling(found, found.delta, count, 1.0, 4.0)}
+        assert spans["2"].bounded == bounded
+
+
 def test_a_change_that_wrong_records_cover_tells_nothing():
     found = subject(deep())
     with torch.no_grad():
