@@ -37,7 +37,8 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     """
     path = path / "report.json" if path.is_dir() else path
     try:
-        content = json.loads(read_regular(path, LARGEST).decode(), parse_float=_finite, parse_constant=_finite)
+        numbers: Any = {"parse_int": _whole, "parse_float": _finite, "parse_constant": _finite}
+        content = json.loads(read_regular(path, LARGEST).decode(), **numbers)
         json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written again
         version = str(content["schema_version"])
         if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
@@ -66,6 +67,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:40]} is no number of JSON")
     return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)  # one of hundreds of digits would be infinite where a number is wanted
+    return int(text)
 
 
 def _differs(content: dict[str, Any]) -> bool:

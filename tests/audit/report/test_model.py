@@ -69,12 +69,12 @@ def test_other_files_are_refused_in_one_line(tmp_path, content, said):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 310])
 def test_a_number_that_json_does_not_have_is_refused(report, tmp_path, number):
     text = report.to_json().replace('"loss": 0.01', f'"loss": {number}')
     assert number in text
     (tmp_path / "report.json").write_text(text)
-    with pytest.raises(ReportError, match=f"{number} is no number of JSON"):
+    with pytest.raises(ReportError, match=f"{number[:40]} is no number of JSON"):
         load(tmp_path)
 
 
