@@ -179,6 +179,7 @@ def measure(name: str, seed: int, settings: dict[str, Any], pack: Path, device: 
     return {
         **scores(found, images, row.first, n, Image(victim.medium)),
         "loss": round(found.loss, 5), "floor": round(floor, 5), "change": round(size, 4),
+        "rehearsed": [round(part, 5) for part in outcome.state.memory["rehearsed"].tolist()],
         "seconds": round(seconds, 1), "peak_memory_bytes": outcome.peak_bytes, **machine(device),
     }  # fmt: skip
 

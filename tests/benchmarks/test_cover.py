@@ -19,6 +19,7 @@ def test_a_row_is_measured_once_with_its_floor_and_strangers(tmp_path, capsys):
     assert (row["row"], row["seed"], row["settings"]) == ("wide", 0, {"iterations": 3})
     assert 0 < row["floor"] < row["loss"] < 1
     assert -1 < row["ssim_strangers"] < 1
+    assert row["floor"] / 3 < row["rehearsed"][0] < row["rehearsed"][1]
     assert 0 <= row["recovered"] <= 20
     assert row["hardware"]
     cover.main([*words, "--table"])
