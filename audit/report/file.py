@@ -37,8 +37,7 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
     """
     path = path / "report.json" if path.is_dir() else path
     try:
-        numbers: Any = {"parse_int": _whole, "parse_float": _finite, "parse_constant": _finite}
-        content = json.loads(read_regular(path, LARGEST).decode(), **numbers)
+        content = json.loads(read_regular(path, LARGEST).decode())
         json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written again
         version = str(content["schema_version"])
         if version.split(".")[0] not in (*READ, SCHEMA_VERSION.split(".")[0]):
@@ -47,6 +46,8 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
                 "Install a matching version.",
             )
         found = AuditReport.model_validate(upgraded(content)).at(path.parent)
+        if not _finite(found.model_dump()):
+            raise ValueError("it has NaN or infinity for a number, which JSON does not have")
         return found.altered() if told_findings(content) and _differs(content) else found, content
     except FileNotFoundError:
         raise ReportError(f"{path} does not exist.", "Pass a report.json or the folder of a finished scan.") from None
@@ -62,16 +63,11 @@ def read(path: Path) -> tuple[AuditReport, dict[str, Any]]:
         ) from None
 
 
-def _finite(text: str) -> float:
-    """Return a number of a report; NaN and infinity are none in JSON, and could not be written again."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:40]} is no number of JSON")
-    return number
-
-
-def _whole(text: str) -> int:
-    _finite(text)  # one of hundreds of digits would be infinite where a number is wanted
-    return int(text)
+def _finite(part: Any) -> bool:
+    """Return whether a part of a report could be written again: a text, too, may be read as NaN or as infinity."""
+    if isinstance(part, dict | list | tuple):
+        return all(map(_finite, part.values() if isinstance(part, dict) else part))
+    return not isinstance(part, float) or math.isfinite(part)
 
 
 def _differs(content: dict[str, Any]) -> bool:
