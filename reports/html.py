@@ -127,7 +127,8 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
     return {
         "headline": headline(report),
         "tried": tried(report),
-        "step": next_step(report) or decided(report),
+        "step": next_step(report),
+        "then": decided(report),
         "tiles": tiles(report),
         "pillars": pillars(report),
         "shows": shows(report),

@@ -14,6 +14,7 @@ from memaudit.audit.report.kind import IMAGE
 from memaudit.audit.report.model import SCHEMA_ID, AuditReport
 from memaudit.audit.report.results import PlanStep
 from memaudit.audit.report.terms import Evidence
+from memaudit.audit.report.verdict import Finding
 from memaudit.audit.verdict.advice import NO_BACKING
 from memaudit.audit.verdict.sentence import phrased
 from memaudit.audit.verdict.tally import UNLISTED
@@ -114,7 +115,7 @@ def test_key_numbers_are_of_all_attacks_together(leak: AuditReport, blind: Audit
     rebuilt, alike, chance, ended = verdict.tiles(leak)
     assert (rebuilt.value, rebuilt.note) == ("3 of 10", "training images, by all attacks together")
     assert (alike.label, alike.value) == ("How alike, 0 to 1", "0.97")
-    assert alike.note == "the closest pair (SSIM); 0.4 or more, and above chance, counts"
+    assert alike.note == "the closest pair (SSIM); counts from 0.4 on, if chance hardly gives as much"
     assert (chance.label, chance.value, chance.note) == ("By chance", "0.27", "the closest of 200 held-out images")
     assert (ended.value, ended.note) == ("1 of 3", "simudy")
     assert [(tile.value, tile.note) for tile in verdict.tiles(blind)] == [
@@ -165,8 +166,9 @@ def test_what_is_absent_leaves_no_trace(clean: AuditReport, folder: Path) -> Non
 def test_the_personal_data_notice_stands_wherever_pictures_do(
     leak: AuditReport, blind: AuditReport, folder: Path
 ) -> None:
-    assert "reconstructed training images: personal data" in page(leak, folder).seen()
-    assert "reconstructed training images: personal data" in page(blind, folder).seen()
+    said = "This file shows training images beside what was made of them: personal data."
+    assert said in page(leak, folder).seen()
+    assert "This file may show training images: personal data." in page(blind, folder).seen()
 
 
 def test_the_recipe_tells_provenance(leak: AuditReport, folder: Path) -> None:
@@ -397,8 +399,8 @@ def test_the_same_said_of_several_attacks_is_said_once(leak: AuditReport, folder
 def test_how_it_was_found_is_told_in_plain_words(leak: AuditReport, clean: AuditReport, blind: AuditReport) -> None:
     chance = "Of all that counts as rebuilt, at most 1 % is expected to be chance."
     assert verdict.tried(leak) == f"Found by simudy (3). {chance}"
-    assert verdict.tried(clean) == "Tried: simudy (came to an end)."
-    assert verdict.tried(blind) == "Tried: simudy (ran out of time)."
+    assert verdict.tried(clean) == "Tried: simudy (finished)."
+    assert verdict.tried(blind) == "Tried: simudy (stopped at its limit)."
     assert verdict.tried(blind.model_copy(update={"attacks": []})) == ""
     left = [PlanStep(attack=f"a{i}", runs=False, reason="") for i in range(13)]
     said = verdict.tried(blind.model_copy(update={"plan": left}))
@@ -411,22 +413,38 @@ def test_how_it_was_found_is_told_in_plain_words(leak: AuditReport, clean: Audit
 def test_an_undecided_report_says_what_next(wrong: AuditReport, proven: AuditReport, folder: Path) -> None:
     found = page(wrong, folder)
     seen = found.seen()
-    assert "Next step They may be of another folder or split" in seen
+    assert "Next step Give the images that this model was trained on" in seen
     assert "memaudit check runs/cifar/before.safetensors runs/cifar/after.safetensors --data train/" in seen
     assert "Takes under a minute." in seen
     assert "Next step" not in page(proven, folder).seen()
 
 
+def test_a_decided_report_says_what_follows(leak: AuditReport, proven: AuditReport, folder: Path) -> None:
+    said = (
+        "What to do. Keep these two files away from everybody who may not see the training set. What would help most: "
+    )
+    assert said in page(leak, folder).seen()
+    assert "What to do. These attacks give no reason to withhold the two files." in page(proven, folder).seen()
+
+
+def test_records_that_were_not_given_are_told_with_what_shows_them(wrong: AuditReport) -> None:
+    exact = Finding(rule="MA005", name="Exact", severity="high", attack="spear", message="", fingerprint="0")
+    found = wrong.model_copy(
+        update={"findings": [exact], "attacks": [wrong.attacks[0].model_copy(update={"name": "spear"})]}
+    )
+    assert verdict.tried(found) == "Found by spear: together they make up the whole change between the two files."
+
+
 def test_what_a_pass_rests_on_is_shown_with_numbers(proven: AuditReport, folder: Path) -> None:
     found = page(proven, folder)
     seen = found.seen()
-    assert "These attacks rebuild 18 of 20 images from a training like this one, and none from yours" in seen
+    assert "None of 10 training images was rebuilt, and the same attacks rebuild 18 of 20 images from a" in seen
     assert "Do the training images explain the change? yes The data leave 3% of the change unexplained" in seen
-    assert "held-out images, best of 4 61.0 %" in seen
+    assert "held-out images, mean of 4 39.0 %" in seen
     assert "Was any training image rebuilt? no None of 10 training images, by any attack." in seen
     assert "a training like this one 18 of 20 yours 0 of 10" in seen
     widths = [a["width"] for a in found.all("rect") if "part" in a.get("class", "")]
-    assert widths == ["3.0", "61.0", "48.0", "36.0", "90.0", "0.0"]
+    assert widths == ["97.0", "39.0", "52.0", "64.0", "90.0", "0.0"]
     assert [tile.value for tile in verdict.tiles(proven)] == ["0 of 10", "0.42", "0.27", "18 of 20"]
 
 

@@ -68,12 +68,13 @@ def test_the_numbers_are_those_of_the_report(leak: AuditReport) -> None:
 def test_the_next_step_and_what_the_verdict_rests_on_are_told(wrong: AuditReport, proven: AuditReport) -> None:
     text = markdown.render(wrong)
     assert text.startswith("# The training images that were given do not explain how this model changed\n")
-    assert "**Next step.** They may be of another folder or split" in text
+    assert "**Next step.** Give the images that this model was trained on" in text
     assert "```text\nmemaudit check runs/cifar/before.safetensors" in text
     assert "Takes under a minute." in text
-    assert re.search(r"\| Do the training images explain the change\? \| \*\*no\*\* \| .*images given 58.0 %", text)
+    assert re.search(r"\| Do the training images explain the change\? \| \*\*no\*\* \| .*images given 42.0 %", text)
     told = markdown.render(proven)
     assert "Next step" not in told
+    assert "**What to do.** These attacks give no reason to withhold the two files." in told
     assert re.search(r"\*\*yes\*\* \| .* a training like this one 18 of 20, yours 0 of 10", told)
 
 

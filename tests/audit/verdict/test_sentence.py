@@ -67,7 +67,8 @@ def power(status, recovered=0):
         (audit("pass", 2), "2 of 10 training images can be rebuilt from these two files; the limits that were set "
          "allow that"),
         (audit("pass", power=power("leaks", 18)),
-         "These attacks rebuild 18 of 20 images from a training like this one, and none from yours"),
+         "None of 10 training images was rebuilt, and the same attacks rebuild 18 of 20 images from a training like "
+         "this one"),
         (audit(recovered=2), "2 of 10 training images can be rebuilt from these two files; whether that exceeds the "
          "limits is not known"),
         (audit(rules=["MA004"], data=False),

@@ -248,8 +248,8 @@ def test_one_page_says_what_was_found_how_sure_and_what_next(
 
     undecided = summary(wrong)
     assert "**What was found.** The training images that were given do not explain how this model changed." in undecided
-    assert "the images given 58.0 %, held-out images, best of 4 61.0 %" in undecided
-    assert "**What next.** They may be of another folder" in undecided
+    assert "the images given 42.0 %, held-out images, mean of 4 39.0 %" in undecided
+    assert "**What next.** Give the images that this model was trained on" in undecided
     assert "memaudit check runs/cifar/before.safetensors" in undecided
     assert "0 of 30 questions that only people can answer are answered" in undecided
     assert "a training like this one 18 of 20, yours 0 of 10" in summary(proven)
