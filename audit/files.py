@@ -194,9 +194,15 @@ def refuse_links(path: Path) -> None:
             raise _link(found)
 
 
+def shown(path: Path) -> str:
+    """Return a path as it is written from the current folder, unless that is longer."""
+    return min(os.path.relpath(path), str(path), key=len)
+
+
 def _link(path: Path) -> FormatError:
-    shown = min(os.path.relpath(path), str(path), key=len)
-    return FormatError(f"{shown} is a link.", "Remove it, or name the place that it leads to: links are not followed.")
+    return FormatError(
+        f"{shown(path)} is a link.", "Remove it, or name the place that it leads to: links are not followed."
+    )
 
 
 def own_file(folder: Path, name: str, flags: int) -> int:

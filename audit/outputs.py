@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from .. import MemauditError
 from . import plugins
-from .files import read_toml, refuse_links
+from .files import read_toml, refuse_links, shown
 from .report.model import AuditReport
 from .report.terms import Evidence
 
@@ -77,7 +77,7 @@ def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> lis
             raise OutputError(f"-o {name}={path}: that is a folder.", "Name a file.")
         existing = next(parent for parent in Path(path).absolute().parents if parent.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise OutputError(f"-o {name}={path}: {existing} is not a folder that can be written.", "Name another.")
+            raise OutputError(f"-o {name}={path}: {shown(existing)} is no folder that can be written.", "Name another.")
         place = os.path.realpath(path)
         if place in found:
             raise OutputError(f"-o {name}={path}: another output has this path.", "Name another file.")

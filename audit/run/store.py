@@ -35,7 +35,7 @@ from ... import MemauditError
 from ...attacks.contract.attack import Attack, State
 from ...attacks.contract.recipe import Recipe
 from ..events import Event
-from ..files import FREE, PART, opened_folder, own_file, refuse_foreign, replacing
+from ..files import FREE, PART, opened_folder, own_file, refuse_foreign, replacing, shown
 from ..machine.lock import NAME as LOCK
 from ..machine.lock import locked
 from .seal import BLANK, genuine, job_secret, metadata, seal
@@ -166,7 +166,7 @@ class Job:
                 file.write(save(_unshared(tensors), metadata=about))
                 seal(file, self.secret)
         except (OSError, SafetensorError) as error:
-            raise StoreError(f"The state {self.path} cannot be written ({error}).", FREE) from None
+            raise StoreError(f"The state {shown(self.path)} cannot be written ({error}).", FREE) from None
 
     def load(self, like: Tensor) -> tuple[State, dict[str, Any]] | None:
         """Return the saved state with its tensors on the device of ``like``, and the plain data.
@@ -212,7 +212,7 @@ class Job:
             yield file
 
     def _damaged(self) -> StoreError:
-        return StoreError(f"The saved state {self.path} is damaged.", "Delete it, then run the same command.")
+        return StoreError(f"The saved state {shown(self.path)} is damaged.", "Delete it, then run the same command.")
 
 
 def _plain(text: str) -> dict[str, Any]:
