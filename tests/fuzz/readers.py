@@ -41,7 +41,6 @@ class Reader(NamedTuple):
     make: Callable[[Path], Any]
     read: Callable[[Path], Any]
     tree: Callable[[], Any] | None = None
-    reads_tree: bool = True
 
 
 def state() -> dict[str, Any]:
@@ -71,6 +70,11 @@ def safetensors(path: Path) -> None:
 def npz(path: Path) -> None:
     """Write images and labels."""
     np.savez(path, images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.array([0, 1]))
+
+
+def stored(path: Path) -> None:
+    """Write images and labels as torch has them."""
+    torch.save({"images": torch.zeros((2, 8, 8, 3), dtype=torch.uint8), "labels": torch.tensor([0, 1])}, path)
 
 
 def npy(path: Path) -> None:
@@ -244,7 +248,7 @@ KINDS: dict[str, Reader] = {
     "index": Reader("a.index.json", index, read, shards),
     "npz": Reader("a.npz", npz, tensors),
     "npy": Reader("a.npy", npy, tensors),
-    "tensors": Reader("a.pt", archive, tensors, reads_tree=False),
+    "tensors": Reader("a.pt", stored, tensors),
     **{end: Reader(f"train/a.{end}", image, pictures) for end in ("png", "jpg", "ppm", "gif", "tif", "bmp", "webp")},
     "state": Reader("run/jobs/abc/state.safetensors", saved, load_state),
     "said": Reader("run/jobs/abc/state.safetensors", saved, load_state, stated),

@@ -92,8 +92,7 @@ def test_what_was_changed_at_random_is_read_or_refused_in_one_line(tmp_path, mon
     torch.manual_seed(0)
     reader.make(file)
     whole, counts = file.read_bytes(), Counter()
-    if reader.reads_tree:
-        reader.read(file)
+    reader.read(file)
     for number in range(FIRST, FIRST + ROUNDS):
         file.write_bytes(mutant(kind, whole, number))
         label = f"{kind}, number {number}"
