@@ -30,8 +30,7 @@ def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim:
     decay is left out, and no learning rate is needed: each step is a share of the real change's length.
     """
     labels = guess(victim, replace(recipe, size=len(x), labels=None), generator(0))
-    once = replace(recipe, size=len(x), lr=1.0, batch_size=len(x), epochs=1, momentum=0.0, nesterov=False,
-                   weight_decay=0.0, optimizer="sgd", schedule="constant", warmup=0)  # fmt: skip
+    once = Recipe(len(x), 1.0, len(x), 1, batch_norm=recipe.batch_norm)
     theta, length = dict(victim.theta0), float(norm(victim.delta)) / STEPS
     memory: dict[str, tuple[Tensor, Tensor]] = {}
     for number in range(1, STEPS + 1):
