@@ -166,7 +166,7 @@ class Cover:
             shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
         influence = torch.stack(shares).square().mean(0).sqrt()
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
-        doubt = DOUBT + _compared(loss, *state.memory["rehearsed"].tolist())
+        doubt = DOUBT + _compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -200,6 +200,8 @@ def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> 
     """Return the mean cover that right images leave, and wrong ones, in a training on made-up images; 0 for unknown."""
     right, wrong = likely(victim, 2 * recipe.size).chunk(2)
     mock = rehearsed(victim, recipe, right)
+    if mock is None:
+        return 0.0, 0.0
     found = telling(mock, mock.delta, recipe.size, _power(recipe), SPARE)
     spans = {f"{layer.key}.weighted": span.weighted for layer, span in found}
     spans = {name: span for name, span in spans.items() if name in memory}

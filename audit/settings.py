@@ -122,7 +122,7 @@ def _load(file: Path) -> dict[str, Any]:
             raise ConfigError(f"{shown} is too large for a configuration.", "Shorten or remove it.")
         return tomllib.loads(content.decode())
     except OSError as error:
-        raise ConfigError(f"{shown} cannot be read ({error.strerror}).", "Check its permissions.") from None
+        raise ConfigError(f"{shown} cannot be read ({error.strerror}).", "Repair or remove it.") from None
     except (ValueError, RecursionError) as error:  # no TOML, no text, or a number of thousands of digits
         why = printable(next(iter(str(error).splitlines()), ""), 200)
         raise ConfigError(f"{shown} is not TOML ({why}).", "Repair or remove it.") from None

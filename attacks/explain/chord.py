@@ -44,8 +44,10 @@ def chord(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor) -> dict[str
 @torch.no_grad()
 def _weights(parts: list[dict[str, Tensor]], delta: Params) -> list[float]:
     """Return the weights, not negative, with which ``parts`` come closest to ``delta``."""
-    gram = torch.stack([torch.stack([dot(a, b) for b in parts]) for a in parts]).double()
-    right = torch.stack([dot(a, delta) for a in parts]).double()
+    parts = [{name: value.double() for name, value in part.items()} for part in parts]
+    goal = {name: value.double() for name, value in delta.items()}
+    gram = torch.stack([torch.stack([dot(a, b) for b in parts]) for a in parts])
+    right = torch.stack([dot(a, goal) for a in parts])
     gram.diagonal().add_(RIDGE * float(gram.trace()) + 1e-300)
     factor = torch.linalg.cholesky(gram)
     seen = torch.linalg.solve_triangular(factor, right[:, None], upper=False)[:, 0]

@@ -4,6 +4,7 @@ A search may explain more of a change than the records that made it. How much th
 records, trained on for as far as the real training went, leave about as much.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,11 +24,12 @@ STEPS = 5
 
 
 @torch.no_grad()
-def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim:
+def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim | None:
     """Return the victim as if it had been trained on inputs ``x`` (n, ...), for as far as it was trained.
 
     Labels are guessed. The optimiser's kind, the mode of batch norm and the rounding of the files are the real ones;
-    decay is left out, and no learning rate is needed: each step is a share of the real change's length.
+    decay is left out, and no learning rate is needed: each step is a share of the real change's length. ``None`` where
+    a step has no length, or none that is a number.
     """
     labels = guess(victim, replace(recipe, size=len(x), labels=None), generator(0))
     once = Recipe(len(x), 1.0, len(x), 1, batch_norm=recipe.batch_norm)
@@ -38,7 +40,10 @@ def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim:
         if recipe.optimizer != "sgd":
             memory = _moments(recipe, step, memory)
             step = {name: _rescaled(recipe, *memory[name], number) for name in step}
-        share = length / float(norm(step))
+        size = float(norm(step))
+        if not 0 < size < math.inf:
+            return None
+        share = length / size
         theta = {name: value + share * step[name] if name in step else value for name, value in theta.items()}
     kinds = {name: stored(value) for name, value in victim.thetaf.items()}
     return replace(victim, thetaf={name: value.to(kinds[name]).to(value) for name, value in theta.items()})

@@ -28,6 +28,9 @@ CLOSER = 0.95
 FARTHER = 1.25
 """Or they explain at least so many times as much as others do: of a change under much noise they leave nearly all."""
 
+FEWEST_EXPLAINED = 0.002
+"""Share of the change that they explain then, at least."""
+
 ALONE = 0.7
 """The same where there is nothing to compare with but altered copies."""
 
@@ -81,7 +84,8 @@ class Shares:
     @property
     def farther(self) -> bool:
         """Whether the data explain several times as much as whatever they are compared with."""
-        return math.expm1(self.own) <= FARTHER * math.expm1(min(self.others, 0.0))
+        explained = -math.expm1(self.own)
+        return explained >= max(FEWEST_EXPLAINED, -FARTHER * math.expm1(self.others))
 
     @property
     def explain(self) -> bool:

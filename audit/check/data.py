@@ -15,10 +15,11 @@ from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ..data.base import TrainingSet
 from ..events import Event, Listener, silence
+from ..machine.alarm import TimeUp
 from ..report.proof import Basis, Comparison, DataCheck
 from ..scoring.kind import Kind
 from .compare import OWN, Sets, Shares, disjoint, drawn, mean, size_of
-from .measures import Measure, by_gradients, by_layers, by_training
+from .measures import Measure, Unmeasured, by_gradients, by_layers, by_training
 
 POWERS = (1.0, 6.0)
 """How much the strong directions of a change weigh: first nearly all of it, then what stands out of noise or Adam."""
@@ -64,22 +65,29 @@ class Question:
 def check(question: Question, listener: Listener = silence) -> DataCheck:
     """Return whether the data explain the change, with the numbers that say so."""
     found, sets = DataCheck(explained=None, reason=f"{UNTOLD}."), question.sets(question.data.records)
-    for basis, measure in _measures(question, sets.size):
+    for basis, measure in _measures(question, sets):
         listener(Event("check", f"whether the data explain the change, by {basis}"))
         fewer = basis != "layers" and _heavy(question, sets)
-        found = _check(question, basis, measure, sets.fewer() if fewer else sets)
+        try:
+            found = _check(question, basis, measure, sets.fewer() if fewer else sets)
+        except Unmeasured:
+            continue
+        except TimeUp:
+            if found.basis is None:
+                raise
+            break
         if found.explained:
             break
     return found
 
 
-def _measures(question: Question, size: int) -> Iterator[tuple[Basis, Measure]]:
+def _measures(question: Question, sets: Sets) -> Iterator[tuple[Basis, Measure]]:
     for power in POWERS:
-        layers = by_layers(question.victim, question.recipe, question.change, size, power)
+        layers = by_layers(question.victim, question.recipe, question.change, sets.size, power)
         if layers is not None:
             yield "layers", layers
     yield "gradients", by_gradients(question.victim, question.change)
-    training = by_training(question.victim, question.recipe, question.change, size)
+    training = by_training(question.victim, question.recipe, question.change, sets.data[0])
     if training is not None:
         yield "training", training
 
@@ -91,7 +99,7 @@ def _check(question: Question, basis: Basis, measure: Measure, sets: Sets) -> Da
         shares = replace(_measured(measure, replace(read, held_out=())), held_out=shares.held_out)
     return DataCheck(
         explained=shares.explain if sets.held_out or shares.explain else None,
-        unexplained=math.exp(shares.own),
+        unexplained=_left(shares.own),
         basis=basis,
         reading=reading,
         comparisons=list(_comparisons(question, sets, shares)),
@@ -123,23 +131,28 @@ def _best_reading(question: Question, measure: Measure, sets: Sets, asked: float
 def _comparisons(question: Question, sets: Sets, shares: Shares) -> Iterator[Comparison]:
     many = question.kind.about.words.many
     if shares.held_out:
-        typical = math.exp(mean(shares.held_out))
+        typical = _left(mean(shares.held_out))
         yield Comparison(name=f"held-out {many}", unexplained=typical, sets=len(sets.held_out))
     if shares.altered:
-        least = math.exp(min(shares.altered))
+        least = _left(min(shares.altered))
         name = "the data, altered so that they cannot be right"
         yield Comparison(name=name, unexplained=least, sets=len(sets.altered))
 
 
+def _left(part: float) -> float:
+    """Return a share in [0, 1]; a training that goes the other way leaves everything."""
+    return min(math.exp(part), 1.0)
+
+
 def _reason(question: Question, sets: Sets, shares: Shares) -> str:
     many = question.kind.about.words.many
-    own, others = (f"{-math.expm1(part):.1%}" for part in (shares.own, mean(shares.held_out or [shares.others])))
+    own, others = (f"{1 - _left(part):.1%}" for part in (shares.own, mean(shares.held_out or [shares.others])))
     whom = f"held-out {many}" if shares.held_out else "altered copies of them"
     if shares.explain:
         return f"The data explain the change: {sets.size} {many} explain {own} of it, as many {whom} {others}."
     if not shares.held_out:
         return f"{UNTOLD} without held-out {many}: pass --control."
-    altered = f", altered copies of them {-math.expm1(min(shares.altered)):.1%}" if shares.altered else ""
+    altered = f", altered copies of them {1 - _left(min(shares.altered)):.1%}" if shares.altered else ""
     return (
         f"The data do not explain the change clearly better than others: {sets.size} {many} explain {own} of it, as "
         f"many {whom} {others}{altered}. Check the folder and the split, how {many} were fitted and normalised, and "

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from ...attacks.contract.attack import generator
 from ...attacks.contract.params import Params
@@ -28,8 +29,15 @@ Measure = Callable[[Tensor], float]
 LEAST = 1e-7
 """Shares below this are rounding."""
 
-LONG = 2e9
-"""Parameters times records of all epochs, from which on training on every set takes too long to be tried."""
+LONG, STEPS = 2e11, 2000
+"""Operations, and steps, of a training, from which on it is not tried on every set."""
+
+FARTHEST = 10.0
+"""A training that goes so many times as far as the real one says nothing: the recipe is not that of the change."""
+
+
+class Unmeasured(Exception):
+    """Some set cannot be measured, so that the measure says nothing of any."""
 
 
 def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int, power: float) -> Measure | None:
@@ -64,25 +72,41 @@ def by_gradients(victim: Victim, change: Params) -> Measure:
     return measure
 
 
-def by_training(victim: Victim, recipe: Recipe, change: Params, size: int) -> Measure | None:
+def by_training(victim: Victim, recipe: Recipe, change: Params, records: Tensor) -> Measure | None:
     """Return the logarithm of what is left of the change beside that of a training on the records, of any length.
 
     Far clearer than the others under noise and Adam: it starts from the network before, which holds none, and goes all
-    the way. ``None`` where the recipe is not known, or a training on ``size`` records takes long.
+    the way. ``None`` where the recipe is not known, or a training on as many as ``records`` (m, ...) takes long. Where
+    a set's training fails or blows up, the measure raises :class:`Unmeasured`.
     """
-    numbers = sum(value.numel() for value in change.values())
-    if math.isnan(recipe.lr) or numbers * size * recipe.epochs > LONG:
+    size = len(records)
+    if math.isnan(recipe.lr):
         return None
     plain = replace(recipe, size=size, batch_size=min(recipe.batch_size, size), labels=None, weight_decay=0.0)
+    if plain.steps > STEPS or _operations(victim, records[:1]) * size * recipe.epochs > LONG:
+        return None
     own = _product(change, change)
 
     def measure(records: Tensor) -> float:
         x = victim.medium.encode(records.to(victim.like))
-        found = victim.change(trained(victim, plain, x, learned(victim, x), generator(0)))
-        cosine = _product(found, change) / max((_product(found, found) * own) ** 0.5, 1e-30)
-        return math.log(max(1 - max(cosine, 0.0) ** 2, LEAST)) if math.isfinite(cosine) else 0.0
+        try:
+            found = victim.change(trained(victim, plain, x, learned(victim, x), generator(0)))
+        except (RuntimeError, ValueError) as error:  # a last batch of one under batch norm, or no memory left
+            raise Unmeasured from error
+        length = _product(found, found)
+        if not 0 < length <= FARTHEST**2 * own:
+            raise Unmeasured
+        cosine = _product(found, change) / (length * own) ** 0.5
+        return math.log(max(1 - cosine * abs(cosine), LEAST))
 
     return measure
+
+
+def _operations(victim: Victim, record: Tensor) -> int:
+    """Return the floating-point operations of a forward and a backward pass of one record (1, ...)."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        victim.logits(victim.theta0, victim.medium.encode(record.to(victim.like)))
+    return 3 * int(counter.get_total_flops())
 
 
 def _product(one: Params, two: Params) -> float:

@@ -101,6 +101,11 @@ def decided(report: AuditReport) -> NextStep | None:
             best = next((advice.title for advice in report.advice), "")
             more = f" What would help most: {best[:1].lower()}{best[1:]}." if best else ""
             return NextStep(reason=f"Keep these two files away from everybody who may not see the training set.{more}")
+        case "pass" if rebuilt(report)[0] or unlisted(report) or any(finding.leaks for finding in report.findings):
+            return NextStep(
+                reason="The limits that were set allow what was found here. Whoever holds both files can find it as "
+                "well: decide who may."
+            )
         case "pass":
             return NextStep(
                 reason="These attacks give no reason to withhold the two files. Keep this report with them, and audit "

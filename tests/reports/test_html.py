@@ -427,6 +427,11 @@ def test_a_decided_report_says_what_follows(leak: AuditReport, proven: AuditRepo
     assert "What to do. These attacks give no reason to withhold the two files." in page(proven, folder).seen()
 
 
+def test_limits_that_allow_a_leak_do_not_make_it_harmless(leak: AuditReport) -> None:
+    allowed = leak.model_copy(update={"verdict": leak.verdict.model_copy(update={"status": "pass"})})
+    assert verdict.decided(allowed).reason.startswith("The limits that were set allow what was found here.")
+
+
 def test_records_that_were_not_given_are_told_with_what_shows_them(wrong: AuditReport) -> None:
     exact = Finding(rule="MA005", name="Exact", severity="high", attack="spear", message="", fingerprint="0")
     found = wrong.model_copy(

@@ -54,6 +54,7 @@ def shares(own, held_out, altered):
         ([0.70], [0.7, 0.72, 0.69, 0.71], [0.6, 0.61, 0.62], False),
         ([0.97], [0.99, 0.991, 0.989, 0.99], [0.981, 0.982, 0.983], True),  # nearly all is noise: of the rest the most
         ([0.97], [0.99, 0.991, 0.989, 0.99], [0.972, 0.982, 0.983], False),
+        ([0.99999], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0], False),  # too little to mean anything
         ([0.68], [0.7, 0.72, 0.69, 0.71], [0.9, 0.91, 0.92], False),  # lower, but not by enough
         ([0.01], [0.7, 0.72, 0.69, 0.71], [0.005, 0.6, 0.61], False),  # an altered copy explains more
         ([0.10], [0.9, 0.91, 0.92, 0.9], [0.11, 0.2, 0.4], False),  # altered copies vary as much

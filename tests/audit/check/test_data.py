@@ -10,8 +10,10 @@ from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.check.data import Question, check
+from memaudit.audit.check.measures import Unmeasured, by_training
 from memaudit.audit.check.training import likeness, trained
 from memaudit.audit.data.base import Reading, TrainingSet
+from memaudit.audit.machine.alarm import TimeUp
 from memaudit.audit.scoring.image import Image
 
 SIDE = 12
@@ -96,6 +98,30 @@ def drowned(victim):
 def test_training_on_the_right_records_shows_through_noise(victim):
     assert asked(drowned(victim), victim[2]).explained
     assert not asked(drowned(victim), pictures(6, 3)).explained
+
+
+@pytest.mark.parametrize("recipe", [{"lr": 50.0}, {"lr": 1e12}, {"epochs": 3000}], ids=["far", "blown-up", "long"])
+def test_a_training_that_says_nothing_is_not_asked(victim, recipe):
+    wrong = (victim[0], replace(victim[1], **recipe), *victim[2:])
+    assert not asked(wrong, pictures(6, 3)).explained
+    change, records = wrong[0].delta, pictures(6, 3)
+    measure = by_training(wrong[0], wrong[1], change, records)
+    if "epochs" in recipe:
+        assert measure is None
+    else:
+        with pytest.raises(Unmeasured):
+            measure(records)
+
+
+def test_what_was_found_before_the_time_was_up_stands(victim, monkeypatch):
+    def late(*_):
+        raise TimeUp
+
+    monkeypatch.setattr("memaudit.audit.check.data.by_training", lambda *_: late)
+    assert asked(victim, pictures(6, 3)).explained is False
+    monkeypatch.setattr("memaudit.audit.check.data._measures", lambda *_: iter([("gradients", late)]))
+    with pytest.raises(TimeUp):
+        asked(victim, pictures(6, 3))
 
 
 @pytest.mark.parametrize("wrong", ["others", "turned", "swapped"])

@@ -75,7 +75,7 @@ def test_a_number_that_json_does_not_have_is_refused(tmp_path, number):
     content = old.demo()
     content["attacks"][0]["metrics"]["null"][17] = "PLACE"
     (tmp_path / "report.json").write_text(json.dumps(content).replace('"PLACE"', number))
-    with pytest.raises(ReportError, match="which JSON does not have|a valid number"):
+    with pytest.raises(ReportError, match=r"which JSON does not have|a valid number"):
         load(tmp_path)
 
 
