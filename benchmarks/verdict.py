@@ -151,6 +151,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     for strangers, control, defence in cases:
         asked = (strangers, control, defence)
         group = [r["verdict"] for r in rows if (r["strangers"], r["control"], r["defence"]) == asked]
+        if not group:
+            continue
         counts = " | ".join(str(group.count(status)) for status in ("fail", "inconclusive", "pass"))
         what = "never seen by the victim" if strangers else "its training images"
         what += f", change defended by {defence}" if defence else ""
