@@ -78,17 +78,17 @@ def _names(name: str) -> list[str]:
 
 
 def _value(setting: str, text: str, kind: Any) -> Any:
-    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ("true", "false")
+    choices = {str(choice): choice for choice in typing.get_args(kind)}  # of a Literal
     try:
         if kind is int or kind is float:
             value = kind(text)
             if not math.isfinite(value):
                 raise ValueError
             return value
-        if kind is bool and text.lower() in choices:
+        if kind is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        if kind is not bool and text in choices:
-            return text
+        if text in choices:
+            return choices[text]
         raise ValueError
     except (ValueError, OverflowError):
         raise OptionError(
@@ -98,7 +98,7 @@ def _value(setting: str, text: str, kind: Any) -> Any:
 
 def _words(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
-        return "one of " + ", ".join(typing.get_args(kind))
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, str(kind))
 
 

@@ -40,17 +40,18 @@ def seconds(kind: Kind, truth: TrainingSet, control: TrainingSet | None, counts:
     decoyed = len(truth.records) * (max(counts) + 1)
     scoring = (pairs(kind, truth, control, counts) + decoyed) * min(times) / (len(few) * len(guesses))
     records = len(counts) * comparisons(kind, truth, control, 1) // passes(kind)
-    return SLACK * (scoring + records * _choosing(kind, truth.records, guesses))
+    return SLACK * (scoring + records * _choosing(kind, truth, guesses))
 
 
-def _choosing(kind: Kind, records: Tensor, guesses: Tensor) -> float:
+def _choosing(kind: Kind, truth: TrainingSet, guesses: Tensor) -> float:
     """Return the seconds that it takes to choose a record's way, as timed on several; 0 where there is no choice."""
     if not isinstance(kind, Transforming):
         return 0.0
-    count = min(max(_NUMBERS // records.shape[1:].numel(), TIMED), MANY)
-    several = records[torch.arange(count) % len(records)]
+    count = min(max(_NUMBERS // truth.records.shape[1:].numel(), TIMED), MANY)
+    rows = torch.arange(count) % len(truth.records)
+    readings = {reading.name: reading.records[rows] for reading in truth.readings}
     began = time.monotonic()
-    kind.transformed(several, {}, guesses, True, 0, None)
+    kind.transformed(truth.records[rows], readings, guesses, True, 0, None)
     return (time.monotonic() - began) / count
 
 

@@ -45,6 +45,14 @@ def test_span_takes_its_adjoint():
     assert build(["span"], ["span.adjoint=stepwise"])[0].adjoint == "stepwise"
 
 
+def test_a_choice_of_numbers_is_a_number():
+    assert build(["sme"], ["sme.nodes=3"])[0].nodes == 3
+    with pytest.raises(OptionError, match="one of 1, 3"):
+        build(["sme"], ["sme.nodes=2"])
+    told = [field for name in plugins.available(GROUP) for field in fields(name)]
+    assert ("nodes", "one of 1, 3", 1) in told
+
+
 def test_unknown_attack():
     with pytest.raises(PluginError, match="simudy"):
         build(["simudi"], [])

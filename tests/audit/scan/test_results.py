@@ -8,6 +8,7 @@ from scipy.stats import beta
 
 from memaudit.attacks.contract.attack import Reconstruction
 from memaudit.attacks.simudy import SimuDy
+from memaudit.audit.data.base import Reading
 from memaudit.audit.report.model import AuditReport
 from memaudit.audit.report.results import PlanStep
 from memaudit.audit.request import ScanRequest
@@ -194,3 +195,15 @@ def test_pairs_are_told_while_they_are_scored_and_are_as_many_as_foreseen(scene,
     assert events[-1].total == 2 * 16 * (data + (control or (1 + 7) * data))  # as they are, and in their best way
     assert scoring.seconds(scene.kind, scene.data, scene.control, counts) > 0
     assert scoring.seconds(scene.kind, scene.data, scene.control, []) == 0
+
+
+def test_other_readings_of_the_files_are_timed_as_well(scene, monkeypatch):
+    seen, data = [], scene.data
+    plain = type(scene.kind).transformed
+    monkeypatch.setattr(
+        type(scene.kind), "transformed", lambda kind, *asked: seen.append(sorted(asked[1])) or plain(kind, *asked)
+    )
+    cropped = dataclasses.replace(data, readings=(Reading("centre crop", data.records.flip(-1)),))
+    for given in (data, cropped):
+        assert scoring.seconds(scene.kind, given, scene.control, [4]) > 0
+    assert seen == [[], ["centre crop"]]

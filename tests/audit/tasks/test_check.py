@@ -24,7 +24,7 @@ def test_the_right_data_are_told_from_the_wrong(leak, words, tmp_path):
     held_out = ["--control", str(leak.control)]
     right = run(app, [*words, "--data", str(leak.data), *held_out])
     assert right.exit_code == 0
-    assert right.stdout.startswith("EXPLAINED The data explain the change: 4 images leave")
+    assert right.stdout.startswith("EXPLAINED The data explain the change: 4 images explain")
     images = crops(PUBLIC)
     np.savez(tmp_path / "others.npz", images=images[:4])
     np.savez(tmp_path / "rest.npz", images=images[4:])
