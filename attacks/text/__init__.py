@@ -1,0 +1,1 @@
+"""Sentences as records: token numbers, and what the network sees of them."""
