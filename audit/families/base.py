@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ... import MemauditError
 from ...attacks.contract.params import Params
-from ..checkpoints.pair import COUNTER, shared_prefix
+from ..checkpoints.names import COUNTER, plain_names
 
 GROUP = "memaudit.families"
 """Entry-point group of the families; each entry is a class without constructor arguments."""
@@ -91,23 +91,26 @@ def misfits(tensors: Params, module: nn.Module) -> tuple[str, ...]:
 
 
 def fitted(tensors: Params, module: nn.Module) -> dict[str, Tensor]:
-    """Return every entry of the module's state dict from ``tensors``, with zeros for batch-norm counters it lacks."""
-    names = module.state_dict().keys()
-    skip = len(shared_prefix(names))
-    absent = {name for name in names if name.endswith(COUNTER) and name[skip:] not in tensors}
-    twins = _twins(module)
+    """Return every entry of the module's state dict from ``tensors``.
 
-    def found(name: str) -> Tensor:
-        known = (name[skip:], *twins.get(name[skip:], ()))
-        return tensors[next(alias for alias in known if alias in tensors)]
+    Batch-norm counters that these lack are zero; losses and metrics, which no checkpoint keeps, are the module's own.
+    """
+    state, twins = module.state_dict(), _twins(module)
+    plain = plain_names(state)
 
-    return {name: torch.zeros((), dtype=torch.int64) if name in absent else found(name) for name in names}
+    def found(name: str, own: Tensor) -> Tensor:
+        known = (plain[name], *twins.get(plain[name], ())) if name in plain else ()
+        if name in plain and name.endswith(COUNTER) and plain[name] not in tensors:
+            return torch.zeros((), dtype=torch.int64)
+        return tensors[next(alias for alias in known if alias in tensors)] if known else own
+
+    return {name: found(name, own) for name, own in state.items()}
 
 
 def unfitted(values: Params, module: nn.Module, tensors: Params) -> dict[str, Tensor]:
     """Return ``tensors`` with ``values`` of the module's state dict in them, under every name that stands for each."""
-    skip, twins = len(shared_prefix(module.state_dict().keys())), _twins(module)
-    known = {name[skip:]: value for name, value in values.items()}
+    plain, twins = plain_names(module.state_dict()), _twins(module)
+    known = {plain[name]: value for name, value in values.items() if name in plain}
     named = {alias: value for name, value in known.items() for alias in (name, *twins.get(name, ()))}
     return {name: named.get(name, value) for name, value in tensors.items()}
 
@@ -123,15 +126,14 @@ def image_shape(features: int) -> tuple[int, int, int]:
 
 def _twins(module: nn.Module) -> dict[str, tuple[str, ...]]:
     """Return, by the name of each tied parameter, the other names of the same parameter, without wrapper prefixes."""
-    named = dict(module.named_parameters(remove_duplicate=False))
-    skip = len(shared_prefix(module.state_dict()))
+    plain = plain_names(module.state_dict())
     groups: dict[int, list[str]] = {}
-    for name, value in named.items():
-        groups.setdefault(id(value), []).append(name[skip:])
+    for name, value in module.named_parameters(remove_duplicate=False):
+        if name in plain:
+            groups.setdefault(id(value), []).append(plain[name])
     return {name: tuple(twin for twin in names if twin != name) for names in groups.values() for name in names}
 
 
 def _expected(module: nn.Module) -> dict[str, Tensor]:
     state: dict[str, Tensor] = module.state_dict()
-    skip = len(shared_prefix(state))
-    return {name[skip:]: value for name, value in state.items()}
+    return {plain: state[name] for name, plain in plain_names(state).items()}

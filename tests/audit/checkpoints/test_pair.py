@@ -401,9 +401,34 @@ def test_kinds_differ(tmp_path: Path, before: Path) -> None:
 
 @pytest.mark.parametrize("form", ["torch", "safetensors"])
 def test_only_the_head_differs(tmp_path: Path, before: Path, form: str) -> None:
-    after = tmp_path / f"after.{form}"
-    (torch.save if form == "torch" else save_file)(network(1, classes=7), after)
-    assert "head" in pair_refused(before, after, "head '3'", "3 against 7 classes").hint
+    state, after = network(1, classes=7), tmp_path / f"after.{form}"
+    (torch.save if form == "torch" else save_file)(state, after)
+    pair = read_pair(before, after)
+    assert pair.fresh == {"3.weight", "3.bias"}
+    assert set(pair.dropped) == {"3.weight", "3.bias"}
+    assert pair.before.tensors.keys() == pair.after.tensors.keys() == state.keys()
+    assert all(torch.equal(pair.before.tensors[name], state[name]) for name in pair.fresh)
+    assert pair.moved == {"1.weight", "1.bias"}
+    assert pair.before.stored == pair.after.stored
+
+
+def test_a_new_head_on_a_network_that_did_not_move(tmp_path: Path, before: Path) -> None:
+    state = network() | {"3.weight": torch.ones(7, 5), "3.bias": torch.ones(7)}
+    error = pair_refused(before, saved(tmp_path / "after.pt", state), "head '3' alone", "start is unknown")
+    assert "new head, as it was initialised" in error.hint
+
+
+def test_a_head_that_is_most_of_the_network(tmp_path: Path, before: Path) -> None:
+    after = saved(tmp_path / "after.pt", network(1, classes=300))
+    assert "head" in pair_refused(before, after, "head '3'", "3 against 300 classes").hint
+
+
+def test_only_integers_differ(tmp_path: Path, before: Path) -> None:
+    pair = read_pair(before, saved(tmp_path / "after.pt", network(1) | {"steps": torch.tensor([7])}))
+    assert (pair.fresh, pair.dropped) == (frozenset(), ())
+    assert torch.equal(pair.before.tensors["steps"], torch.tensor([7]))
+    pair = read_pair(saved(tmp_path / "b.pt", network() | {"ids": torch.arange(3)}), tmp_path / "after.pt")
+    assert pair.dropped == ("ids",)
 
 
 def test_the_count_of_an_averaged_model_is_no_weight(tmp_path):
