@@ -1,128 +1,58 @@
-"""The training set, and the contract of a data source."""
+"""The contract of a data source: what it accepts, and what it hands over, which knows how to become records."""
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from torch import Tensor
+from .assembly import AS_STORED, RawSet
+from .preparation import Preparation
+from .records import MAX_BYTES, MAX_IMAGES, DataError, Reading, Sample, TrainingSet, Unreadable, check_size, distinct
 
-from ... import MemauditError
-from .preparation import UPRIGHT, Array
+if TYPE_CHECKING:
+    from ...attacks.contract.medium import Medium
+
+__all__ = [
+    "GROUP",
+    "MAX_BYTES",
+    "MAX_IMAGES",
+    "DataError",
+    "DataSource",
+    "Raw",
+    "RawSet",
+    "Reading",
+    "Sample",
+    "TrainingSet",
+    "Unreadable",
+    "check_size",
+    "distinct",
+]
 
 GROUP = "memaudit.data"
 """The entry-point group of data sources."""
 
-MAX_IMAGES = 50_000
-MAX_BYTES = 4 * 2**30
-"""Limits of one set: what attacks can audit is far below, and a damaged or hostile file must not fill the memory."""
 
+class Raw(Protocol):
+    """What a source hands over: records of one kind that are not yet those which the network sees."""
 
-class DataError(MemauditError):
-    """A training or control set cannot be read; the message names the file."""
+    def assembled(
+        self,
+        spec: str,
+        shape: tuple[int, ...] | None = None,
+        preparation: Preparation = AS_STORED,
+        skip: bool = False,
+        medium: "Medium | None" = None,
+    ) -> TrainingSet:
+        """Return the set, its records as the network sees them.
 
+        Args:
+            spec: What the user named.
+            shape: Of one input, such as (c, h, w). ``None`` keeps the size of images, which all must then share.
+            preparation: How images of another size, and photos with an orientation, are brought to it.
+            skip: Leave out what cannot be read, which is an error otherwise.
+            medium: What records the network sees; ``None`` stands for images.
 
-@dataclass(frozen=True)
-class Reading:
-    """Another usual way in which the same files may have become records.
-
-    Attributes:
-        name: What is done otherwise, in plain English, such as ``centre crop``.
-        records: (m, c, h, w) as those of the set; those that come out the same are the same.
-    """
-
-    name: str
-    records: Tensor
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Images that the victim was trained on, or a control set that it was not trained on.
-
-    Attributes:
-        records: (m, c, h, w) float32 pixels in [0, 1], m at least 1.
-        labels: (m,) int64 class indices; -1 where unknown.
-        names: One name per image, for reports.
-        class_names: Class index to name; empty if unknown.
-        digest: SHA-256 over images and labels.
-        resized: At least one image was not of the wanted height and width.
-        reading: How files became records, in plain English; empty where every usual way gives the same.
-        readings: Those other ways that give other pixels; none for a source whose images are prepared already, or
-            where they would take too much memory.
-        skipped: Files that could not be read and were left out, each with the reason.
-        warnings: What a user should know of how the set was read, each a sentence.
-    """
-
-    records: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
-    class_names: tuple[str, ...]
-    digest: str
-    resized: bool
-    reading: str = ""
-    readings: tuple[Reading, ...] = ()
-    skipped: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def distinct(data: TrainingSet) -> TrainingSet:
-    """Return a set without exact copies of images: a copy is no further evidence about chance."""
-    first = {image.numpy().tobytes(): i for i, image in reversed(list(enumerate(data.records)))}
-    kept = sorted(first.values())
-    if len(kept) == len(data.records):
-        return data
-    names = tuple(data.names[i] for i in kept)
-    readings = tuple(Reading(other.name, other.records[kept]) for other in data.readings)
-    return replace(data, records=data.records[kept], labels=data.labels[kept], names=names, readings=readings)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image as its source has it.
-
-    Attributes:
-        image: (h, w) or (h, w, c), uint8 or float32 in [0, 1].
-        name: For reports and error messages.
-        label: Class index; -1 if unknown.
-        orientation: EXIF orientation, 1 to 8, which is not applied to the image.
-    """
-
-    image: Array
-    name: str
-    label: int = -1
-    orientation: int = UPRIGHT
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that is meant to be an image, and of which none can be had.
-
-    Attributes:
-        name: As of a sample.
-        reason: What is wrong; such as a link to a missing file.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class RawSet:
-    """What a source hands over: images of any size, decoded one after the other as they are asked for.
-
-    Attributes:
-        size: Number of samples, unreadable ones among them.
-        samples: The samples; may raise :class:`DataError` on the way.
-        class_names: Class index to name; empty if unknown.
-        photos: Whether they are files that training may have turned or cut in several ways.
-        passed: Files beside them that are no images.
-    """
-
-    size: int
-    samples: Iterable[Sample | Unreadable]
-    class_names: tuple[str, ...] = ()
-    photos: bool = False
-    passed: tuple[str, ...] = ()
+        Raises:
+            DataError: The medium is of another kind; the set is empty, unreadable or above the limits; sizes differ.
+        """
+        ...
 
 
 class DataSource(Protocol):
@@ -135,16 +65,6 @@ class DataSource(Protocol):
         """Return whether this source is meant by ``spec``; must not raise."""
         ...
 
-    def open(self, spec: str) -> RawSet:
+    def open(self, spec: str) -> Raw:
         """Return the data set. Raises :class:`DataError`, naming what is wrong where."""
         ...
-
-
-def check_size(spec: str, shape: Sequence[int]) -> None:
-    """Raise :class:`DataError` if float32 images of ``shape`` (m, ...) are beyond :data:`MAX_IMAGES` or the bytes."""
-    advice = "Give the subset that is to be audited."
-    if shape and shape[0] > MAX_IMAGES:
-        raise DataError(f"{spec!r} holds {shape[0]} images; at most {MAX_IMAGES} can be read.", advice)
-    if math.prod(shape) * 4 > MAX_BYTES:
-        size = math.prod(shape) * 4 / 2**30
-        raise DataError(f"{spec!r} needs {size:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB can be read.", advice)

@@ -1,214 +1,46 @@
 """A data set by its name: read by the source that accepts it, and brought to what the victim sees."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import cast
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from ..plugins import load_all
-from ..printable import printable as shown
-from ..words import count
-from .base import GROUP, DataError, DataSource, RawSet, Reading, Sample, TrainingSet, Unreadable, check_size
-from .preparation import EXIF, FITS, UPRIGHT, Array, Pixels, Preparation, Shape, turned_size, uneven
+from .assembly import AS_STORED
+from .base import GROUP, DataError, DataSource, TrainingSet
+from .preparation import Preparation
 
-MAX_READINGS = 500 * 2**20
-"""Bytes of all other readings of one set; what does not fit is left out, the least usual first."""
-
-NAMED = 3
-"""So many files are named in a sentence."""
-
-AS_STORED = Preparation()
+if TYPE_CHECKING:
+    from ...attacks.contract.medium import Medium
 
 
 def open_source(
-    spec: str, shape: Shape | None = None, preparation: Preparation = AS_STORED, skip: bool = False
+    spec: str,
+    shape: tuple[int, ...] | None = None,
+    preparation: Preparation = AS_STORED,
+    skip: bool = False,
+    medium: "Medium | None" = None,
 ) -> TrainingSet:
-    """Read a data set with the first source that accepts ``spec`` and bring its images to ``shape``.
+    """Read a data set with the first source that accepts ``spec``, and bring its records to what the network sees.
 
-    RGB becomes grey by the ITU-R 601 weights, grey becomes RGB by repetition.
+    RGB becomes grey by the ITU-R 601 weights, grey becomes RGB by repetition; sentences become token numbers.
 
     Args:
         spec: A path, or what else the installed sources accept.
-        shape: (c, h, w) that the victim sees. ``None`` keeps the size, which all images must then share.
+        shape: Of one input that the victim sees, such as (c, h, w). ``None`` keeps the size of images, which all must
+            then share.
         preparation: How images of another size, and photos with an orientation, are brought to it.
         skip: Leave out what cannot be read, which is an error otherwise.
+        medium: What records the victim sees; ``None`` stands for images.
 
     Raises:
-        DataError: No source accepts ``spec``; the set is empty, unreadable or above the limits; sizes differ.
+        DataError: No source accepts ``spec``, or it holds records of another kind; the set is empty, unreadable or
+            above the limits; sizes differ.
     """
     kinds, broken = load_all(GROUP)
     sources = [cast(Callable[[], DataSource], kind)() for kind in kinds.values()]
     for source in sources:
         if source.accepts(spec):
-            return assemble(spec, source.open(spec), shape, preparation, skip)
+            return source.open(spec).assembled(spec, shape, preparation, skip, medium)
     missing = "" if os.path.exists(spec) else ", and no such file or folder exists"
     forms = "; ".join(source.form for source in sources)
     raise DataError(f"No data source accepts {spec!r}{missing}.", " ".join([f"Accepted: {forms}.", *map(str, broken)]))
-
-
-def assemble(
-    spec: str, raw: RawSet, shape: Shape | None, preparation: Preparation = AS_STORED, skip: bool = False
-) -> TrainingSet:
-    """Decode the samples of a source one after the other; see :func:`open_source`."""
-    if raw.size == 0:
-        raise DataError(f"{spec!r} holds no images.")
-    check_size(spec, (raw.size,))
-    samples = raw.samples
-    if shape is None:
-        samples = list(samples)
-        shape = _common_shape(spec, [sample for sample in samples if isinstance(sample, Sample)], preparation)
-    check_size(spec, (raw.size, *shape))
-    tray = _Tray(spec, shape, preparation, _others(raw, shape, preparation))
-    images = np.empty((raw.size, *shape), np.float32)
-    for sample in samples:
-        if isinstance(sample, Unreadable):
-            tray.lost.append(f"{printable(sample.name)} ({sample.reason})")
-        elif skip or not tray.lost:
-            tray.take(sample, images)
-    if tray.lost and not (skip and tray.kept):
-        raise DataError(
-            f"{len(tray.lost)} of {raw.size} images of {spec!r} cannot be read: {_few(tray.lost)}.",
-            "Fetch, convert or repair them, or leave them out with --skip-unreadable.",
-        )
-    return tray.emptied(images[: len(tray.kept)], raw)
-
-
-def _others(raw: RawSet, shape: Shape, preparation: Preparation) -> tuple[Preparation, ...]:
-    """Return the other ways to prepare the images, as many as there may be memory for."""
-    room = MAX_READINGS // (raw.size * int(np.prod(shape)) * 4) if raw.photos else 0
-    return preparation.others()[:room]
-
-
-@dataclass
-class _Tray:
-    """What is known of the samples of a set while they are decoded."""
-
-    spec: str
-    shape: Shape
-    preparation: Preparation
-    others: tuple[Preparation, ...]
-    kept: list[tuple[str, int]] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    changed: dict[Preparation, dict[int, Pixels]] = field(default_factory=dict)
-    resized: int = 0
-    uneven: int = 0
-    tagged: int = 0
-
-    def take(self, sample: Sample, images: Pixels) -> None:
-        """Put the record of a sample into the next of ``images``, and keep what other readings make of it."""
-        stored, wanted, orientation = sample.image.shape[:2], self.shape[1:], sample.orientation
-        size = turned_size(stored, orientation) if self.preparation.exif == "apply" else stored
-        if self.preparation.preprocess == "none" and size != wanted:
-            found, needed = " x ".join(map(str, size)), " x ".join(map(str, wanted))
-            raise DataError(
-                f"The image {sample.name!r} of {self.spec!r} is {found}, and the network sees {needed}.",
-                "Choose how images are brought to that size: --preprocess squash, center-crop or pad.",
-            )
-        for other in self.others:
-            if other.differs(self.preparation, stored, orientation, wanted):
-                self._keep(other, sample)
-        self.resized += size != wanted
-        self.uneven += uneven(size, wanted)
-        self.tagged += orientation != UPRIGHT
-        images[len(self.kept)] = self._record(sample, self.preparation)
-        self.kept.append((sample.name, sample.label))
-
-    def _keep(self, other: Preparation, sample: Sample) -> None:
-        record = self._record(sample, other)
-        if record.shape == self.shape:
-            self.changed.setdefault(other, {})[len(self.kept)] = record
-
-    def _record(self, sample: Sample, preparation: Preparation) -> Pixels:
-        made = preparation.prepare(sample.image, sample.orientation, self.shape[1:])
-        return made if len(made) == self.shape[0] else _recolour(sample.name, made, self.shape[0])
-
-    def emptied(self, images: Pixels, raw: RawSet) -> TrainingSet:
-        """Return the set."""
-        labels = np.array([label for _, label in self.kept], np.int64)
-        return TrainingSet(
-            records=torch.from_numpy(images),
-            labels=torch.from_numpy(labels),
-            names=tuple(name for name, _ in self.kept),
-            class_names=raw.class_names,
-            digest=_digest(images, labels),
-            resized=self.resized > 0,
-            reading=self._reading(),
-            readings=tuple(self._readings(images)),
-            skipped=tuple(self.lost),
-            warnings=tuple(self._warnings(raw)),
-        )
-
-    def _reading(self) -> str:
-        tag = [EXIF[self.preparation.exif]] * (self.tagged > 0)
-        return ", ".join(tag + [FITS[self.preparation.preprocess]] * (self.uneven > 0))
-
-    def _readings(self, images: Pixels) -> Iterable[Reading]:
-        for other, rows in self.changed.items():
-            if other.exif != self.preparation.exif and not self.tagged:
-                continue
-            made = images.copy()
-            for row, record in rows.items():
-                made[row] = record
-            yield Reading(other.beside(self.preparation), torch.from_numpy(made))
-
-    def _warnings(self, raw: RawSet) -> Iterable[str]:
-        if raw.passed:
-            files = count(len(raw.passed), "file")
-            yield f"{files} of {self.spec!r} passed over, as not an image by name: {_few(raw.passed)}."
-        if self.lost:
-            yield f"{len(self.lost)} of {raw.size} images of {self.spec!r} are left out: {_few(self.lost)}."
-        if self.uneven and self.preparation.preprocess == "squash":
-            yield (
-                f"{self.uneven} of {len(self.kept)} images of {self.spec!r} were stretched to "
-                f"{self.shape[1]} x {self.shape[2]}; if training cropped or padded them, say --preprocess center-crop "
-                "or pad."
-            )
-
-
-def printable(name: str) -> str:
-    """Return a file's name as it may stand in a sentence."""
-    return shown(name, 200)
-
-
-def _few(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    more = [f"and {len(names) - NAMED} more"] * (len(names) > NAMED)
-    return ", ".join([*map(printable, names[:NAMED]), *more])
-
-
-def _digest(*arrays: Array) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data.cast("B"))
-    return digest.hexdigest()
-
-
-def _common_shape(spec: str, samples: Sequence[Sample], preparation: Preparation) -> Shape:
-    if not samples:
-        return 1, 1, 1
-    sizes = [
-        turned_size(sample.image.shape[:2], sample.orientation if preparation.exif == "apply" else UPRIGHT)
-        for sample in samples
-    ]
-    for sample, size in zip(samples, sizes, strict=True):
-        if size != sizes[0]:
-            first, other = (" x ".join(map(str, side)) for side in (sizes[0], size))
-            raise DataError(
-                f"The images of {spec!r} differ in size: {samples[0].name!r} is {first}, {sample.name!r} is {other}.",
-                "Resize them as in training, or give the victim's input shape.",
-            )
-    return max(np.atleast_3d(sample.image).shape[2] for sample in samples), *sizes[0]
-
-
-def _recolour(name: str, planes: Pixels, channels: int) -> NDArray[np.float32]:
-    if len(planes) == 1:
-        return np.repeat(planes, channels, axis=0)
-    if len(planes) == 3 and channels == 1:
-        weights = np.array([0.299, 0.587, 0.114], np.float32)
-        return np.tensordot(weights, planes, axes=1)[None]
-    raise DataError(f"Image {name!r} has {len(planes)} channels and cannot be brought to {channels}.")

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from memaudit import MemauditError
-from memaudit.audit.data import opening
+from memaudit.audit.data import assembly
 from memaudit.audit.data.base import GROUP, MAX_IMAGES, DataError, RawSet, Sample
-from memaudit.audit.data.opening import assemble, open_source
+from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.preparation import Preparation
 
 
@@ -138,7 +138,7 @@ def test_an_existing_file_of_an_unknown_kind_is_not_called_missing(tmp_path: Pat
 
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(DataError, match="'spec' holds no images"):
-        assemble("spec", RawSet(0, ()), (3, 8, 8))
+        RawSet(0, ()).assembled("spec", (3, 8, 8))
 
 
 def test_too_many_images_are_refused_before_one_is_decoded() -> None:
@@ -147,7 +147,7 @@ def test_too_many_images_are_refused_before_one_is_decoded() -> None:
         yield
 
     with pytest.raises(DataError, match=f"holds {MAX_IMAGES + 1} images; at most {MAX_IMAGES}") as caught:
-        assemble("spec", RawSet(MAX_IMAGES + 1, samples()), None)
+        RawSet(MAX_IMAGES + 1, samples()).assembled("spec")
     assert "subset" in caught.value.hint
 
 
@@ -185,7 +185,7 @@ def test_readings_that_change_nothing_are_left_out(tmp_path: Path, photo: np.nda
 
 def test_readings_take_bounded_memory(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     tagged(tmp_path / "a.png", photo)
-    monkeypatch.setattr(opening, "MAX_READINGS", 2 * 3 * 32 * 32 * 4)
+    monkeypatch.setattr(assembly, "MAX_READINGS", 2 * 3 * 32 * 32 * 4)
     names = [reading.name for reading in open_source(str(tmp_path), (3, 32, 32)).readings]
     assert names == ["orientation tag applied", "centre crop"]
 
