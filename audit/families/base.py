@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ... import MemauditError
 from ...attacks.contract.params import Params
-from ..checkpoints.names import COUNTER, plain_names
+from ..checkpoints.names import COUNTER, aligned, plain_names
 
 GROUP = "memaudit.families"
 """Entry-point group of the families; each entry is a class without constructor arguments."""
@@ -32,18 +32,20 @@ class Architecture:
         name: For people, e.g. ``ResNet-18, CIFAR stem``.
         layout: All that the family needs to build it again: numbers, strings and tuples of them.
         classes: Number of logits k; one for a binary classifier with the logistic loss.
-        shape: (c, h, w) of one input image.
+        shape: Of one input: (c, h, w) of an image, (L, D) of a sentence.
         assumed: Facts that the tensors do not show and that were guessed, e.g. ``image_size``.
         score: Share of tensors whose name and shape agree, in [0, 1]; 1 is a match.
+        medium: The kind of record that its inputs stand for, such as ``image`` or ``text``.
     """
 
     family: str
     name: str
     layout: Mapping[str, Any]
     classes: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     assumed: tuple[str, ...] = ()
     score: float = 0.0
+    medium: str = "image"
 
     @property
     def categories(self) -> int:
@@ -67,13 +69,28 @@ class Family(Protocol):
 
 def scored(architecture: Architecture, module: nn.Module, tensors: Params) -> Architecture:
     """Return ``architecture`` with the share of the tensors of checkpoint and network whose name and shape agree."""
-    names = {name for name in _expected(module).keys() | tensors.keys() if not name.endswith(COUNTER)}
+    expected = tensor_names(module, tensors).values()
+    names = {name for name in {*expected, *tensors} if not name.endswith(COUNTER)}
     return replace(architecture, score=1 - len(misfits(tensors, module)) / max(len(names), 1))
+
+
+def tensor_names(module: nn.Module, tensors: Params) -> dict[str, str]:
+    """Return a checkpoint's names by those of the module's state dict, wrappers and prefixes of either side aside.
+
+    Losses and metrics of the module are left out; what the checkpoint lacks has the name that it should have there.
+    """
+    state: dict[str, Tensor] = module.state_dict()
+    plain = plain_names(state)
+    if tensors.keys() >= set(plain.values()):
+        return plain
+    moved = aligned({short: state[name] for name, short in plain.items()}, tensors)
+    return {name: moved[short] for name, short in plain.items()}
 
 
 def misfits(tensors: Params, module: nn.Module) -> tuple[str, ...]:
     """Return one phrase for each tensor that checkpoint and network do not have in common, counters aside."""
-    expected, twins = _expected(module), _twins(module)
+    state, names = module.state_dict(), tensor_names(module, tensors)
+    expected, twins = {names[name]: state[name] for name in names}, _twins(module, names)
     phrases = []
     for name in [*tensors, *(name for name in expected if name not in tensors)]:
         here, there = (tuple(side[name].shape) if name in side else None for side in (tensors, expected))
@@ -95,22 +112,22 @@ def fitted(tensors: Params, module: nn.Module) -> dict[str, Tensor]:
 
     Batch-norm counters that these lack are zero; losses and metrics, which no checkpoint keeps, are the module's own.
     """
-    state, twins = module.state_dict(), _twins(module)
-    plain = plain_names(state)
+    state, names = module.state_dict(), tensor_names(module, tensors)
+    twins = _twins(module, names)
 
-    def found(name: str, own: Tensor) -> Tensor:
-        known = (plain[name], *twins.get(plain[name], ())) if name in plain else ()
-        if name in plain and name.endswith(COUNTER) and plain[name] not in tensors:
+    def found(name: str) -> Tensor:
+        known = (name, *twins.get(name, ()))
+        if name.endswith(COUNTER) and name not in tensors:
             return torch.zeros((), dtype=torch.int64)
-        return tensors[next(alias for alias in known if alias in tensors)] if known else own
+        return tensors[next(alias for alias in known if alias in tensors)]
 
-    return {name: found(name, own) for name, own in state.items()}
+    return {name: found(names[name]) if name in names else own for name, own in state.items()}
 
 
 def unfitted(values: Params, module: nn.Module, tensors: Params) -> dict[str, Tensor]:
     """Return ``tensors`` with ``values`` of the module's state dict in them, under every name that stands for each."""
-    plain, twins = plain_names(module.state_dict()), _twins(module)
-    known = {plain[name]: value for name, value in values.items() if name in plain}
+    names = tensor_names(module, tensors)
+    twins, known = _twins(module, names), {names[name]: value for name, value in values.items() if name in names}
     named = {alias: value for name, value in known.items() for alias in (name, *twins.get(name, ()))}
     return {name: named.get(name, value) for name, value in tensors.items()}
 
@@ -124,16 +141,10 @@ def image_shape(features: int) -> tuple[int, int, int]:
     return 1, 1, features
 
 
-def _twins(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Return, by the name of each tied parameter, the other names of the same parameter, without wrapper prefixes."""
-    plain = plain_names(module.state_dict())
+def _twins(module: nn.Module, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return, by the name of each tied parameter in the checkpoint, the other names of the same parameter there."""
     groups: dict[int, list[str]] = {}
     for name, value in module.named_parameters(remove_duplicate=False):
-        if name in plain:
-            groups.setdefault(id(value), []).append(plain[name])
+        if name in names:
+            groups.setdefault(id(value), []).append(names[name])
     return {name: tuple(twin for twin in names if twin != name) for names in groups.values() for name in names}
-
-
-def _expected(module: nn.Module) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = module.state_dict()
-    return {plain: state[name] for name, plain in plain_names(state).items()}

@@ -1,5 +1,7 @@
 """Residual networks (He et al., https://arxiv.org/abs/1512.03385) under the names of torchvision and of CIFAR codes."""
 
+import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import count
 from typing import ClassVar, NamedTuple
@@ -14,7 +16,7 @@ SHORTCUTS = ("downsample", "shortcut")
 """What torchvision and the CIFAR implementations call the projection beside a block."""
 
 HEADS = ("fc", "linear", "classifier", "head")
-"""Names of the last layer."""
+"""Names of the last layer, or of a sequence, such as dropout and a linear layer, of which it alone has weights."""
 
 
 class Convolution(NamedTuple):
@@ -49,7 +51,7 @@ class ResNet:
         if stem is None or stem.ndim != 4 or not stem.numel() or stem.shape[2] not in (1, 3, 7):
             return None
         stages = tuple(_stages(tensors, len(stem)))
-        head = next((name for name in HEADS if _is_matrix(tensors.get(f"{name}.weight"))), "")
+        head = _head(tensors)
         if not stages or not head:
             return None
         kernel = stem.shape[2]
@@ -65,7 +67,7 @@ class ResNet:
             },
             classes=classes,
             shape=(stem.shape[1], *((64, 64) if kernel == 7 else (32, 32))),
-            assumed=(IMAGE_SIZE, "stem_pooling") if kernel == 3 and head == "fc" else (IMAGE_SIZE,),
+            assumed=(IMAGE_SIZE, "stem_pooling") if kernel == 3 and head.startswith("fc") else (IMAGE_SIZE,),
         )
         return scored(architecture, self.build(architecture), tensors)
 
@@ -82,7 +84,7 @@ class Residual(nn.Module):
     Args:
         stem: Channels in, channels out, side of the kernel; a kernel of 7 brings stride 2 and max pooling.
         stages: The blocks of each stage, registered as ``layer1.0`` and so on.
-        head: Name under which the last layer is registered.
+        head: Name under which the last layer is registered, ``fc`` or ``fc.1``.
         classes: Number of logits k.
         bias: Whether the head has one.
     """
@@ -99,7 +101,9 @@ class Residual(nn.Module):
         for name, blocks in zip(self.stages, stages, strict=True):
             self.add_module(name, nn.Sequential(*(Block(plan) for plan in blocks)))
         self.head = head
-        self.add_module(head, nn.Linear(stages[-1][-1].convolutions[-1].outside, classes, bias))
+        place, _, index = head.partition(".")
+        linear = nn.Linear(stages[-1][-1].convolutions[-1].outside, classes, bias)
+        self.add_module(place, nn.Sequential(OrderedDict({index: linear})) if index else linear)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (b, k) of images (b, c, h, w)."""
@@ -145,8 +149,15 @@ class Block(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, 0, extra // 2, extra - extra // 2)) if extra else x
 
 
-def _is_matrix(tensor: Tensor | None) -> bool:
-    return tensor is not None and tensor.ndim == 2 and tensor.numel() > 0
+def _head(tensors: Params) -> str:
+    """Return the name of the last layer, "" where there is none or where it has company."""
+    layers = {name.rpartition(".")[0] for name, value in tensors.items() if _is_matrix(value)}
+    found = [layer for layer in layers if re.fullmatch(rf"({'|'.join(HEADS)})(\.\d+)?", layer)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    return tensor.ndim == 2 and tensor.numel() > 0
 
 
 def _stages(tensors: Params, channels: int) -> Iterator[tuple[Plan, ...]]:

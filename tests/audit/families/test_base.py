@@ -15,7 +15,14 @@ from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.checkpoints.pair import CheckpointError, CheckpointPair, read_pair
-from memaudit.audit.families.base import UnknownArchitecture, image_shape
+from memaudit.audit.families.base import (
+    UnknownArchitecture,
+    fitted,
+    image_shape,
+    misfits,
+    tensor_names,
+    unfitted,
+)
 from memaudit.audit.families.detect import detect
 from memaudit.audit.families.victim import victim
 from memaudit.audit.plugins import PluginError
@@ -202,3 +209,62 @@ def test_a_broken_family_is_named_and_hides_no_other(
 )
 def test_image_shape(features: int, shape: tuple[int, int, int]) -> None:
     assert image_shape(features) == shape
+
+
+class Lightning(nn.Module):
+    """A network inside another module, with a loss that has a weight of its own."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.model = inner
+        self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        return logits
+
+
+def wrapped_within() -> nn.Module:
+    network = mlp()
+    network[1] = nn.DataParallel(network[1])
+    return network
+
+
+WRAPPED: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
+    "a Lightning module and the network in it": (lambda: Lightning(mlp()), mlp),
+    "a network and the Lightning module around it": (mlp, lambda: Lightning(mlp())),
+    "the same Lightning module": (lambda: Lightning(mlp()), lambda: Lightning(mlp())),
+    "a wrapper on the way": (wrapped_within, mlp),
+    "a wrapper on the way of the user's network": (mlp, wrapped_within),
+    "an attribute of any name": (lambda: nn.ModuleDict({"net": mlp()}), mlp),
+}
+
+
+@pytest.mark.parametrize("what", WRAPPED)
+def test_a_network_fits_whatever_is_around_it(what: str, tmp_path: Path) -> None:
+    saved, given = (make_one() for make_one in WRAPPED[what])
+    start = read_pair(*saved_twice(tmp_path, saved)).before.tensors
+    assert misfits(start, given) == ()
+    state = fitted(start, given)
+    assert state.keys() == given.state_dict().keys()
+    matrices = [[value for value in side.values() if value.ndim == 2] for side in (state, saved.state_dict())]
+    assert all(map(torch.equal, *matrices))
+    changed = {name: value + 1 for name, value in state.items() if value.ndim == 2}
+    back = unfitted(changed, given, start)
+    assert all(torch.equal(back[name], value + (value.ndim == 2)) for name, value in start.items())
+
+
+def test_names_fit_by_suffix() -> None:
+    state = mlp().state_dict()
+    behind = {f"vit.{name}": value for name, value in state.items()} | {"head.weight": torch.ones(2, 3)}
+    assert misfits(behind, mlp()) == ("'head.weight' is not part of the network",)
+    assert torch.equal(fitted(behind, mlp())["1.weight"], state["1.weight"])
+    assert set(tensor_names(mlp(), behind).values()) == behind.keys() - {"head.weight"}
+
+
+def saved_twice(folder: Path, network: nn.Module) -> tuple[Path, Path]:
+    files = folder / "before.pt", folder / "after.pt"
+    for number, file in enumerate(files):
+        state = network.state_dict()
+        torch.save({name: value + number * (value.ndim > 0) for name, value in state.items()}, file)
+    return files

@@ -200,3 +200,24 @@ def test_real_checkpoints_still_classify(file: str, mean: list[float], std: list
     assert architecture.score == 1
     right = (guesses == torch.from_numpy(pack["labels"][:200])).float().mean().item()
     assert right == pytest.approx(accuracy, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "head", [nn.Sequential(nn.Dropout(), nn.Linear(512, 4)), nn.Sequential(nn.Linear(512, 4, False))]
+)
+def test_a_head_in_a_sequence(head: nn.Module) -> None:
+    network = torchvision("resnet18")
+    network.fc = head
+    architecture, module = detect(network.state_dict())
+    assert (architecture.name, architecture.classes, architecture.score) == ("ResNet-18, ImageNet stem", 4, 1)
+    module = module.to_empty(device="cpu")
+    module.load_state_dict(network.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(module.eval()(images), network.eval()(images))
+
+
+def test_a_head_of_two_layers_is_another_network() -> None:
+    network = torchvision("resnet18")
+    network.fc = nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 4))
+    with pytest.raises(UnknownArchitecture):
+        detect(network.state_dict())
