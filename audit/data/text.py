@@ -80,7 +80,7 @@ class RawText:
         tokens = cast("Tokens", medium)
         if len(self.sentences) * tokens.length * 8 > MAX_BYTES:
             raise DataError(f"{spec!r} holds too many sentences.", "Give the subset that is to be audited.")
-        records, cut = tokenised(self.sentences, tokens)
+        records, cut = tokenised(self.sentences, tokens, tokenizer_of(tokens))
         labels = torch.tensor(self.labels)
         longer = (
             f"{cut} of {count(len(records), 'sentence')} of {spec!r} hold more than the {tokens.length} tokens that "
@@ -120,13 +120,12 @@ def tokenizer_of(medium: "Tokens") -> "Tokenizer":
         ) from error
 
 
-def tokenised(sentences: Sequence[str], medium: "Tokens") -> tuple[Tensor, int]:
+def tokenised(sentences: Sequence[str], medium: "Tokens", tokenizer: "Tokenizer") -> tuple[Tensor, int]:
     """Return token numbers (m, L) int64 of sentences, and how many of these were cut.
 
     Raises:
-        DataError: The tokenizer cannot be used, or knows more tokens than the network.
+        DataError: The tokenizer knows more tokens than the network, or these have no room in its input.
     """
-    tokenizer = tokenizer_of(medium)
     special = tokenizer.num_special_tokens_to_add(False)
     if medium.length <= special:
         raise DataError(
@@ -139,7 +138,7 @@ def tokenised(sentences: Sequence[str], medium: "Tokens") -> tuple[Tensor, int]:
         found = tokenizer.encode(sentence)
         records[row, : len(found.ids)] = torch.tensor(found.ids, dtype=torch.long)
         cut += bool(found.overflowing)
-    highest, known = int(records.max()), len(medium.table)
+    highest, known = int(records.max()) if len(records) else 0, len(medium.table)
     if highest >= known:
         raise DataError(
             f"The model's tokenizer gives token {highest}, and the network knows {known} tokens.",

@@ -167,3 +167,31 @@ IMAGE = RecordKind(
 )  # fmt: skip
 """Images: the kind of every report before schema 2.0. The threshold is the practice of Haim et al. 2022 and Buzaglo et
 al. 2023."""
+
+TEXT = RecordKind(
+    name="text",
+    statistic="ROUGE-L",
+    threshold=0.5,
+    stem="rouge_l",
+    words=Words(
+        one="sentence",
+        many="sentences",
+        axes="tokens, numbers of a token",
+        similarity="overlap of words in the same order (longest common subsequence)",
+        compared="words",
+        scored="ROUGE-L on words without case and punctuation, as an F-measure. ROUGE-1 counts single words, ROUGE-2 "
+        "two in a row; tokens are those of the model, whatever their order",
+        mismatched="ones backwards or mixed out of several",
+        copied="changed in case or punctuation",
+        hints="frequent words or their topic",
+        merged="the most frequent token at each place is taken",
+    ),
+    details=(
+        Detail(name="rouge_1", title="ROUGE-1", said="ROUGE-1, the overlap of words", brief=True),
+        Detail(name="rouge_2", title="ROUGE-2", said="ROUGE-2, the overlap of pairs of words", brief=True),
+        Detail(name="tokens", title="Tokens", said="share of tokens recovered", note="in any order", best=True),
+        Detail(name="exact", title="Exact", said="share of sentences exact to the token", digits=2),
+    ),
+)  # fmt: skip
+"""Sentences. Half of the words in the same order: of 1,000 sentences of CoLA, 0.9 % come as close to the nearest of 15
+others, and 0.3 % to the nearest of 4."""

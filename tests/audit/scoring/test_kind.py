@@ -20,7 +20,7 @@ from memaudit.audit.data.base import DataError, TrainingSet
 from memaudit.audit.outputs import Look, check_outputs, write_each
 from memaudit.audit.report.exhibit import Text
 from memaudit.audit.report.file import load as load_report
-from memaudit.audit.report.kind import IMAGE
+from memaudit.audit.report.kind import IMAGE, TEXT
 from memaudit.audit.report.proof import DataCheck
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.run.drive import Outcome, Run
@@ -100,7 +100,7 @@ def report(scene, tmp_path):
 
 
 def test_images_are_one_kind_among_others(scene):
-    assert known_kinds() == [IMAGE, scene.kind.about]
+    assert known_kinds() == [IMAGE, scene.kind.about, TEXT]
     assert isinstance(kind_of(scene.victim), Image)
     with pytest.raises(plugins.PluginError, match="'imge'"):
         open_kind("imge", None)
