@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from . import inert
+
 MOST_DIMENSIONS = 64
 """Of a tensor, as torch has it."""
 
@@ -64,7 +66,9 @@ class _Storage:
     width: int
 
 
-DICT, TENSOR, BYTES, OTHER = (Name(kind) for kind in ("a dictionary", "a tensor", "bytes", "a value"))
+DICT, TENSOR, BYTES, OTHER, ARRAY, KIND = (
+    Name(kind) for kind in ("a dictionary", "a tensor", "bytes", "a value", "an array", "a type of numbers")
+)
 """What is known by its kind alone."""
 
 
@@ -76,6 +80,7 @@ class Budget:
 
     Attributes:
         storages: Bytes of each storage that was asked for, by its key.
+        keys: How many keys were put into dictionaries, all together.
     """
 
     def __init__(self, size: int) -> None:
@@ -83,6 +88,7 @@ class Budget:
         self.left = _FREE + _TIMES * size
         self.storages: dict[object, int] = {}
         self.stored = 0
+        self.keys = 0
 
     def spend(self, count: int) -> int:
         """Count ``count`` bytes or steps, and return them. Raises :class:`Excess`."""
@@ -165,6 +171,12 @@ class Budget:
             raise Foreign("builtins.bytearray")
         return BYTES
 
+    def no_bytes(self, items: tuple[Any, ...]) -> Name:
+        """Check bytes that are empty: a number would be their length."""
+        if items:
+            raise Foreign(inert.NO_BYTES)
+        return BYTES
+
     def encoded(self, items: tuple[Any, ...]) -> Name:
         """Check bytes that are written as text: other encodings may take time without end."""
         if len(items) != 2 or type(items[0]) is not str or items[1] not in ("latin1", "latin-1", "utf-8", "utf8"):
@@ -176,6 +188,58 @@ class Budget:
         """Check a value that is made of numbers and words."""
         if any(type(item) not in (int, str, bool, Name) for item in items):
             raise Foreign("a value of something else than numbers and words")
+        return OTHER
+
+    def build(self, target: Any, state: Any) -> None:
+        """Check what is told of a value after it was made. Raises :class:`Excess` and :class:`Foreign`."""
+        if target is TENSOR and type(state) is Tuple:  # as torch saved them before version 0.2
+            self.view(state.items)
+        elif target is DICT:
+            self.spend(100 * self.keys)  # its attributes are copied, whichever dictionary they are in
+        elif target is ARRAY and type(state) is Tuple and len(state.items) == 5:
+            _, shape, kind, _, data = state.items
+            _integers(shape)
+            if kind is not KIND or data is not BYTES:
+                raise Foreign("an array of objects")
+        elif target is not KIND or type(state) is not Tuple:
+            raise Foreign("__setstate__")
+
+    def fields(self, items: tuple[Any, ...]) -> Name:
+        """Check an object of attributes, or a dictionary with a default: they begin empty."""
+        if any(type(item) is not Name or item.full not in (*_CALLS, *inert.FACTORIES) for item in items):
+            raise Foreign("attributes of something else than a dictionary")
+        return DICT
+
+    def path(self, items: tuple[Any, ...]) -> str:
+        """Check a path, which is made of texts."""
+        if any(type(item) is not str for item in items):
+            raise Foreign("a path of something else than text")
+        joined = "/".join(items)
+        self.spend(len(joined))
+        return joined
+
+    def moment(self, items: tuple[Any, ...]) -> Name:
+        """Check a date, a time or a duration, which is made of numbers and a few bytes."""
+        if any(type(item) is not int and item not in (BYTES, OTHER) for item in items):
+            raise Foreign("a time of something else than numbers")
+        return OTHER
+
+    def kind(self, items: tuple[Any, ...]) -> Name:
+        """Check a type of NumPy's, which is made of its code."""
+        if not items or any(type(item) not in (int, str, bool) for item in items):
+            raise Foreign("a type of something else than its code")
+        return KIND
+
+    def numpy(self, items: tuple[Any, ...]) -> Name:
+        """Check an array of NumPy's, which begins empty."""
+        if not items or items[0] != Name(inert.ARRAY):
+            raise Foreign("an array of a class of its own")
+        return ARRAY
+
+    def number(self, items: tuple[Any, ...]) -> Name:
+        """Check a number of NumPy's, which is made of its bytes."""
+        if len(items) != 2 or items[0] is not KIND or items[1] is not BYTES:
+            raise Foreign("a number of something else than bytes")
         return OTHER
 
     def tensor(self, items: tuple[Any, ...]) -> Name:
@@ -216,5 +280,12 @@ _CALLS: dict[str, tuple[int, Callable[[Budget, tuple[Any, ...]], Any]]] = {
     "torch._utils._rebuild_sparse_tensor": (3000, Budget.empty),
     "torch._utils._rebuild_meta_tensor_no_storage": (1500, Budget.empty),
     "torch._tensor._rebuild_from_type_v2": (1500, Budget.of_type),
+    **dict.fromkeys((*inert.NAMESPACES, *inert.DEFAULTS), (400, Budget.fields)),
+    **dict.fromkeys(inert.PATHS, (1000, Budget.path)),
+    **dict.fromkeys(inert.TIMES, (200, Budget.moment)),
+    **dict.fromkeys(inert.ARRAYS, (1000, Budget.numpy)),
+    **dict.fromkeys(inert.NUMBERS, (1000, Budget.number)),
+    inert.KIND: (500, Budget.kind),
+    inert.NO_BYTES: (40, Budget.no_bytes),
 }
 """What files of plain tensors call: what it costs, and its stand-in."""

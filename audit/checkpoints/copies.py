@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .calls import MOST_DIMENSIONS
-from .weights import CheckpointError, quoted
+from .refusal import CheckpointError, quoted
 
 _FLOATS = "float64 float32 float16 bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
 _INTEGERS = "int64 int32 int16 int8 uint8 uint16 uint32 uint64 bool"

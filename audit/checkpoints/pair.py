@@ -11,12 +11,14 @@ from torch import Tensor
 
 from ...attacks.contract.params import Params
 from . import weights
+from .arrays import is_numbered
 from .copies import copies
 from .heads import initialised_anew, modules, moved_head, new_head
 from .names import COUNTER as COUNTER
 from .names import aligned, plain_names
 from .names import shared_prefix as shared_prefix
-from .weights import CheckpointError, quoted
+from .refusal import quoted
+from .weights import CheckpointError as CheckpointError
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Checkpoint:
 
     Attributes:
         path: As it was asked for.
-        format: ``safetensors``, ``sharded safetensors`` or ``torch``.
+        format: ``safetensors``, ``sharded safetensors``, ``npz`` or ``torch``.
         sha256: Hexadecimal digest of the file; of several files, that of the lines ``sha256sum`` prints for them.
         dtypes: Element types in the file, sorted, e.g. ``("float16", "int64")``.
         tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.
@@ -67,8 +69,12 @@ class CheckpointPair:
         )
 
 
-def read(path: str | Path) -> Checkpoint:
-    """Read one checkpoint: a safetensors or torch file, a shard index, or a folder that holds one of them.
+def read(path: str | Path, key: str = "") -> Checkpoint:
+    """Read one checkpoint: a safetensors, torch or npz file, a shard index, or a folder that holds one of them.
+
+    Args:
+        path: Of the file or folder.
+        key: Path of the state dict in a torch file, such as ``trainer/net``; found where it is clear if empty.
 
     Raises:
         CheckpointError: The file is missing, damaged, holds code or no weights, or one of its tensors is unusable.
@@ -80,7 +86,7 @@ def read(path: str | Path) -> Checkpoint:
         hint = f"Did you mean {source.with_name(alike[0])}?" if alike else "Check the path."
         raise CheckpointError(f"There is no checkpoint at {path}.", hint)
     try:
-        form, files, loaded = weights.load(source)
+        form, files, loaded = weights.load(source, key)
         sha256 = weights.digest(files)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
@@ -169,6 +175,12 @@ def _unmoved(pair: CheckpointPair) -> CheckpointError:
 
 def _check_names(first: Checkpoint, second: Checkpoint) -> None:
     before, after = first.tensors, second.tensors
+    if is_numbered(before) != is_numbered(after):
+        numbered, named = (first, second) if is_numbered(before) else (second, first)
+        raise CheckpointError(
+            f"{numbered.path} holds arrays by their order alone (arr_0, ...), {named.path} tensors by name.",
+            "Save both alike; by name: numpy.savez(FILE, **dict(zip(model.state_dict(), arrays))).",
+        )
     sides = ((first.path, sorted(before.keys() - after.keys())), (second.path, sorted(after.keys() - before)))
     if any(names for _, names in sides):
         lonely = [f"only {path} has {quoted(names)}" for path, names in sides if names]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from mmap import mmap
 from typing import Any
 
-from .calls import BYTES, DICT, OTHER, TENSOR, Budget, Excess, Foreign, List, Name, Tuple
+from .calls import BYTES, DICT, OTHER, Budget, Excess, List, Name, Tuple
 
 MOST_DEEP = 100
 """Tuples in tuples; many more end the process when they are hashed."""
@@ -145,6 +145,7 @@ class _Walk:
     def set(self, items: list[Any]) -> None:
         if self.stack[-1] is not DICT:
             raise ValueError("a key in what is no dictionary")
+        self.budget.keys += len(items) // 2
         for key in items[::2]:
             self.budget.spend(100 * _parts(key))
 
@@ -164,10 +165,7 @@ class _Walk:
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if target is TENSOR and type(state) is Tuple:  # as torch saved them before version 0.2
-            self.budget.view(state.items)
-        elif target is not DICT:
-            raise Foreign("__setstate__")
+        self.budget.build(target, state)
 
 
 def _parts(value: Any) -> int:

@@ -35,6 +35,8 @@ TABLE = {
     "audit/change/training.py": "audit/change/test_facts.py",
     "audit/checkpoints/calls.py": "audit/checkpoints/test_program.py",
     "audit/checkpoints/copies.py": "audit/checkpoints/test_pair.py",
+    "audit/checkpoints/refusal.py": "audit/checkpoints/test_pair.py",
+    "audit/checkpoints/unpacking.py": "audit/checkpoints/test_program.py",
     "audit/checkpoints/weights.py": "audit/checkpoints/test_pair.py",
     "audit/cli/baseline.py": "audit/verdict/test_baseline.py",
     "audit/check/measures.py": "audit/check/test_data.py",

@@ -289,11 +289,6 @@ def test_whole_module(tmp_path: Path) -> None:
     refused(saved(tmp_path / "a.pt", nn.Linear(2, 3)), "a.pt", "torch.nn.modules.linear.Linear")
 
 
-def test_numpy_scalar(tmp_path: Path) -> None:
-    content = {"state_dict": STATE, "accuracy": np.float64(0.9)}
-    refused(saved(tmp_path / "a.pt", content), "a.pt", "multiarray.scalar")
-
-
 def test_torchscript(tmp_path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
         torch.jit.script(nn.Linear(2, 3)).save(str(tmp_path / "a.pt"))
