@@ -1,7 +1,10 @@
-"""The report as Markdown for a step summary: no pictures, one size for any report, and text from files stays text."""
+"""The report as Markdown for a step summary: no pictures, one size for any report, and text from files stays text.
+
+Records that are texts stand beside their reconstructions where evidence is to be shown.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +13,11 @@ from ..audit.outputs import Look
 from ..audit.report.facts import Checkpoint, Records
 from ..audit.report.kind import RecordKind
 from ..audit.report.model import AuditReport
-from ..audit.report.results import LeaderboardRow, titles
+from ..audit.report.results import BestMatch, LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
 from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, share
+from .common.differences import Part, State, differences
+from .common.extracts import beside
 from .common.pillars import Pillar, pillars
 from .common.verdict import decided, headline, next_step, shows, tried
 from .dpia.page import block, escape
@@ -27,6 +32,10 @@ _LONGEST = 600
 
 _TAIL = 1024
 """Bytes kept for saying what was left out."""
+
+_SIGNS: Mapping[State, str] = {"same": "", "moved": "*", "other": "**"}
+_WORD, _VEIL = re.compile(r"\S+"), "▒▒▒"
+"""A word that must not be read shows neither its letters nor how many there are."""
 
 _INVISIBLE = "\u200b"
 _ADDRESSES = re.compile(r"://|www(?=\\?\.)|@|#(?=\w)|GH-(?=\d)", re.IGNORECASE)
@@ -70,12 +79,13 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     Raises:
         FormatError: The destination cannot be written.
     """
-    return write_text(destination, render(report))
+    shown = look.evidence != "none" and bool(beside(report))
+    return write_text(destination, render(report, look), private=shown)
 
 
-def render(report: AuditReport) -> str:
+def render(report: AuditReport, look: Look = Look()) -> str:  # noqa: B008 - frozen
     """Return the document; what has no room is named at its end."""
-    parts = [part for part in sections(report) if part.rows]
+    parts = [part for part in sections(report, look) if part.rows]
     found, cut, room = [], [], _share([part.size for part in parts], LIMIT - _TAIL)
     for part in parts:
         shown, missing = part.render(room)
@@ -87,7 +97,7 @@ def render(report: AuditReport) -> str:
     return "".join(found) + (left_out or "Everything, with the pictures, is in the run folder's report.html.\n")
 
 
-def sections(report: AuditReport) -> list[Section]:
+def sections(report: AuditReport, look: Look = Look()) -> list[Section]:  # noqa: B008 - frozen
     """Return the parts of the document in order."""
     chance = held_against_chance(report)
     return [
@@ -96,6 +106,7 @@ def sections(report: AuditReport) -> list[Section]:
         _table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
         _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
         _leaderboard(report),
+        _beside(report, look),
         _table("Against chance", _levels(report.kind), _chance(chance)),
         Section("What that means", [f"- {text(said)}" for said in _said(chance, report.kind)]),
         _table("Defences that were measured", _defences(report.kind), [_defence(point) for point in report.defences]),
@@ -179,6 +190,30 @@ def _row(row: LeaderboardRow, name: str) -> Sequence[str]:
         str(row.rank), code(name), row.status.replace("_", " "), fixed(row.similarity_mean), fixed(row.similarity_max),
         recovered, fixed(row.confidence_mean), number(row.loss, 3), duration(row.seconds),
     )  # fmt: skip
+
+
+def _beside(report: AuditReport, look: Look) -> Section:
+    kind = report.kind
+    head = (f"Training {kind.words.one}", "Original", "Reconstruction", kind.statistic, "Result")
+    rows = [] if look.evidence == "none" else [_pair(best, look.evidence == "blurred") for best in beside(report)]
+    found = _table(f"Training {kind.words.many} beside what was made of them", head, rows)
+    said = "**Words** that only one side has are bold, *words* that the other side has elsewhere are italic.\n\n"
+    return Section(found.title, found.rows, said + found.head)
+
+
+def _pair(best: BestMatch, veiled: bool) -> Sequence[str]:
+    match = best.match
+    sides = differences(*(item.text[:_LONGEST] for item in (match.truth, match.reconstruction) if item.form == "text"))
+    return (
+        code(match.name), *(" ".join(_emphasised(side, veiled)) for side in sides), fixed(match.scores.similarity),
+        "**rebuilt**" if best.recovered_by else "not rebuilt",
+    )  # fmt: skip
+
+
+def _emphasised(parts: Sequence[Part], veiled: bool) -> Iterator[str]:
+    for part in parts:
+        if said := _WORD.sub(_VEIL, part.text).strip() if veiled else text(part.text):
+            yield f"{_SIGNS[part.state]}{said}{_SIGNS[part.state]}"
 
 
 def _scores(kind: RecordKind) -> tuple[str, str]:

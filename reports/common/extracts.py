@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
+from ...audit.report.exhibit import Text
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch, Dummy, Match
 from ...audit.verdict import leaderboard
@@ -44,6 +45,14 @@ def records(report: AuditReport) -> list[BestMatch]:
     """Return the best reconstruction of each training record, the most exposed one first."""
     found = report.per_record or leaderboard.per_record(report.attacks)
     return sorted(found, key=lambda best: -best.match.scores.similarity)
+
+
+def beside(report: AuditReport) -> list[BestMatch]:
+    """Return those of :func:`records` in which both are texts that were kept."""
+    found = ((best, best.match.truth, best.match.reconstruction) for best in records(report))
+    return [
+        best for best, one, two in found if isinstance(one, Text) and isinstance(two, Text) and one.text and two.text
+    ]
 
 
 def leading(report: AuditReport) -> tuple[list[BestMatch], list[Dummy]]:

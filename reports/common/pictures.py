@@ -13,6 +13,7 @@ from PIL import Image
 from ...audit.files import FormatError, refuse_links, write_bytes
 from ...audit.report.exhibit import Picture, Text
 from ...audit.report.pictures import inside
+from .differences import Part, differences
 
 ROOM = 2_200_000
 """Pictures of at most this many characters in total are put into the page."""
@@ -41,12 +42,13 @@ _BLOCKS = 4
 
 
 class Shot(NamedTuple):
-    """How one record appears at one place of the page."""
+    """How one record appears at one place of the page; a text in parts where it stands beside another one."""
 
     kind: Literal["inside", "again", "beside", "missing", "text"]
     href: str = ""
     id: str = ""
     text: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -121,6 +123,14 @@ class Album:
             return first
         shot = self._placed[exhibit]
         return Shot("again", f"#{shot.id}") if shot.kind == "inside" else shot
+
+    def pair(self, truth: Picture | Text, made: Picture | Text) -> tuple[Shot, Shot]:
+        """Return how two records appear beside each other: texts with what differs between them."""
+        one, two = self(truth), self(made)
+        if self._veiled or not (one.text and two.text):
+            return one, two
+        first, second = differences(one.text, two.text)
+        return one._replace(parts=first), two._replace(parts=second)
 
     def glimpse(self, exhibit: Picture | Text) -> Shot:
         """Return how a record appears in passing, before its own place: as a copy that takes no room from others."""

@@ -134,3 +134,13 @@ def test_a_side_folder_that_cannot_be_is_refused(
     beside.symlink_to(folder) if kind == "link" else beside.write_text("")
     with pytest.raises(FormatError, match="report-evidence"):
         html.write(leak, folder, tmp_path / "report.html")
+
+
+def test_texts_beside_each_other_are_shown_with_what_differs(tmp_path: Path) -> None:
+    one, two = Text(text="the cat ran"), Text(text="the dog ran")
+    first, second = pictures.Album(tmp_path).pair(one, two)
+    assert [(part.text, part.state) for part in first.parts if part.state != "same"] == [("cat", "other")]
+    assert "".join(part.text for part in second.parts) == second.text == "the dog ran"
+    assert all(not shot.parts for shot in pictures.Album(tmp_path, veiled=True).pair(one, two))
+    assert all(not shot.parts for shot in pictures.Album(tmp_path).pair(one, Text(text="")))
+    assert [shot.kind for shot in pictures.Album(tmp_path).pair(Picture(path="no.png"), two)] == ["missing", "text"]
