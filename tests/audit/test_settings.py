@@ -1,4 +1,4 @@
-"""Options from files and the environment, through the installed console script and through the functions."""
+"""Options from files and the environment, through the command line and through the functions."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from memaudit.audit.profiles import PROFILES
 from memaudit.audit.settings import read
 from memaudit.audit.times import written
 
-from ..conftest import SCRIPT
+from .. import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = collected({name: get_command(app).commands[name].callback for name in CONFIGURED})
@@ -30,8 +30,7 @@ OPTIONS = collected({name: get_command(app).commands[name].callback for name in 
 def memaudit(folder, *words, **variables):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")}
     environment = {**clean, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", **variables}
-    words = [SCRIPT, *map(str, words)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=folder)
+    return forked.memaudit(*words, env=environment, cwd=folder)
 
 
 def settings(folder, profile=None, **variables):

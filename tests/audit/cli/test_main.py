@@ -1,4 +1,4 @@
-"""The installed console script, in processes of its own."""
+"""The command line in processes of its own: the console script, or forked where how it starts is not the point."""
 
 import json
 import os
@@ -18,16 +18,22 @@ from safetensors.torch import load_file
 from memaudit.audit.report.file import load
 from memaudit.audit.run.campaign import PROBE_STEPS
 
+from ... import forked
 from ...conftest import SCRIPT
+from ...forked import Forked
 from ..report.old import demo
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
 
-def memaudit(*words, **options):
-    return subprocess.run(
-        [SCRIPT, *map(str, words)], capture_output=True, text=True, check=False, env=ENVIRONMENT, **options
-    )
+def script(*words):
+    """Run the installed console script."""
+    words = [SCRIPT, *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+
+
+def memaudit(*words):
+    return forked.memaudit(*words, env=ENVIRONMENT)
 
 
 def scan_words(leak, out, *more):
@@ -38,7 +44,7 @@ def scan_words(leak, out, *more):
 @pytest.fixture(scope="module")
 def run(leak, tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "run"
-    return memaudit(
+    return script(
         *scan_words(leak, out, "--control", leak.control, "--json", "-o", f"html={out.parent / 'x.html'}")
     ), out
 
@@ -198,7 +204,7 @@ def state_file(out: Path) -> Path | None:
 def wait_for_state(process, out: Path) -> None:
     limit = time.monotonic() + 120
     while state_file(out) is None:
-        assert process.poll() is None, process.communicate()
+        assert process.running(), process.done()
         assert time.monotonic() < limit
         time.sleep(0.02)
 
@@ -211,13 +217,13 @@ def wait_for_step(process, out: Path, step: int) -> None:
         with safe_open(state_file(out), framework="pt") as file:
             if json.loads(file.metadata()["state"])["step"] > step:
                 return
-        assert process.poll() is None, process.communicate()
+        assert process.running(), process.done()
         assert time.monotonic() < limit
         time.sleep(0.02)
 
 
 def long_words(leak, out):
-    return scan_words(leak, out, "--set", "simudy.iterations=1000", "-q")
+    return scan_words(leak, out, "--set", "simudy.iterations=150", "-q")
 
 
 @pytest.fixture(scope="module")
@@ -232,16 +238,16 @@ def whole(leak, tmp_path_factory):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_killed_and_run_again_is_the_uninterrupted_run(leak, tmp_path, whole, how):
     out = tmp_path / "run"
-    words = [str(word) for word in long_words(leak, out)]
-    process = subprocess.Popen([SCRIPT, *words], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    words = long_words(leak, out)
+    process = Forked(words, ENVIRONMENT, pause=0.05)
     wait_for_step(process, out, PROBE_STEPS)
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == (-how if how == signal.SIGKILL else 130), err
+    done = process.done()
+    assert done.returncode == (-how if how == signal.SIGKILL else 130), done.stderr
     assert not (out / "report.json").exists()
     assert memaudit(*words).returncode == 1
     if how != signal.SIGKILL:
-        assert err == "Interrupted. Run the same command to continue from here.\n", "it is no error"
+        assert done.stderr == "Interrupted. Run the same command to continue from here.\n", "it is no error"
     a, b = load(out), load(whole)
     timeless = {"seconds": 0, "peak_memory_bytes": 0}
     assert a.attacks[0].model_copy(update=timeless) == b.attacks[0].model_copy(update=timeless)
@@ -259,10 +265,10 @@ def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, t
         return known[:at] + known[at + 2 :]
 
     out = tmp_path / "run"
-    process = subprocess.Popen([SCRIPT, *map(str, words(out))], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = Forked(words(out), ENVIRONMENT)
     wait_for_state(process, out)
-    process.kill()
-    process.communicate(timeout=60)
+    process.send_signal(signal.SIGKILL)
+    process.done()
     assert not (out / "report.json").exists()
     assert memaudit(*words(out)).returncode == 1
     assert memaudit(*words(tmp_path / "whole")).returncode == 1
@@ -278,20 +284,19 @@ def test_killed_during_the_search_and_run_again_is_the_uninterrupted_run(leak, t
 def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_path, extra, drawn):
     parent, child = os.openpty()
     plain = {name: value for name, value in ENVIRONMENT.items() if name not in ("CI", "NO_COLOR")}
-    words = [SCRIPT, *map(str, scan_words(leak, tmp_path / "run"))]
     environment = {**plain, "TERM": "xterm", "COLUMNS": "120", **extra}
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=child, env=environment)
+    process = Forked(scan_words(leak, tmp_path / "run"), environment, terminal=os.ttyname(child))
     os.close(child)
     shown = b""
     with suppress(OSError):  # how Linux tells that the other side is closed
         while chunk := os.read(parent, 65536):
             shown += chunk
     os.close(parent)
-    answer, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    done = process.done()
+    assert done.returncode == 1
     assert (re.search(rb"60/60.*loss", shown) is not None) == drawn
-    assert b"FAIL" in answer
-    assert b"\x1b" not in answer, "that is no terminal"
+    assert "FAIL" in done.stdout
+    assert "\x1b" not in done.stdout, "that is no terminal"
 
 
 def test_a_plugin_that_ends_the_program_does_not_end_it_well(tmp_path):
@@ -312,10 +317,11 @@ def test_a_plugin_that_ends_the_program_does_not_end_it_well(tmp_path):
 
 
 def test_version_and_no_arguments():
-    assert memaudit("--version").stdout.startswith("memaudit 0.")
+    version = script("--version").stdout
+    assert version.startswith("memaudit 0.")
     module = subprocess.run([sys.executable, "-m", "memaudit", "--version"], capture_output=True, text=True, check=True)
-    assert module.stdout == memaudit("--version").stdout
-    bare = memaudit()
+    assert module.stdout == version
+    bare = script()
     assert bare.returncode == 2
     assert len(bare.stdout.splitlines()) > 10
     assert "scan" in bare.stdout

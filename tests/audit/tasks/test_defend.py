@@ -2,7 +2,6 @@ import dataclasses
 import json
 import math
 import os
-import subprocess
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from memaudit.audit.tasks.alter import Defence
 from memaudit.audit.tasks.defend import defend
 from memaudit.audit.verdict.advice import NO_BACKING
 
-from ...conftest import SCRIPT
+from ... import forked
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
@@ -27,9 +26,7 @@ NOISE, LOUD, BITS = Defence("noise", 0.01), Defence("noise", 30.0), Defence("bit
 
 
 def memaudit(*words):
-    return subprocess.run(
-        [SCRIPT, *map(str, words)], capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )  # fmt: skip
+    return forked.memaudit(*words, env=ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import tomllib
 
@@ -20,7 +19,7 @@ from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.tasks.infer import infer, write_recipe
 
-from ...conftest import SCRIPT
+from ... import forked
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 FIELDS = {"optimizer", "lr", "momentum", "weight_decay", "epochs", "batch_size", "size", "batch_norm", "labels"}
@@ -32,7 +31,7 @@ def words(leak, out, *more):
 
 
 def memaudit(*words):
-    return subprocess.run([SCRIPT, *map(str, words)], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    return forked.memaudit(*words, env=ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
