@@ -132,7 +132,8 @@ class Tokens:
 
     @cached_property
     def _norms(self) -> Tensor:
-        return torch.linalg.vector_norm(self.table, dim=1).clamp_min(1e-30)
+        norms: Tensor = torch.linalg.vector_norm(self.table, dim=1)
+        return norms.clamp_min(1e-30)
 
     @cached_property
     def _range(self) -> tuple[float, float]:
@@ -146,7 +147,8 @@ class Tokens:
     @cached_property
     def _spread(self) -> Tensor:
         """Root mean square distance of the table's rows from their mean."""
-        return torch.linalg.vector_norm(self._centre[1]).clamp_min(1e-30)
+        spread: Tensor = torch.linalg.vector_norm(self._centre[1])
+        return spread.clamp_min(1e-30)
 
 
 def _numbered(x: Tensor) -> bool:
@@ -155,5 +157,6 @@ def _numbered(x: Tensor) -> bool:
 
 def _chunked(near: Callable[[Tensor], Tensor], rows: Tensor, tokens: int) -> Tensor:
     """Return what ``near`` finds for rows, a few of them at a time."""
-    parts = rows.split(max(_ENTRIES // max(tokens, 1), 1))
-    return torch.cat([near(part) for part in parts]) if parts else rows.new_zeros(0, dtype=torch.long)
+    step = max(_ENTRIES // max(tokens, 1), 1)
+    parts = [near(rows[start : start + step]) for start in range(0, len(rows), step)]
+    return torch.cat([rows.new_zeros(0, dtype=torch.long), *parts])

@@ -66,7 +66,7 @@ def read_sentences(path: Path, column: str = "") -> tuple[Sentence, ...]:
             not of its form; or it holds no sentence.
     """
     lines = _lines(path)
-    found = []
+    found: list[Sentence] = []
     for sentence in _rows(path.suffix.lower(), lines, column):
         if len(found) == MAX_SENTENCES:
             raise DataError(f"{lines.name} holds more than {MAX_SENTENCES} sentences.", _SUBSET)

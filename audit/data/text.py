@@ -18,7 +18,7 @@ from .records import MAX_BYTES, DataError, TrainingSet, check_kind
 from .sentences import class_indices, read_sentences
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
     from ...attacks.contract.medium import Medium
     from ...attacks.text.medium import Tokens
@@ -115,9 +115,20 @@ def tokenizer_of(medium: "Tokens") -> "Tokenizer":
     try:
         return Tokenizer.from_str(medium.tokenizer)
     except Exception as error:  # The library raises plain exceptions.
-        raise DataError(
-            f"The model's tokenizer.json cannot be used: {one_line(error)}.", "Save it with transformers again."
-        ) from error
+        raise _unusable(error) from error
+
+
+def _encoded(sentence: str, tokenizer: "Tokenizer") -> "Encoding":
+    try:
+        return tokenizer.encode(sentence)
+    except Exception as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> DataError:
+    return DataError(
+        f"The model's tokenizer.json cannot be used: {one_line(error)}.", "Save it with transformers again."
+    )
 
 
 def tokenised(sentences: Sequence[str], medium: "Tokens", tokenizer: "Tokenizer") -> tuple[Tensor, int]:
@@ -135,7 +146,7 @@ def tokenised(sentences: Sequence[str], medium: "Tokens", tokenizer: "Tokenizer"
     tokenizer.enable_truncation(medium.length)
     records, cut = torch.full((len(sentences), medium.length), medium.pad), 0
     for row, sentence in enumerate(sentences):
-        found = tokenizer.encode(sentence)
+        found = _encoded(sentence, tokenizer)
         records[row, : len(found.ids)] = torch.tensor(found.ids, dtype=torch.long)
         cut += bool(found.overflowing)
     highest, known = int(records.max()) if len(records) else 0, len(medium.table)

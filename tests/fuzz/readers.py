@@ -19,6 +19,7 @@ from memaudit.audit.cli.catalogue import collected
 from memaudit.audit.cli.scan import scan
 from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.tensor_file import TensorFileSource
+from memaudit.audit.data.text import TextSource
 from memaudit.audit.outputs import check_outputs, read_context, write_each
 from memaudit.audit.recipe.artefacts import read_artefacts
 from memaudit.audit.recipe.file import load as load_recipe
@@ -216,6 +217,22 @@ def beside(path: Path) -> None:
     read_artefacts(path.with_name("before.pt"), path.with_name("after.pt"))
 
 
+def sentences(path: Path) -> None:
+    """Write labels and sentences as the name of the file has them."""
+    rows = [(1, "The boy, ran."), (0, 'She "saw" a cat.'), (1, "Café 猫")]
+    forms = {
+        ".tsv": [f"{label}\t{text}" for label, text in rows],
+        ".csv": ["label,text", *(f'{label},"{text.replace(chr(34), chr(34) * 2)}"' for label, text in rows)],
+        ".jsonl": [json.dumps({"label": label, "text": text}) for label, text in rows],
+    }
+    path.write_text("\n".join(forms[path.suffix]))
+
+
+def texts(path: Path) -> None:
+    """Read a file of sentences as data."""
+    TextSource().open(f"text:{path}")
+
+
 def tensors(path: Path) -> None:
     """Read a file of tensors as data."""
     TensorFileSource().open(str(path))
@@ -250,6 +267,7 @@ KINDS: dict[str, Reader] = {
     "npy": Reader("a.npy", npy, tensors),
     "tensors": Reader("a.pt", stored, tensors),
     **{end: Reader(f"train/a.{end}", image, pictures) for end in ("png", "jpg", "ppm", "gif", "tif", "bmp", "webp")},
+    **{end: Reader(f"a.{end}", sentences, texts) for end in ("tsv", "csv", "jsonl")},
     "state": Reader("run/jobs/abc/state.safetensors", saved, load_state),
     "said": Reader("run/jobs/abc/state.safetensors", saved, load_state, stated),
     "memaudit.toml": Reader("memaudit.toml", toml(configured), settings, configured),

@@ -116,6 +116,9 @@ def test_a_place_without_a_file_is_one_clear_error(place):
 def test_sentences_of_unknown_words_are_kept():
     (record,) = RawText(("xyzzy",), (0,), ("a",)).assembled("text:a", medium=MEDIUM).records
     assert record[:4].tolist() == [2, 1, 3, 0]
+    without = replace(MEDIUM, tokenizer=MEDIUM.tokenizer.replace('"unk_token":"[UNK]"', '"unk_token":"none"'))
+    with pytest.raises(DataError, match=r"tokenizer.json cannot be used: .*Missing"):
+        RawText(("xyzzy",), (0,), ("a",)).assembled("text:a", medium=without)
 
 
 @needs_data
