@@ -34,13 +34,16 @@ def check_archive(file: Path) -> Mapping[str, int]:
         raise Excess("is an archive, but not one that torch.save wrote")
     if sum(entry.file_size for entry in entries) > 2 * size:
         raise Excess("unpacks to far more than its size, as torch.save never does")
-    if doubtful := _doubtful(file, size) or _ambiguous(entries):
-        raise Excess(f"is an archive {doubtful}, as torch.save never writes one")
+    if reason := doubtful(file, entries) or _unlike_torch(entries):
+        raise Excess(f"is an archive {reason}, as torch.save never writes one")
     return {entry.filename.partition("/")[2]: entry.file_size for entry in entries}
 
 
-def _doubtful(file: Path, size: int) -> str:
-    """Say why readers could find several tables of contents in an archive: empty where its end is in order."""
+def doubtful(file: Path, entries: Sequence[ZipInfo]) -> str:
+    """Say why readers could see two different archives in a file: empty where they see one."""
+    if len({entry.filename.lower() for entry in entries}) < len(entries):
+        return "with two files of one name"
+    size = file.stat().st_size
     with file.open("rb") as stream:
         stream.seek(max(0, size - _END.size - _LINK.size - _WIDE.size))
         tail = stream.read().rjust(_END.size + _LINK.size + _WIDE.size, b"\0")
@@ -62,9 +65,7 @@ def _same(short: Sequence[int], long: Sequence[int]) -> bool:
     return all(a == b or a in _FULL for a, b in zip(short, long, strict=True))
 
 
-def _ambiguous(entries: Sequence[ZipInfo]) -> str:
-    if len({entry.filename.lower() for entry in entries}) < len(entries):
-        return "with two files of one name"
+def _unlike_torch(entries: Sequence[ZipInfo]) -> str:
     if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
         return "that is packed in another way"
     return "of several folders" if len({entry.filename.partition("/")[0] for entry in entries}) > 1 else ""

@@ -10,6 +10,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from . import inert
+from .archive import doubtful
 from .calls import Excess
 
 _FREE, _TIMES = 2**29, 8
@@ -37,6 +38,8 @@ def load_npz(file: Path) -> dict[str, Tensor]:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > _FREE + _TIMES * file.stat().st_size:
             raise Excess("unpacks to far more than its size")
+        if reason := doubtful(file, entries):
+            raise Excess(f"is an archive {reason}")
         return {entry.filename.removesuffix(".npy"): _read(archive, entry) for entry in entries}
 
 
