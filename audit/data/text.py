@@ -110,7 +110,7 @@ def tokenizer_of(medium: "Tokens") -> "Tokenizer":
     except ImportError:
         raise DataError(
             "Sentences need the package tokenizers, which is not installed.",
-            "Install it: pip install tokenizers.",
+            "Run pip install '.[text]' in a checkout of memaudit.",
         ) from None
     try:
         return Tokenizer.from_str(medium.tokenizer)

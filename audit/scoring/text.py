@@ -48,7 +48,7 @@ class Sentence:
         if find_spec("rouge_score") is None:
             raise KindError(
                 "Sentences are scored by the package rouge-score, which is not there.",
-                "Install it: pip install rouge-score.",
+                "Run pip install '.[text]' in a checkout of memaudit.",
             )
         _ = self._spelling
 

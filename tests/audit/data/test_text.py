@@ -100,9 +100,9 @@ def test_a_tokenizer_that_does_not_fit_is_one_clear_error(change, told, spec):
     assert "\n" not in str(caught.value)
 
 
-def test_without_the_library_it_is_named(spec, monkeypatch):
+def test_without_the_library_the_extra_is_named(spec, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(DataError, match="pip install tokenizers"):
+    with pytest.raises(DataError, match=r"pip install '\.\[text\]'"):
         open_source(spec, medium=MEDIUM)
 
 

@@ -193,7 +193,7 @@ def test_without_a_tokenizer_numbers_are_compared():
 
 def test_a_missing_library_is_named_at_once(monkeypatch):
     monkeypatch.setattr("memaudit.audit.scoring.text.find_spec", lambda name: None)
-    with pytest.raises(KindError, match="pip install rouge-score"):
+    with pytest.raises(KindError, match=r"pip install '\.\[text\]'"):
         Sentence(MEDIUM)
     assert importlib.util.find_spec("rouge_score")
 
