@@ -18,7 +18,7 @@ from typing import Any
 from .conftest import SCRIPT
 
 SERVER = """
-import atexit, gc, json, os, sys
+import atexit, gc, json, os, resource, sys
 sys.path[0] = os.path.dirname(sys.argv[1])
 from memaudit.audit import plugins
 from memaudit.audit.cli import main as cli
@@ -39,6 +39,8 @@ for line in sys.stdin:
             os.dup2(os.open(asked[name], os.O_WRONLY | os.O_APPEND | os.O_NOCTTY), stream)
             lines = stream == 2 or os.isatty(stream)
             setattr(sys, name, open(stream, "w", buffering=1 if lines else -1, closefd=False))
+        if asked["limit"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
         drive.SAVE_SECONDS, sys.argv = asked["pause"] or drive.SAVE_SECONDS, asked["words"]
         try:
             cli.main()
@@ -84,11 +86,12 @@ SERVERS: list[Server] = []
 class Forked:
     """One command line that runs: in ``env`` and ``cwd``, where given, and with ``terminal`` as its standard error.
 
-    With ``pause``, an attack's state is saved every so many seconds.
+    With ``pause``, an attack's state is saved every so many seconds; with ``limit``, no file that it writes may have
+    more than so many bytes.
     """
 
     def __init__(self, words: Iterable[object], env: Mapping[str, str] | None = None, cwd: Path | None = None,
-                 terminal: str = "", pause: float = 0.0) -> None:  # fmt: skip
+                 terminal: str = "", pause: float = 0.0, limit: int = 0) -> None:  # fmt: skip
         if not SERVERS:
             SERVERS.append(Server())
         self.args = ["memaudit", *map(str, words)]
@@ -99,7 +102,7 @@ class Forked:
         asked = {
             "words": [str(SCRIPT), *self.args[1:]], "env": dict(os.environ if env is None else env),
             "cwd": str(cwd or Path.cwd()), "stdout": str(self.out), "stderr": terminal or str(self.err),
-            "pause": pause,
+            "pause": pause, "limit": limit,
         }  # fmt: skip
         self.pid = SERVERS[0].ask(json.dumps(asked))
 

@@ -9,10 +9,11 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+
+from ..forked import Forked
 
 SEED = 6
 KILLS = 10
@@ -21,71 +22,35 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("created", "seconds", "peak_memory_bytes")
 PLACES = ("command", "content_sha256")
 
-NURSERY = """
-import json, os, resource, sys
-from memaudit.audit.cli import console, main as cli
-from memaudit.audit.run import drive
-from memaudit.audit.scan import pipeline
-drive.SAVE_SECONDS = 0.05
-for line in sys.stdin:
-    words, read = json.loads(line), None
-    if not (child := os.fork()):
-        log = os.open(words.pop(0), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        os.dup2(log, 1), os.dup2(log, 2)
-        if limit := words.pop(0):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        sys.argv = words
-        cli.main()
-    print(child, flush=True)
-    sys.stdin.readline()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Runs one command line after the other, each in a process of its own that need not import torch again."""
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")}
 
 
-class Nursery:
-    def __init__(self, log):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")}
-        environment = {**clean, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.log = log
-        self.process = subprocess.Popen([sys.executable, "-c", NURSERY], text=True, env=environment, **pipes)
+def run(words, kill=None, after=0.0, limit=0, meddle=None):
+    """Run a command, killed with a signal after some seconds; return its exit code and what it said.
 
-    def run(self, words, kill=None, after=0.0, limit=0, meddle=None):
-        """Run a command, killed with a signal after some seconds; return its exit code and what it said.
-
-        No file that it writes may have more than ``limit`` bytes; ``meddle`` is called while it runs.
-        """
-        print(json.dumps([str(self.log), limit, *map(str, words)]), file=self.process.stdin, flush=True)
-        child = int(self.process.stdout.readline())
-        if kill is not None:
-            time.sleep(after)
-            os.kill(child, kill)
-        if meddle is not None:
-            meddle()
-        print(file=self.process.stdin, flush=True)  # from here on the id may be another process's
-        return int(self.process.stdout.readline()), self.log.read_text()
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory):
-    found = Nursery(tmp_path_factory.mktemp("nursery") / "stderr")
-    yield found
-    found.process.stdin.close()
-    found.process.wait()
+    No file that it writes may have more than ``limit`` bytes; ``meddle`` is called while it runs.
+    """
+    process = Forked(words, CLEAN, pause=0.05, limit=limit)
+    if kill is not None:
+        time.sleep(after)
+        process.send_signal(kill)
+    if meddle is not None:
+        meddle()
+    done = process.done()
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def words(leak):
     asked = ["--data", leak.data, "--control", leak.control, "--normalise", "0.5;0.25", "--epochs", 10, "--restarts", 2]
     asked += ["--attack", "sme", "--set", "sme.iterations=45", "--attack", "simudy", "--set", "simudy.iterations=40"]
-    return ["memaudit", "scan", leak.before, leak.after, *asked, "-q", "--out"]
+    return ["scan", leak.before, leak.after, *asked, "-q", "--out"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nursery, words, tmp_path_factory):
+def undisturbed(words, tmp_path_factory):
     folder, began = tmp_path_factory.mktemp("undisturbed") / "run", time.monotonic()
-    code, told = nursery.run([*words, folder])
+    code, told = run([*words, folder])
     assert code == 1, told
     return numbers(folder), time.monotonic() - began
 
@@ -112,39 +77,39 @@ def check_whole(folder):
         json.loads(line)
 
 
-def test_ten_kills_at_random_moments_change_no_number(nursery, words, undisturbed, tmp_path):
+def test_ten_kills_at_random_moments_change_no_number(words, undisturbed, tmp_path):
     expected, length = undisturbed
     draw, folder, begun = random.Random(SEED), tmp_path / "run", 0
     for number in range(KILLS):
         kill = SIGNALS[number % len(SIGNALS)]
-        code, told = nursery.run([*words, folder], kill, draw.uniform(0.05, 0.6) * length)
+        code, told = run([*words, folder], kill, draw.uniform(0.05, 0.6) * length)
         assert code in (1, 130, -kill), told
         begun += any(folder.glob("jobs/*/state.safetensors"))
         if code == 1:  # it was finished before the kill: the other kills are for another folder
             assert numbers(folder) == expected
             folder = tmp_path / f"run-{number}"
     assert begun
-    code, told = nursery.run([*words, folder])
+    code, told = run([*words, folder])
     assert code == 1, told
     assert numbers(folder) == expected
     check_whole(folder)
 
 
-def test_a_scan_that_was_killed_at_any_moment_is_resumed_with_the_same_numbers(nursery, leak, tmp_path):
-    words = ["memaudit", "scan", leak.before, leak.after, "--data", leak.data, "--normalise", "0.5;0.25", "--lr", 0.02]
+def test_a_scan_that_was_killed_at_any_moment_is_resumed_with_the_same_numbers(leak, tmp_path):
+    words = ["scan", leak.before, leak.after, "--data", leak.data, "--normalise", "0.5;0.25", "--lr", 0.02]
     words += ["--epochs", 10, "--attack", "simudy", "--max-iterations", 25, "--power", "off", "-q", "--exit-zero"]
     words += ["--out"]
-    nursery.run([*words, tmp_path / "first"])  # the next one finds its modules loaded
+    run([*words, tmp_path / "first"])  # the next one finds its modules loaded
     began = time.monotonic()
-    nursery.run([*words, tmp_path / "undisturbed"])
+    run([*words, tmp_path / "undisturbed"])
     expected, length = numbers(tmp_path / "undisturbed"), time.monotonic() - began
     draw, begun = random.Random(SEED), 0
     for number in range(RESUMED):
         folder = tmp_path / f"run-{number}"
-        code, told = nursery.run([*words, folder], signal.SIGKILL, draw.uniform(0.02, 1.0) * length)
+        code, told = run([*words, folder], signal.SIGKILL, draw.uniform(0.02, 1.0) * length)
         assert code in (0, -signal.SIGKILL), told
         begun += code != 0 and any(folder.glob("jobs/*/state.safetensors"))
-        code, told = nursery.run([*words, folder])
+        code, told = run([*words, folder])
         assert code == 0, (number, told)
         assert numbers(folder) == expected, number
         check_whole(folder)
@@ -156,7 +121,7 @@ PLANTED = {"lock": "file", "events.jsonl": "file", "report.html": "file", "jobs"
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_link_that_is_planted_while_a_scan_runs_is_not_followed(nursery, words, tmp_path, name):
+def test_a_link_that_is_planted_while_a_scan_runs_is_not_followed(words, tmp_path, name):
     folder, outside = tmp_path / "run", tmp_path / "outside"
     (outside / "folder").mkdir(parents=True)
     for file in (outside / "file", outside / "folder" / "simudy-0.png"):
@@ -170,7 +135,7 @@ def test_a_link_that_is_planted_while_a_scan_runs_is_not_followed(nursery, words
             (folder / name).rename(tmp_path / "aside")
         (folder / name).symlink_to(outside / PLANTED[name])
 
-    code, told = nursery.run([*words, folder], meddle=plant)
+    code, told = run([*words, folder], meddle=plant)
     assert (code, "is a link" in told) in ((2, True), (1, False)), told
     assert code == 1 or len(errors(told)) == 1
     assert code == 2 or name == "lock", "a lock that is held is not opened again"
@@ -196,9 +161,9 @@ def mounted(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["8k", "160k", "480k"])
-def test_a_full_disk_is_named_and_what_is_finished_is_kept(nursery, words, undisturbed, mounted, size):
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(words, undisturbed, mounted, size):
     folder = mounted("-t", "tmpfs", "-o", f"size={size}", "tmpfs") / "run"
-    code, told = nursery.run([*words, folder])
+    code, told = run([*words, folder])
     assert code == 2, told
     assert len(errors(told)) == 1
     assert "cannot be written" in told
@@ -207,31 +172,31 @@ def test_a_full_disk_is_named_and_what_is_finished_is_kept(nursery, words, undis
     states = {path: path.read_bytes() for path in folder.glob("jobs/*/state.safetensors")}
     assert bool(states) == (size != "8k")
     mounted("-o", "remount,size=50m")
-    code, told = nursery.run([*words, folder])
+    code, told = run([*words, folder])
     assert code == 1, told
     assert numbers(folder) == undisturbed[0]
     assert states.keys() <= set(folder.glob("jobs/*/state.safetensors"))
 
 
-def test_a_file_that_may_not_grow_is_named(nursery, words, undisturbed, tmp_path):
-    code, told = nursery.run([*words, tmp_path / "run"], limit=9000)
+def test_a_file_that_may_not_grow_is_named(words, undisturbed, tmp_path):
+    code, told = run([*words, tmp_path / "run"], limit=9000)
     assert code == 2, told
     assert len(errors(told)) == 1
     assert "cannot be written" in told
     check_whole(tmp_path / "run")
-    code, told = nursery.run([*words, tmp_path / "run"])
+    code, told = run([*words, tmp_path / "run"])
     assert code == 1, told
     assert numbers(tmp_path / "run") == undisturbed[0]
 
 
-def test_a_read_only_folder_is_named_and_left_alone(nursery, words, undisturbed, mounted):
+def test_a_read_only_folder_is_named_and_left_alone(words, undisturbed, mounted):
     folder = mounted("-t", "tmpfs", "-o", "size=50m", "tmpfs") / "run"
-    code, told = nursery.run([*words, folder])
+    code, told = run([*words, folder])
     assert code == 1, told
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     mounted("-o", "remount,ro")
     for out in (folder, folder.parent / "new"):
-        code, told = nursery.run([*words, out])
+        code, told = run([*words, out])
         assert code == 2, told
         assert len(errors(told)) == 1
         assert "run folder" in told
