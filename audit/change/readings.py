@@ -11,8 +11,8 @@ from ... import MemauditError
 from ...attacks.contract.victim import Victim
 from ...attacks.firstlayer.subspace import first_layer
 from ...attacks.layers.spectrum import Spectrum, spectrum
-from ..checkpoints.pair import CheckpointPair, shared_prefix
-from ..families.base import Architecture
+from ..checkpoints.pair import CheckpointPair
+from ..families.base import Architecture, tensor_names
 from .movement import Signal, signals
 from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
 
@@ -149,4 +149,4 @@ def _first_linear(found: Readings) -> str | None:
         return None
     if found.victim.theta0[name].shape[1] != numbers:
         return None
-    return name[len(shared_prefix(found.victim.module.state_dict())) :]
+    return tensor_names(found.victim.module, found.pair.before.tensors).get(name, name)

@@ -49,9 +49,14 @@ def folder(tmp_path, monkeypatch):
     Path("nothing").mkdir()
     torch.save({"epoch": 3, "note": "no tensors"}, "plain.pt")
     save_file({**good, "1.weight": torch.full((8, 48), float("nan"))}, "nan.safetensors")
-    save_file(state(1, k=5), "head.safetensors")
+    body = {name: value for name, value in good.items() if name.startswith("1.")}
+    save_file({**state(1, k=5), **body}, "head.safetensors")
+    torch.save({"generator": good, "critic": state(1)}, "several.pt")
+    Path("a.gguf").write_bytes(b"GGUF" + bytes(99))
+    Path("fsdp").mkdir()
+    Path("fsdp/.metadata").write_bytes(b"hello")
     save_file(state(1, width=9), "wide.safetensors")
-    save_file({f"x.{name}": value for name, value in state(1).items()}, "names.safetensors")
+    save_file({f"x{name}": value for name, value in state(1).items()}, "names.safetensors")
     save_file({"odd.kernel": torch.randn(3, 3, 3)}, "odd.safetensors")
     save_file({"odd.kernel": torch.randn(3, 3, 3)}, "odd2.safetensors")
     Path("sharded").mkdir()
@@ -94,9 +99,12 @@ BAD = {
     "not a number": ("scan nan.safetensors b.safetensors", "1.weight"),
     "identical": ("scan a.safetensors a.pt", "a.pt"),
     "same file twice": ("scan a.pt a.pt", "a.pt"),
-    "names differ": ("scan a.safetensors names.safetensors", "x.1"),
+    "names differ": ("scan a.safetensors names.safetensors", "x3"),
     "shapes differ": ("scan a.safetensors wide.safetensors", "1.bias"),
     "only the head differs": ("scan a.safetensors head.safetensors", "head"),
+    "several networks in a file": ("scan several.pt b.safetensors", "critic"),
+    "weights for inference": ("scan a.gguf b.safetensors", "GGUF"),
+    "a distributed checkpoint": ("scan a.pt fsdp", "dcp_to_torch"),
     "shard outside the folder": ("scan sharded b.safetensors", "../a.safetensors"),
     "unknown architecture": ("scan odd.safetensors odd2.safetensors", "--model"),
     "unknown torchvision model": (f"{PAIR} --model torchvision:resnet81", "resnet18"),
