@@ -27,7 +27,7 @@ class Checkpoint:
 
     Attributes:
         path: As it was asked for.
-        format: ``safetensors``, ``sharded safetensors``, ``npz`` or ``torch``.
+        format: ``safetensors``, ``torch``, either of them after ``sharded``, or ``npz``.
         sha256: Hexadecimal digest of the file; of several files, that of the lines ``sha256sum`` prints for them.
         dtypes: Element types in the file, sorted, e.g. ``("float16", "int64")``.
         tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.

@@ -29,7 +29,7 @@ _LARGEST_INDEX = 2**26
 def load(source: Path, key: str = "") -> tuple[str, list[Path], dict[str, Tensor]]:
     """Return the format, the files read and the tensors by name, just as they are in the files.
 
-    The format is ``safetensors``, ``sharded safetensors``, ``npz`` or ``torch``.
+    The format is ``safetensors``, ``torch``, either of them after ``sharded``, or ``npz``.
 
     Args:
         source: A file, or a folder that holds one.
@@ -42,10 +42,9 @@ def load(source: Path, key: str = "") -> tuple[str, list[Path], dict[str, Tensor
     _check_name(source)
     file = _weights_in(source) if source.is_dir() else source
     _check_file(file)
-    if file.name.endswith(".bin.index.json"):
-        raise CheckpointError(f"{file} is an index of PyTorch shards, which memaudit does not read.", WEIGHTS_ONLY)
     if file.name.endswith(".index.json"):
-        return "sharded safetensors", *_load_shards(file)
+        form = "torch" if file.name.endswith(".bin.index.json") else "safetensors"
+        return f"sharded {form}", *_load_shards(file)
     if file.suffix == ".safetensors":
         return "safetensors", [file], _holding_weights(file, _load_safetensors(file))
     if _is_npz(file):
@@ -68,7 +67,13 @@ def examine(file: Path) -> tuple[str, list[Path], Mapping[str, Tensor]]:
 
 
 def _weights_in(folder: Path) -> Path:
-    for pattern in ("model.safetensors", "*.safetensors.index.json", "*.safetensors", "pytorch_model.bin"):
+    for pattern in (
+        "model.safetensors",
+        "*.safetensors.index.json",
+        "*.safetensors",
+        "pytorch_model.bin",
+        "*.bin.index.json",
+    ):
         found = sorted(folder.glob(pattern))
         if len(found) > 1:
             names = quoted([file.name for file in found])
@@ -79,7 +84,7 @@ def _weights_in(folder: Path) -> Path:
         raise CheckpointError(f"The folder {folder} holds {other.what}, which memaudit does not read.", other.hint)
     raise CheckpointError(
         f"The folder {folder} holds no weights.",
-        "It should contain model.safetensors, a *.safetensors.index.json with its shards, or pytorch_model.bin.",
+        "It should contain model.safetensors or pytorch_model.bin, or a *.index.json with its shards.",
     )
 
 
@@ -125,10 +130,16 @@ def _load_shards(index: Path) -> tuple[list[Path], dict[str, Tensor]]:
     files, tensors = [index], dict[str, Tensor]()
     for shard, names in names_of.items():
         files.append(_shard(index, shard))
-        tensors |= _load_safetensors(files[-1], set(names))
+        tensors |= _load_shard(files[-1], set(names))
         if missing := [name for name in names if name not in tensors]:
             raise CheckpointError(f"The shard {files[-1]} lacks {quoted(missing)}, which {index.name} promises.", AGAIN)
     return files, _holding_weights(index, tensors)
+
+
+def _load_shard(file: Path, names: Collection[str]) -> dict[str, Tensor]:
+    if file.suffix == ".safetensors":
+        return _load_safetensors(file, names)
+    return {name: value for name, value in _holding_weights(file, unpack(file)).items() if name in names}
 
 
 def _shard(index: Path, name: str) -> Path:

@@ -433,7 +433,22 @@ def test_the_count_of_an_averaged_model_is_no_weight(tmp_path):
     assert set(read(tmp_path / "swa.pt").tensors) == {"weight", "bias"}
 
 
-def test_an_index_of_pytorch_shards_is_named_for_what_it_is(tmp_path):
-    (tmp_path / "pytorch_model.bin.index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="index of PyTorch shards"):
-        read(tmp_path / "pytorch_model.bin.index.json")
+@pytest.mark.parametrize("place", [".", "pytorch_model.bin.index.json"])
+def test_pytorch_shards(tmp_path: Path, place: str) -> None:
+    names = {"fc1.weight": "pytorch_model-1.bin", "fc1.bias": "pytorch_model-2.bin", "steps": "pytorch_model-2.bin"}
+    for shard in set(names.values()):
+        saved(tmp_path / shard, {name: value for name, value in STATE.items() if names[name] == shard})
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
+    checkpoint = read(tmp_path / place)
+    assert same(checkpoint, STATE)
+    assert checkpoint.format == "sharded torch"
+    saved(tmp_path / "pytorch_model-2.bin", {"fc1.bias": STATE["fc1.bias"]})
+    refused(tmp_path, "pytorch_model-2.bin", "lacks 'steps'")
+
+
+def test_code_in_a_pytorch_shard_is_never_run(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    saved(tmp_path / "a.bin", {"w": STATE["steps"], "evil": Payload(marker)})
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"w": "a.bin"}}))
+    refused(tmp_path, "a.bin", "system")
+    assert not marker.exists()
