@@ -1,7 +1,9 @@
 """Every reader of files from outside: how a small file for it is made, what it is called, and what reads it."""
 
+import argparse
 import datetime
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +63,18 @@ def archive(path: Path) -> None:
 def old_torch(path: Path) -> None:
     """Write what torch.save wrote before version 1.6."""
     torch.save(state(), path, _use_new_zipfile_serialization=False)
+
+
+def data(path: Path) -> None:
+    """Write weights beside what other libraries' data look like, in the format whose bytes are not packed."""
+    args = argparse.Namespace(lr=np.float64(0.1), out=Path("runs/a"), started=datetime.datetime(2024, 2, 3))
+    found = {"args": args, "curve": defaultdict(list, {"loss": [np.float32(0.5)]}), "order": np.arange(6).reshape(2, 3)}
+    torch.save({"mine": {"w": torch.ones(2, 3)}, **found}, path, _use_new_zipfile_serialization=False)
+
+
+def rounds(path: Path) -> None:
+    """Write two arrays by name."""
+    np.savez(path, **{"fc.weight": np.ones((2, 3), np.float32), "fc.bias": np.ones(2, np.float32)})
 
 
 def safetensors(path: Path) -> None:
@@ -259,6 +273,8 @@ def each(path: Path) -> None:
 KINDS: dict[str, Reader] = {
     "archive": Reader("a.pt", archive, read),
     "old": Reader("a.pt", old_torch, read),
+    "data": Reader("a.pt", data, read),
+    "rounds": Reader("a.npz", rounds, read),
     "optimizer": Reader("a.pt", archive, from_torch),
     "each": Reader("a.bin", archive, each),
     "safetensors": Reader("a.safetensors", safetensors, read),
