@@ -1,9 +1,9 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+
+from benchmarks import engine
+
 TOY = [
     "--networks", "conv", "--steps", "2", "3", "--samples", "1", "--widths", "8", "--repeats", "1", "--device", "cpu",
 ]  # fmt: skip
@@ -12,9 +12,9 @@ TOY = [
 def test_the_engine_benchmark_at_toy_size(tmp_path):
     results, page = tmp_path / "engine.json", tmp_path / "page.md"
     page.write_text("before\n<!-- engine -->\nold\n<!-- end engine -->\nafter\n")
-    words = [sys.executable, "-m", "benchmarks.engine", *TOY, "--results", results, "--page", page]
-    for _ in range(2):  # the second run replaces the rows of the first
-        subprocess.run([str(word) for word in words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    engine.main([*TOY, "--results", str(results), "--page", str(page)])
+    found = json.loads(results.read_text())
+    engine.write(found["rows"], found["hardware"], results, page)  # in place of the rows of the first time
     found = json.loads(results.read_text())
     rows = found["rows"]
     assert found["hardware"]["torch"]
@@ -33,8 +33,6 @@ def test_the_engine_benchmark_at_toy_size(tmp_path):
 def test_rows_of_another_device_are_not_put_among_those_of_this_one(tmp_path):
     results = tmp_path / "engine.json"
     results.write_text(json.dumps({"hardware": {"device": "another"}, "rows": []}))
-    words = [sys.executable, "-m", "benchmarks.engine", *TOY, "--results", str(results), "--no-page"]
-    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "was measured on another" in done.stderr
+    with pytest.raises(SystemExit, match="was measured on another"):
+        engine.main([*TOY, "--results", str(results), "--no-page"])
     assert json.loads(results.read_text())["rows"] == []

@@ -72,8 +72,9 @@ def test_the_benchmark_at_toy_size(tmp_path):
     page.write_text(MARKED)
     words = ["--victims", "conv", "--seeds", "1", "--iterations", "2", "--device", "cpu"]
     words += ["--data-pack", str(pack(tmp_path / "pack")), "--results", str(results), "--page", str(page)]
-    for _ in range(2):  # the second run replaces the row of the first
-        tf32.main(words)
+    tf32.main(words)
+    found = json.loads(results.read_text())
+    tf32.write(found["rows"][0], found["hardware"], results, page)  # in place of the row of the first time
     (row,) = json.loads(results.read_text())["rows"]
     assert row["emulated"]
     assert 1e-5 < row["error_start"] < 0.1
