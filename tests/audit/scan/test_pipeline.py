@@ -284,7 +284,7 @@ BARE = {
     "resnet18": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=2),
     "vgg11_bn": lambda: narrow_vgg(),
 }
-KNOWN = {"resnet18": {"image_size": 32}, "vgg11_bn": {"lr": 0.01}}
+KNOWN = {"resnet18": {"image_size": 32, "optimizer": "sgd"}, "vgg11_bn": {"lr": 0.01}}
 """What is given so that the larger networks take seconds."""
 
 
