@@ -3,24 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from ... import MemauditError
 from ...attacks.contract.params import Params
 from ..checkpoints.names import COUNTER, aligned, plain_names
+from .beside import Beside
 
 GROUP = "memaudit.families"
 """Entry-point group of the families; each entry is a class without constructor arguments."""
 
 IMAGE_SIZE = "image_size"
 """The fact in :attr:`Architecture.assumed` that ``--image-size`` settles."""
-
-
-class UnknownArchitecture(MemauditError):
-    """No network fits the checkpoint, or the network that was named does not; the message names what does not fit."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,15 @@ class Family(Protocol):
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network on the meta device, so that no file, however hostile, makes us allocate memory."""
+        ...
+
+
+@runtime_checkable
+class FolderFamily(Protocol):
+    """A family whose networks also need what lies beside the weights, such as a configuration."""
+
+    def recognise_folder(self, tensors: Params, beside: Beside) -> Architecture | None:
+        """Return what :meth:`Family.recognise` does, from tensors and what lies beside them."""
         ...
 
 

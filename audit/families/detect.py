@@ -9,12 +9,15 @@ from torch import nn
 from ...attacks.contract.params import Params
 from ..checkpoints.weights import quoted
 from ..plugins import PluginError, load, load_all, one_line
-from .base import GROUP, IMAGE_SIZE, Architecture, Family, UnknownArchitecture, misfits
+from .base import GROUP, IMAGE_SIZE, Architecture, Family, FolderFamily, UnknownArchitecture, misfits
+from .beside import NOTHING, Beside
 
 _OWN_MODEL = "Pass the network with --model torchvision:NAME, --model FILE.py:FUNCTION or --model PKG.MOD:FUNCTION."
 
 
-def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -> tuple[Architecture, nn.Module]:
+def detect(
+    tensors: Params, spec: str = "auto", image_size: int | None = None, beside: Beside = NOTHING
+) -> tuple[Architecture, nn.Module]:
     """Find the network that a state dict belongs to.
 
     Args:
@@ -22,6 +25,7 @@ def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -
         spec: ``auto`` to try every family, the name of one family, or a network of the user's own as in
             :mod:`.custom`.
         image_size: Height and width of the images in pixels, for networks that do not fix it.
+        beside: What lies beside the weights.
 
     Raises:
         UnknownArchitecture: Nothing fits exactly, or the network contradicts ``image_size``.
@@ -39,7 +43,7 @@ def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -
         families, broken = load_all(GROUP)
     else:
         families, broken = {spec: load(GROUP, spec)}, ()
-    candidates, failed = _candidates(cast("Mapping[str, Callable[[], Family]]", families), tensors)
+    candidates, failed = _candidates(cast("Mapping[str, Callable[[], Family]]", families), tensors, beside)
     if not candidates or candidates[0][0].score < 1:
         raise _unknown(tensors, candidates, (*broken, *failed))
     architecture, module = candidates[0]
@@ -47,7 +51,7 @@ def detect(tensors: Params, spec: str = "auto", image_size: int | None = None) -
 
 
 def _candidates(
-    families: Mapping[str, Callable[[], Family]], tensors: Params
+    families: Mapping[str, Callable[[], Family]], tensors: Params, beside: Beside
 ) -> tuple[list[tuple[Architecture, nn.Module]], list[PluginError]]:
     """Return what each family recognises, best score first, and one error for each family that broke."""
     found: list[tuple[Architecture, nn.Module]] = []
@@ -55,7 +59,9 @@ def _candidates(
     for name, factory in families.items():
         try:
             family = factory()
-            if architecture := family.recognise(tensors):
+            look = isinstance(family, FolderFamily)
+            architecture = family.recognise_folder(tensors, beside) if look else family.recognise(tensors)
+            if architecture:
                 found.append((architecture, family.build(architecture)))
         except Exception as error:  # one family must not hide the others
             failed.append(PluginError(f"The family {name!r} failed on this checkpoint ({one_line(error)})."))
@@ -76,6 +82,10 @@ def _unknown(
 def _resized(architecture: Architecture, image_size: int | None) -> Architecture:
     if image_size is None:
         return architecture
+    if architecture.medium != "image":
+        raise UnknownArchitecture(
+            f"{architecture.name} takes no images, so that --image-size means nothing.", "Leave --image-size out."
+        )
     channels, height, width = architecture.shape
     if IMAGE_SIZE not in architecture.assumed and (height, width) != (image_size, image_size):
         raise UnknownArchitecture(

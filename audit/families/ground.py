@@ -1,12 +1,13 @@
 """A victim that any process can make for itself: what travels are tensors and words, never code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
 from ..checkpoints.pair import CheckpointPair
+from .beside import Beside
 from .detect import detect
 from .victim import placed, victim
 
@@ -19,25 +20,30 @@ class Ground:
         pair: The two checkpoints.
         model: As in :class:`.request.ScanRequest`; where that names a file, every machine must have it.
         image_size: The same.
+        beside: What lies beside the weights.
         medium: What records the network's inputs stand for.
         masked: Parameters that are not compared.
         device: Where the tensors go.
+        shape: Of one input.
         victim: What was made of all this in this process; it does not travel, another process makes its own.
     """
 
     pair: CheckpointPair
     model: str
     image_size: int | None
+    beside: Beside
     medium: Medium
     masked: frozenset[str]
     device: str
+    shape: tuple[int, ...]
     victim: Victim | None = None
 
     def __call__(self) -> Victim:
         """Return the victim."""
         if self.victim is not None:
             return self.victim
-        architecture, module = detect(self.pair.after.tensors, self.model, self.image_size)
+        architecture, module = detect(self.pair.after.tensors, self.model, self.image_size, self.beside)
+        architecture = replace(architecture, shape=self.shape)
         made = victim(self.pair, architecture, module, self.medium)
         return placed(made, architecture, torch.device(self.device), self.masked)
 

@@ -21,7 +21,7 @@ def victim(
     module: nn.Module,
     medium: Medium,
 ) -> Victim:
-    """Put a checkpoint pair into its network, on the CPU, and try it on one image.
+    """Put a checkpoint pair into its network, on the CPU, and try it on one input.
 
     Args:
         pair: The two checkpoints.
@@ -31,7 +31,7 @@ def victim(
 
     Raises:
         CheckpointError: No parameter of the network moved.
-        UnknownArchitecture: The network does not turn an image of ``architecture.shape`` into ``classes`` logits.
+        UnknownArchitecture: The network does not turn an input of ``architecture.shape`` into ``classes`` logits.
     """
     before, after = (fitted(side.tensors, module) for side in (pair.before, pair.after))
     trained = [name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name])]

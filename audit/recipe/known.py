@@ -90,7 +90,7 @@ def _facts(
     if not facts["momentum"].value and "nesterov" not in told:
         facts["nesterov"] = inferred("nesterov", False, "there is no momentum")
     facts["batch_norm"] = told.get("batch_norm") or _batch_norm(read)
-    facts["image_size"] = _image_size(said, architecture)
+    facts |= _image_size(said, architecture)
     facts |= {name: told[name] for name in ("lr", "beta1", "beta2", "eps", "dampening") if name in told}
     counts = labels(said, told, architecture, data, count)
     return facts | ({"labels": counts} if counts else {})
@@ -131,7 +131,7 @@ def _size(
     if said.size is None and "size" in told:
         return told["size"]
     if said.size is None and data is not None:
-        return given("size", len(data.records), "the number of images in --data")
+        return given("size", len(data.records), "the number of records in --data")
     if said.size not in (None, "auto"):
         return given("size", said.size)
     if "size" in read:
@@ -140,7 +140,14 @@ def _size(
     return assumed("size", min(2 * architecture.categories, 32), why)
 
 
-def _image_size(said: Given, architecture: Architecture) -> Fact:
+def _image_size(said: Given, architecture: Architecture) -> dict[str, Fact]:
+    """Return the size of images as a fact; none where the network takes other records."""
+    if architecture.medium != "image":
+        return {}
+    return {"image_size": _side(said, architecture)}
+
+
+def _side(said: Given, architecture: Architecture) -> Fact:
     _, height, width = architecture.shape
     value = height if height == width else f"{height}x{width}"
     if said.image_size is not None:

@@ -2,7 +2,7 @@
 
 import math
 
-from ...attacks.images.normalisation import Normalisation
+from ...attacks.images.normalisation import PLAIN, Normalisation
 from ..families.base import Architecture
 from ..report.facts import Fact
 from .fields import RecipeError
@@ -17,17 +17,23 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 """Normalisations by name: (mean, standard deviation) per channel."""
 
 
-def normalisation(text: str | None, architecture: Architecture) -> tuple[Normalisation, Fact]:
+def normalisation(text: str | None, architecture: Architecture) -> tuple[Normalisation, dict[str, Fact]]:
     """Return the normalisation that ``text`` names, or the usual one for such images, marked as assumed.
+
+    A network that takes other records than images has none, and no fact says one.
 
     Raises:
         RecipeError: An unknown name, numbers that do not parse, a count that is not the network's channels, std <= 0.
     """
+    if architecture.medium != "image":
+        if text is not None:
+            raise RecipeError(f"--normalise {text} is for images, and {architecture.name} takes none.", "Leave it out.")
+        return PLAIN, {}
     channels, height, _ = architecture.shape
     if text is None:
         name = "half" if channels != 3 else "cifar10" if height == 32 else "imagenet"
         why = f"the usual one for {channels} x {height} x {height} images"
-        return Normalisation(*PRESETS[name]), assumed("normalise", name, why)
+        return Normalisation(*PRESETS[name]), {"normalise": assumed("normalise", name, why)}
     mean, std = PRESETS[text] if text in PRESETS else _numbers(text)
     for part in (mean, std):
         if len(part) not in (1, channels):
@@ -37,7 +43,7 @@ def normalisation(text: str | None, architecture: Architecture) -> tuple[Normali
             )
     if not (all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)):
         raise RecipeError(f"--normalise {text} needs finite means and positive deviations.", "Check the numbers.")
-    return Normalisation(mean, std), given("normalise", text)
+    return Normalisation(mean, std), {"normalise": given("normalise", text)}
 
 
 def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
-from ...attacks.images.medium import Images
 from ..change.facts import masked, read_delta
 from ..checkpoints.pair import CheckpointPair, read_pair
 from ..data.base import TrainingSet, distinct
@@ -15,9 +15,11 @@ from ..data.opening import open_source
 from ..data.preparation import Preparation
 from ..events import Event, Listener, silence
 from ..families.base import Architecture
+from ..families.beside import read_beside
 from ..families.custom import runs_code
 from ..families.detect import detect
 from ..families.ground import Ground
+from ..families.media import medium_of
 from ..families.victim import placed
 from ..families.victim import victim as make_victim
 from ..machine.device import pick_device
@@ -66,12 +68,12 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
 
 
 def _open(
-    request: ScanRequest, spec: str | Path | None, architecture: Architecture, listener: Listener
+    request: ScanRequest, spec: str | Path | None, architecture: Architecture, medium: Medium, listener: Listener
 ) -> TrainingSet | None:
     """Read a set of records as the request says, and tell what is odd about it."""
     if spec is None:
         return None
-    found = open_source(str(spec), architecture.shape, prepared(request), request.skip_unreadable)
+    found = open_source(str(spec), architecture.shape, prepared(request), request.skip_unreadable, medium)
     for warning in found.warnings:
         listener(Event("warning", warning))
     return found
@@ -87,26 +89,39 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     listener(Event("load", "checkpoints"))
     pair = read_pair(request.before, request.after)
     listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
-    architecture, module = detect(pair.after.tensors, request.model, request.image_size)
-    scale, scale_fact = normalisation(request.normalise, architecture)
+    beside = read_beside(str(request.after), str(request.before))
+    architecture, module = detect(pair.after.tensors, request.model, request.image_size, beside)
+    scale, seen = normalisation(request.normalise, architecture)
+    architecture, medium = medium_of(pair, architecture, module, beside, scale)
     listener(Event("load", "the change of the parameters"))
-    medium = Images(scale)
     make = cache(partial(make_victim, pair, architecture, module, medium))
     delta = read_delta(pair, architecture, make)
     if "backwards" in delta.facts:
         listener(Event("warning", f"{delta.facts['backwards'].evidence}."))
     victim = placed(make(), architecture, device, masked(delta))
-    ground = Ground(pair, request.model, request.image_size, medium, masked(delta), str(device), victim)
+    ground = Ground(
+        *(
+            pair,
+            request.model,
+            request.image_size,
+            beside,
+            medium,
+            masked(delta),
+            str(device),
+            architecture.shape,
+            victim,
+        )
+    )
     kind = kind_of(victim)
     listener(Event("load", kind.about.words.many))
-    data = _open(request, request.data, architecture, listener)
-    held_out = _open(request, request.control, architecture, listener)
+    data = _open(request, request.data, architecture, medium, listener)
+    held_out = _open(request, request.control, architecture, medium, listener)
     control = None if held_out is None else distinct(held_out)
     if data is not None and control is not None:
         check_held_out(kind, control, data)
     artefacts = read_artefacts(request.before, request.after)
     what = known(request, architecture, data, delta, artefacts)
-    what = Known(what.recipe, {**what.facts, "normalise": scale_fact})
+    what = Known(what.recipe, {**what.facts, **seen})
     steps = artefacts.get("steps") or delta.facts.get("steps")
     count = int(steps.number) if steps else None
     return Scene(request, pair, architecture, ground, delta, count, what, data, control, kind)

@@ -115,7 +115,7 @@ def _measure(
 
 def _open_test(spec: str, scene: Scene) -> TrainingSet:
     request = scene.request
-    found = open_source(spec, scene.architecture.shape, prepared(request), request.skip_unreadable)
+    found = open_source(spec, scene.architecture.shape, prepared(request), request.skip_unreadable, scene.victim.medium)
     most = scene.architecture.categories
     if bool((found.labels < 0).any()):
         raise DefenceError(f"--test {spec} has images without a label.", "Accuracy needs one for each image.")

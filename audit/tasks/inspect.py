@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ...attacks.images.medium import Images
+from ...attacks.images.normalisation import PLAIN
 from .. import outputs, plugins
 from ..change.facts import read_delta
 from ..checkpoints.folder import look_into
@@ -17,7 +17,9 @@ from ..checkpoints.weights import CheckpointError, digest, examine, load
 from ..data.base import GROUP as DATA
 from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
+from ..families.beside import Beside, read_beside
 from ..families.detect import detect
+from ..families.media import medium_of
 from ..families.victim import victim
 from ..run import options
 from ..run.cards import GROUP as ATTACKS
@@ -29,11 +31,15 @@ GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "kinds": KINDS
 def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
     """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""
     if after is None:
-        first = read(before)
-        return {"before": _file(first), "architecture": _architecture(*_detected(first, model, image_size)[::2])}
-    pair = read_pair(before, after)
-    architecture, module, problem = _detected(pair.after, model, image_size)
-    make = partial(victim, pair, architecture, module, Images()) if architecture and module else None
+        first, beside = read(before), read_beside(before)
+        found = _detected(first, model, image_size, beside)
+        return {"before": _file(first), "architecture": _architecture(*found[::2])}
+    pair, beside = read_pair(before, after), read_beside(after, before)
+    architecture, module, problem = _detected(pair.after, model, image_size, beside)
+    make = None
+    if architecture and module:
+        architecture, medium = medium_of(pair, architecture, module, beside, PLAIN)
+        make = partial(victim, pair, architecture, module, medium)
     delta = read_delta(pair, architecture, make)
     return {
         "before": _file(pair.before),
@@ -108,11 +114,11 @@ def _file(found: Checkpoint) -> dict[str, Any]:
 
 
 def _detected(
-    found: Checkpoint, model: str, image_size: int | None
+    found: Checkpoint, model: str, image_size: int | None, beside: Beside
 ) -> tuple[Architecture | None, nn.Module | None, str]:
     """Return the network, or what is wrong where the user did not name one."""
     try:
-        return *detect(found.tensors, model, image_size), ""
+        return *detect(found.tensors, model, image_size, beside), ""
     except UnknownArchitecture as error:
         if model != "auto" or image_size is not None:
             raise

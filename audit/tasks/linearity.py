@@ -27,7 +27,7 @@ from ..checkpoints.pair import Checkpoint, CheckpointPair, read
 from ..data.base import DataError, TrainingSet
 from ..data.opening import open_source
 from ..events import Event, Listener, silence
-from ..families.base import IMAGE_SIZE, Architecture
+from ..families.base import IMAGE_SIZE, Architecture, UnknownArchitecture
 from ..families.detect import detect
 from ..families.victim import placed
 from ..families.victim import victim as make_victim
@@ -136,12 +136,14 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
     listener(Event("load", "checkpoint"))
     found = read(request.checkpoint)
     architecture, module = detect(found.tensors, request.model, request.image_size)
-    scale, fact = normalisation(request.normalise, architecture)
+    scale, seen = normalisation(request.normalise, architecture)
+    if architecture.medium != "image":
+        raise UnknownArchitecture(f"{architecture.name} takes no images, and linearity is measured on images alone.")
     victim = _victim(found, architecture, module, Images(scale), device)
     listener(Event("load", "images"))
     data = open_source(str(request.data), architecture.shape)
     images, labels = _samples(request, data, architecture)
-    tell_assumed({"normalise": fact, **_image_size(architecture)}, architecture, listener)
+    tell_assumed({**seen, **_image_size(architecture)}, architecture, listener)
     recipe = _recipe(request, len(images))
     listener(Event("linearity", f"{architecture.name}, {len(images)} images, {recipe.epochs} epochs"))
     values = _values(victim, recipe, images, labels, request.seed, listener)
@@ -156,7 +158,7 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
         checkpoint_sha256=found.sha256,
         data=str(request.data),
         data_sha256=data.digest,
-        normalise=str(fact.value),
+        normalise=str(seen["normalise"].value),
         recipe=recipe,
         seed=request.seed,
         device=str(victim.like.device),

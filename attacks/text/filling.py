@@ -1,0 +1,39 @@
+"""The first stage: gaps between the tokens of a sentence that are sure are filled, one sentence at a time."""
+
+import torch
+from torch import Tensor
+
+from .evidence import BETTER, Evidence, open_places, with_token
+from .promises import promised
+
+
+def filled(evidence: Evidence, ids: Tensor) -> Tensor:
+    """Return a sentence (L,) with those tokens in its open places that make it explain its other tokens better.
+
+    Every place is tried with the tokens that promise most. The best of all places are taken together where that is
+    better than the best alone.
+    """
+    gaps = open_places(evidence, ids)
+    if not gaps:
+        return ids
+    wanted = evidence.wanted(ids[None])[0]
+    promise = promised(evidence, ids, int(evidence.fit(ids[None]).labels), gaps, wanted)
+    rows, places = evidence.options(ids, gaps, promise)
+    if not len(rows):
+        return ids
+    found = evidence.fit(torch.cat([ids[None], rows]), torch.cat([places.new_zeros(1), places])).cosine
+    gains = found[1:] - found[0]
+    best = []
+    for place in places.unique().tolist():
+        own = torch.where(places == place, gains, -1.0)
+        best.append((float(own.max()), int(own.argmax())))
+    best = sorted((pair for pair in best if pair[0] > BETTER), reverse=True)
+    if not best:
+        return ids
+    alone = joint = rows[best[0][1]]
+    for _, row in best[1:]:
+        place = int(places[row])
+        if not bool((joint[:place] == evidence.last).any()):
+            joint = with_token(evidence, joint, place, int(rows[row, place]))
+    pair = torch.stack([alone, joint])
+    return pair[int(evidence.fit(pair).cosine.argmax())]

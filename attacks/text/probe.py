@@ -1,0 +1,93 @@
+"""What one sentence would do to the network: the signals that its tokens receive, at one point of the training."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from ..contract.params import Params
+from ..contract.victim import Victim
+from ..simulation.losses import sample_losses
+
+_BATCH = 4096
+"""Tokens that are computed at once."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Signals at the outputs of modules that give one row for each token.
+
+    Attributes:
+        victim: The network.
+        params: Its parameters, such as those half-way through training.
+        word: The table of word embeddings.
+        paths: The modules.
+    """
+
+    victim: Victim
+    params: Params
+    word: str
+    paths: tuple[str, ...]
+
+    def signals(self, ids: Tensor, labels: Tensor) -> Tensor:
+        """Return (b, L, F) derivatives of the loss of sentences by what the modules give, side by side.
+
+        Args:
+            ids: (b, L) tokens; places that hold the padding are as if they were not there.
+            labels: (b,) classes.
+        """
+        length = _used(ids, self.victim.medium.pad)
+        count = max(_BATCH // length, 1)
+        parts = zip(ids[:, :length].split(count), labels.split(count), strict=True)
+        found = torch.cat([self._run(*part)[1].detach() for part in parts])
+        there = (ids[:, :length] != self.victim.medium.pad).to(found.device)
+        found = found * there[..., None]
+        return torch.cat([found, found.new_zeros(len(ids), ids.shape[1] - length, found.shape[2])], 1)
+
+    def differentiable(self, ids: Tensor, label: int, filler: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (L, D) of one sentence (L,), and its signals (L, F), differentiable by them.
+
+        Args:
+            ids: Tokens.
+            label: Its class.
+            filler: (D,) what stands at some places in place of their tokens.
+            where: (L,) which places these are.
+        """
+        embedded, signals = self._run(ids[None], torch.tensor([label]), (filler, where))
+        return embedded, signals[0]
+
+    def _run(self, ids: Tensor, labels: Tensor, fill: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (b, L, D) and the signals (b, L, F); differentiable where something is filled in."""
+        device = self.victim.like.device
+        made: dict[str, Tensor] = {}
+
+        def begin(module: object, given: object, result: Tensor) -> Tensor:
+            start = result.detach()
+            if fill is not None:
+                start = torch.where(fill[1].to(device)[None, :, None], fill[0], start)
+            made[self.word] = start.requires_grad_(True)
+            return made[self.word]
+
+        def note(path: str) -> RemovableHandle:
+            module = self.victim.module.get_submodule(path)
+            return module.register_forward_hook(lambda m, given, result: made.update({path: result}))
+
+        hooks = [self.victim.module.get_submodule(self.word).register_forward_hook(begin)]
+        hooks += [note(path) for path in self.paths if path != self.word]
+        try:
+            with torch.enable_grad():
+                logits = self.victim.logits(self.params, ids.to(self.victim.like))
+                loss = sample_losses(logits, labels.to(device)).sum()
+                wanted = [made[path] for path in self.paths]
+                found = torch.autograd.grad(loss, wanted, create_graph=fill is not None)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return made[self.word], torch.cat(found, -1)
+
+
+def _used(ids: Tensor, pad: int) -> int:
+    """Return how many places, from the first, any of the sentences uses."""
+    places = (ids != pad).any(0).nonzero()
+    return int(places.max()) + 1 if len(places) else 1

@@ -1,0 +1,113 @@
+"""Where the numbers of tokens enter a network: its tables of words and places, and the first layers behind them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..contract.attack import Unsupported
+from ..contract.victim import Victim
+
+_TRIED = 3
+"""Positions of the sentence on which a network is tried."""
+
+_SOME = 3
+"""Number of the first of them: small enough for any table, and no padding."""
+
+_ROUNDINGS = 8.0
+"""A row moved if its largest change is more than this many times that of the rows in the middle."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Paths of modules.
+
+    Attributes:
+        word: The embedding that is fed the numbers of the tokens.
+        place: The embedding that is fed the places of the tokens; empty where there is none.
+        offset: Row of that table at which sentences begin.
+        first: Linear layers that see the embeddings before tokens meet: of a transformer query, key and value.
+    """
+
+    word: str
+    place: str
+    offset: int
+    first: tuple[str, ...]
+
+    def value(self) -> str:
+        """Return the last of the first layers: what it gives is what other tokens see of a token."""
+        return self.first[-1] if self.first else ""
+
+
+def tables(victim: Victim) -> Tables:
+    """Find the tables by running the network on a few tokens.
+
+    Raises:
+        Unsupported: No embedding is fed the numbers of tokens.
+    """
+    ids = torch.arange(_TRIED, device=victim.like.device)[None] + _SOME
+    fed: dict[str, Tensor] = {}
+    linear: list[tuple[str, Tensor]] = []
+
+    def note(path: str, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Embedding):
+            fed[path] = given[0].detach()
+        elif given[0].ndim == 3:
+            linear.append((path, given[0].detach()))
+
+    with _hooks(victim, note), torch.no_grad():
+        victim.logits(victim.theta0, ids.to(victim.like))
+    word = next((path for path, got in fed.items() if torch.equal(got.flatten(), ids.flatten())), "")
+    if not word:
+        raise Unsupported("no embedding of the network is fed the numbers of tokens.")
+    place, offset = _place(fed, word)
+    first = tuple(path for path, got in linear if torch.equal(got, linear[0][1]))
+    return Tables(word, place, offset, first)
+
+
+def _place(fed: dict[str, Tensor], word: str) -> tuple[str, int]:
+    """Return the table of places, and its first row: it is fed numbers that rise by one."""
+    for path, got in fed.items():
+        rows = got.flatten()[:_TRIED]
+        if path != word and len(rows) == _TRIED and bool((rows.diff() == 1).all()):
+            return path, int(rows[0])
+    return "", 0
+
+
+class _hooks:
+    """Tell ``note`` of every embedding and linear layer that runs inside the ``with`` block."""
+
+    def __init__(self, victim: Victim, note: object) -> None:
+        self.victim, self.note, self.made = victim, note, []
+
+    def __enter__(self) -> None:
+        for path, module in self.victim.module.named_modules():
+            if isinstance(module, nn.Embedding | nn.Linear):
+                self.made.append(module.register_forward_pre_hook(lambda m, a, path=path: self.note(path, m, a)))
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.made:
+            hook.remove()
+
+
+def shrinkage(before: Tensor, after: Tensor) -> float:
+    """Return the factor by which weight decay alone scaled the rows (V, D) of a table: the median of all rows."""
+    power = before.square().sum(1)
+    ratios = (before * after).sum(1)[power > 0] / power[power > 0]
+    return float(ratios.median()) if len(ratios) else 1.0
+
+
+def moved(before: Tensor, after: Tensor) -> Tensor:
+    """Return (V,) which rows of a table (V, D) changed by more than weight decay and rounding: what training saw.
+
+    Most rows of a table are not reached: half of them show what decay and rounding do.
+    """
+    largest = before.abs().amax(1).clamp_min(torch.finfo(before.dtype).tiny)
+    rest = undecayed(before, after).abs().amax(1) / largest
+    return rest > _ROUNDINGS * rest.median()
+
+
+def undecayed(before: Tensor, after: Tensor) -> Tensor:
+    """Return the change (V, D) of a table without what weight decay did."""
+    equal = (before == after).all(1)
+    return after - before if 2 * int(equal.sum()) >= len(equal) else after - shrinkage(before, after) * before

@@ -1,0 +1,212 @@
+"""Sentences read off a change: which tokens training saw, where they stood, and which of them stood together."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .contract.attack import Reconstruction, State, Unsupported, only, require
+from .contract.card import Card, Sight
+from .contract.recipe import Recipe
+from .contract.victim import Victim
+from .layers.inputs import middle
+from .text.evidence import Evidence
+from .text.filling import filled
+from .text.grouping import Group, back, grouped, seen_by
+from .text.probe import Probe
+from .text.reading import Reading, placed, read
+from .text.settling import NODES, Whole
+from .text.tables import Tables, tables
+
+FILLING, SETTLING = 0, 1
+"""The two stages: gaps are filled sentence by sentence; then all sentences explain all that was read."""
+
+SMALL = 1e-5
+"""A change of a sentence counts if it explains more than this share of what was read."""
+
+FRAGMENT = 0.25
+"""A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
+
+SWEEPS = 4
+"""Times, at most, that every sentence is looked at in the second stage."""
+
+
+def _joins(sight: Sight) -> tuple[bool, str]:
+    return True, "reads words and their places off the change of the embeddings"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens by the rows of the embeddings that moved, and sentences by the signals that tokens share.
+
+    A word's row of the embeddings gets the signal of the places where it stands, and so do the rows of these places:
+    which tokens training saw is exact, and least squares place those that stand at one place
+    (:mod:`.text.reading`). Tokens whose signals come back through the first block's values alike stood in one sentence
+    (:mod:`.text.grouping`). What is left, repeated tokens above all, is a search: each sentence is scored by the
+    signals that it alone would cause half-way through training, which a wrong token disturbs at all others, and in the
+    end all sentences by how much of all that was read they explain. After DAGER (Petrov et al., NeurIPS 2024) and LAMP
+    (Balunovic et al., NeurIPS 2022), for the change of a whole training in place of one gradient.
+
+    Attributes:
+        iterations: Most steps; each looks at one sentence.
+        tolerance: Converged where at most this share of what was read is left unexplained.
+    """
+
+    name: ClassVar[str] = "tokens"
+    card: ClassVar[Card] = Card(
+        goal="The words of the training sentences, exactly, and whole sentences in their order.",
+        knowledge="The tokenizer. No labels, no recipe but the kind of optimiser.",
+        source="memaudit, after Petrov et al., NeurIPS 2024",
+        blind=True,
+        rule=_joins,
+        place=5,
+    )
+    deterministic: ClassVar[bool] = True
+    iterations: int = 2000
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(self, ("iterations",), ("tolerance",))
+
+    def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
+        """Read tokens and places, and group them. Raises :class:`.Unsupported` where no table of words was trained."""
+        only("text", "tokens", victim)
+        found = tables(victim)
+        seen = read(victim, found)
+        if seen is None or not len(seen.tokens):
+            raise Unsupported("the word embeddings were not trained, so that no row of them shows a token.")
+        evidence = _evidence(victim, recipe, found, seen, 0.5)
+        groups = _groups(victim, found, evidence)
+        if not groups:
+            raise Unsupported("no token stands at one place alone, so that no sentence can be begun.")
+        ids = torch.stack([evidence.started(group) for group in groups])
+        fit = evidence.fit(ids)
+        order = fit.power.argsort(descending=True, stable=True)
+        constants = {
+            "ids": ids[order], "labels": fit.labels[order], "stage": torch.tensor(FILLING), "turn": torch.tensor(0),
+            "quiet": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
+        }  # fmt: skip
+        memory = {"signals": seen.signals}
+        return State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
+
+    def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Look at one sentence."""
+        whole = _remembered(victim, recipe, state)
+        filling = int(state.constants["stage"]) == FILLING
+        following = self._filled(whole, state) if filling else self._settled(whole, state)
+        x = victim.medium.encode(following.constants["ids"])
+        done = following.done or following.step >= self.iterations
+        return replace(following, step=state.step + 1, variables={"x": x}, done=done)
+
+    def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
+        """Return the sentences, those that explain most first."""
+        ids, labels = state.constants["ids"], state.constants["labels"]
+        added, left = _remembered(victim, recipe, state).explained(ids, labels)
+        influence = torch.linalg.vector_norm(added, dim=1).to(victim.like)
+        return Reconstruction(ids, victim.medium.encode(ids), labels, influence, left)
+
+    def _filled(self, whole: Whole, state: State) -> State:
+        """Fill gaps of the sentence whose turn it is; one whose tokens all stand in others is left out."""
+        evidence, ids, turn = whole.middle, state.constants["ids"], int(state.constants["turn"])
+        after = filled(evidence, ids[turn])
+        moved = not torch.equal(after, ids[turn])
+        made = ids.clone()
+        made[turn] = after
+        constants = {**state.constants, "ids": made}
+        if not moved:
+            kept = _unabsorbed(evidence, made, turn)
+            constants |= {"ids": made[kept], "labels": state.constants["labels"][kept]}
+            turn += 1
+        if turn >= len(constants["ids"]):
+            constants |= {"stage": torch.tensor(SETTLING), "labels": evidence.fit(constants["ids"]).labels}
+            turn = 0
+            constants = {**constants, **_without_fragments(whole, constants["ids"], constants["labels"])}
+        ids, labels = constants["ids"], constants["labels"]
+        left = state.loss if moved else whole.explained(ids, labels)[1]
+        constants = {**constants, "turn": torch.tensor(turn)}
+        return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))})
+
+    def _settled(self, whole: Whole, state: State) -> State:
+        """Make the one change of a sentence that explains more of what the others leave."""
+        ids, labels, turn = state.constants["ids"], state.constants["labels"], int(state.constants["turn"])
+        row = turn % len(ids)
+        added, left = whole.explained(ids, labels)
+        target = whole.target.flatten()
+        rest = target - added.sum(0) + added[row]
+        after, gain = whole.improved(rest, ids[row], int(labels[row]))
+        moved = not torch.equal(after, ids[row]) and (gain > SMALL * float(target.square().sum()) or gain == 1e-30)
+        made = ids.clone()
+        if moved:
+            made[row] = after
+        quiet = 0 if moved else int(state.constants["quiet"]) + 1
+        turn += not moved
+        done = quiet >= len(ids) or turn >= SWEEPS * len(ids)
+        constants = {**state.constants, "ids": made, "turn": torch.tensor(turn), "quiet": torch.tensor(quiet)}
+        return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))}, done=done)
+
+
+def _evidence(victim: Victim, recipe: Recipe, found: Tables, seen: Reading, node: float) -> Evidence:
+    probe = Probe(victim, middle(victim, node), found.word, (found.word,))
+    return Evidence(probe, seen.tokens, seen.signals, seen.places, recipe.optimizer != "sgd")
+
+
+def _remembered(victim: Victim, recipe: Recipe, state: State) -> Whole:
+    """Return what was read, as a state holds it."""
+    known = state.constants
+    seen = Reading(known["tokens"], state.memory["signals"], known["places"], victim.shape[0])
+    return _whole(victim, recipe, tables(victim), seen)
+
+
+def _whole(victim: Victim, recipe: Recipe, found: Tables, seen: Reading) -> Whole:
+    rows = placed(victim, found)
+    rows = seen.signals.new_zeros(0, seen.signals.shape[1]) if rows is None else rows.to(seen.signals)
+    nodes = tuple(_evidence(victim, recipe, found, seen, node) for node in NODES)
+    return Whole(nodes, _evidence(victim, recipe, found, seen, 0.5), rows)
+
+
+def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
+    """Return the rows of tokens that stood in one sentence, of tokens that stand at one place."""
+    sure = (evidence.places >= 0).nonzero().flatten()
+    path, params = found.value(), evidence.probe.params
+    if not len(sure) or f"{path}.weight" not in victim.delta:
+        return []
+    tokens, places = evidence.tokens[sure], evidence.places[sure]
+    others = evidence.tokens[evidence.places < 0]
+    everywhere = torch.arange(victim.shape[0])
+    rest = seen_by(
+        victim, params, path, *(part.flatten() for part in torch.meshgrid(others, everywhere, indexing="ij"))
+    )
+    signals = back(victim.delta[f"{path}.weight"], seen_by(victim, params, path, tokens, places), rest)
+    powers: dict[Group, float] = {}
+
+    def power(group: Group) -> float:
+        if group not in powers:
+            powers[group] = float(evidence.fit(evidence.started(sure[list(group)].tolist())[None]).power)
+        return powers[group]
+
+    found_groups = grouped(
+        signals, places.tolist(), lambda one, two: power(tuple(sorted(one + two))) > power(one) + power(two)
+    )
+    return [tuple(sure[list(group)].tolist()) for group in found_groups]
+
+
+def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return sentences and labels without those that explain next to nothing that the others do not."""
+    kept = list(range(len(ids)))
+    left = whole.explained(ids, labels)[1]
+    for row in reversed(range(len(ids))):
+        rest = [other for other in kept if other != row]
+        if rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
+            kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
+    return {"ids": ids[kept], "labels": labels[kept]}
+
+
+def _unabsorbed(evidence: Evidence, ids: Tensor, turn: int) -> Tensor:
+    """Return which sentences stay: those behind the one whose turn it is lose tokens that stand at one place to it."""
+    known = [
+        {int(t) for t, p in zip(evidence.tokens, evidence.places, strict=True) if p >= 0} & set(row)
+        for row in ids.tolist()
+    ]
+    have = set().union(*known[: turn + 1])
+    return torch.tensor([row for row in range(len(ids)) if row <= turn or not known[row] <= have])
