@@ -174,9 +174,7 @@ def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
     tokens, places = evidence.tokens[sure], evidence.places[sure]
     others = evidence.tokens[evidence.places < 0]
     everywhere = torch.arange(victim.shape[0])
-    rest = seen_by(
-        victim, params, path, *(part.flatten() for part in torch.meshgrid(others, everywhere, indexing="ij"))
-    )
+    rest = seen_by(victim, params, path, others.repeat_interleave(len(everywhere)), everywhere.repeat(len(others)))
     signals = back(victim.delta[f"{path}.weight"], seen_by(victim, params, path, tokens, places), rest)
     powers: dict[Group, float] = {}
 
@@ -204,9 +202,7 @@ def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, T
 
 def _unabsorbed(evidence: Evidence, ids: Tensor, turn: int) -> Tensor:
     """Return which sentences stay: those behind the one whose turn it is lose tokens that stand at one place to it."""
-    known = [
-        {int(t) for t, p in zip(evidence.tokens, evidence.places, strict=True) if p >= 0} & set(row)
-        for row in ids.tolist()
-    ]
+    sure = set(evidence.tokens[evidence.places >= 0].tolist())
+    known = [sure & set(row) for row in ids.tolist()]
     have = set().union(*known[: turn + 1])
     return torch.tensor([row for row in range(len(ids)) if row <= turn or not known[row] <= have])

@@ -95,8 +95,11 @@ class Evidence:
 
     def wanted(self, ids: Tensor) -> Tensor:
         """Return (b, L, F) what was read of those tokens of sentences that stand where they alone can; 0 elsewhere."""
-        counted = self._known[ids.clamp(max=len(self._known) - 1)] == torch.arange(ids.shape[1])
-        return self.signals[self.rows(ids)] * counted[..., None]
+        return self.signals[self.rows(ids)] * self.stands(ids)[..., None]
+
+    def stands(self, ids: Tensor) -> Tensor:
+        """Return (b, L) which tokens of sentences stand where they alone can."""
+        return self._known[ids.clamp(max=len(self._known) - 1)] == torch.arange(ids.shape[1])
 
     def given(self, ids: Tensor, labels: Tensor) -> Tensor:
         """Return (b, L, F) what sentences of classes (b,) would add to what is read, but for their strengths."""

@@ -69,14 +69,20 @@ class Whole:
             found.append((inner * torch.linalg.solve(gram, inner)).sum(1))
         return torch.cat(found)
 
-    def improved(self, rest: Tensor, ids: Tensor, label: int) -> tuple[Tensor, float]:
+    def improved(self, rest: Tensor, ids: Tensor, label: int, held: Sequence[int] = ()) -> tuple[Tensor, float]:
         """Return a sentence (L,) with the one change that explains most more of what is left, and how much more.
 
         0 where none does. A sentence with gaps, or without an end, must change: then the best change counts that
         closes a gap or ends it, whatever it explains.
+
+        Args:
+            rest: ((t + L') F,) what the other sentences leave.
+            ids: The sentence.
+            label: Its class.
+            held: Places whose tokens stay.
         """
         gap = _first_gap(self.middle, ids)
-        rows = self._options(rest, ids, label, gap)
+        rows = self._options(rest, ids, label, gap, held)
         if not len(rows):
             return ids, 0.0
         first = Whole((self.middle,), self.middle, self.places).gains(rest, rows, label)
@@ -86,7 +92,7 @@ class Whole:
         gain = float(found[1 + best] - found[0])
         return (rows[best], max(gain, 1e-30)) if gain > 0 or gap else (ids, 0.0)
 
-    def _options(self, rest: Tensor, ids: Tensor, label: int, gap: int) -> Tensor:
+    def _options(self, rest: Tensor, ids: Tensor, label: int, gap: int, held: Sequence[int]) -> Tensor:
         """Return what a sentence may be changed to: at its first gap anything, else everywhere, or an earlier end."""
         used = extent(ids, self.middle.pad)
         left = rest.view_as(self.target)
@@ -94,7 +100,8 @@ class Whole:
         wanted = words[self.middle.rows(ids)] * (ids != self.middle.pad)[:, None]
         wanted[: len(places)] += places * (ids[: len(places)] != self.middle.pad)[:, None]
         promise = promised(self.middle, ids, label, [gap] if gap else [], wanted, words)
-        rows, _ = self.middle.options(ids, [gap] if gap else range(1, used + 1), promise)
+        free = [place for place in range(1, used + 1) if place not in held]
+        rows, _ = self.middle.options(ids, [gap] if gap else free, promise)
         ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
         return torch.cat([rows, torch.stack(ends)]) if ends and not gap else rows
 
@@ -113,3 +120,36 @@ def _ends(evidence: Evidence, ids: Tensor, used: int) -> Sequence[int]:
     known = evidence.places[evidence.rows(ids[: used + 1])] == torch.arange(used + 1)
     placed = known.nonzero()
     return range(int(placed.max()) + 1 if len(placed) else 2, used) if evidence.last >= 0 else ()
+
+
+def held(evidence: Evidence, ids: Tensor, row: int) -> list[int]:
+    """Return the places of one of the sentences (n, L) that hold a token which stands there and in no other."""
+    own = evidence.stands(ids)
+    return [place for place in own[row].nonzero().flatten().tolist() if int((ids == ids[row, place]).sum()) == 1]
+
+
+def completed(whole: Whole, ids: Tensor, labels: Tensor) -> Tensor:
+    """Return sentences (n, L) in which every token that stands at one place stands there, in the one where it fits best.
+
+    Training saw each of them, whatever the sentences explain without it.
+    """
+    evidence = whole.middle
+    known = evidence.places >= 0
+    for token, place in zip(evidence.tokens[known].tolist(), evidence.places[known].tolist(), strict=True):
+        if bool((ids[:, place] == token).any()):
+            continue
+        added, _ = whole.explained(ids, labels)
+        target = whole.target.flatten()
+        best, found = -torch.inf, None
+        for row in range(len(ids)):
+            if extent(ids[row], evidence.pad) < place or place in held(evidence, ids, row):
+                continue
+            made = with_token(evidence, ids[row], place, token)
+            pair = torch.stack([ids[row], made])
+            gains = whole.gains(target - added.sum(0) + added[row], pair, int(labels[row]))
+            if float(gains[1] - gains[0]) > best:
+                best, found = float(gains[1] - gains[0]), (row, made)
+        if found:
+            ids = ids.clone()
+            ids[found[0]] = found[1]
+    return ids

@@ -55,7 +55,7 @@ def tables(victim: Victim) -> Tables:
         elif given[0].ndim == 3:
             linear.append((path, given[0].detach()))
 
-    with _hooks(victim, note), torch.no_grad():
+    with _Hooks(victim, note), torch.no_grad():
         victim.logits(victim.theta0, ids.to(victim.like))
     word = next((path for path, got in fed.items() if torch.equal(got.flatten(), ids.flatten())), "")
     if not word:
@@ -74,7 +74,7 @@ def _place(fed: dict[str, Tensor], word: str) -> tuple[str, int]:
     return "", 0
 
 
-class _hooks:
+class _Hooks:
     """Tell ``note`` of every embedding and linear layer that runs inside the ``with`` block."""
 
     def __init__(self, victim: Victim, note: object) -> None:

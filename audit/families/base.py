@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...attacks.contract.params import Params
 from ..checkpoints.names import COUNTER, aligned, plain_names
 from .beside import Beside
+from .beside import UnknownArchitecture as UnknownArchitecture
 
 GROUP = "memaudit.families"
 """Entry-point group of the families; each entry is a class without constructor arguments."""
