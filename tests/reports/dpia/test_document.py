@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -424,26 +425,32 @@ def test_the_command_writes_it_without_numerics(leak: AuditReport, tmp_path: Pat
     assert (tmp_path / "annex.html").exists()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
+    chromium = shutil.which("chromium") or pytest.skip("needs a chromium on PATH")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--headless"])
+        yield opened
+        opened.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many"])
 def test_a_browser_shows_it_without_complaint(
-    name: str, width: int, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, width: int, browser: Any, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
-    chromium = shutil.which("chromium") or pytest.skip("needs a chromium on PATH")
     file = dpia.write(request.getfixturevalue(name), folder, tmp_path / "annex.html")
     complaints: list[str] = []
     asked: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--headless"])
-        shown = browser.new_page(viewport={"width": width, "height": 800})
-        shown.on("console", lambda message: complaints.append(message.text))
-        shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.goto(file.as_uri())
-        assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        browser.close()
+    shown = browser.new_page(viewport={"width": width, "height": 800})
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.goto(file.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shown.close()
     assert complaints == []
     assert asked == [file.as_uri()]
