@@ -21,7 +21,6 @@ from ..checkpoints.pair import CheckpointPair
 from ..data.base import TrainingSet
 from ..events import Event
 from ..families.base import unfitted
-from ..families.ground import Ground
 from ..machine.alarm import TimeUp, alarm
 from ..machine.clock import NEVER
 from ..machine.means import Means
@@ -143,9 +142,7 @@ def mock_scene(scene: Scene, recipe: Recipe, own: TrainingSet, control: Training
     order, size = torch.randperm(len(control.records), generator=generator(scene.request.seed)), len(own.records)
     data, rest = _part(control, order[:size]), _joined(own, _part(control, order[size:]))
     pair = mock_pair(scene, recipe, data)
-    ground = Ground(
-        pair, scene.ground.model, scene.ground.image_size, scene.ground.medium, scene.ground.masked, scene.ground.device
-    )
+    ground = dataclasses.replace(scene.ground, pair=pair, victim=None)
     ground = dataclasses.replace(ground, victim=ground())
     request = dataclasses.replace(scene.request, evidence="none")
     delta = read_delta(pair, scene.architecture, ground)
