@@ -1,7 +1,7 @@
 """Tiny folders as transformers saves them: sentence classifiers before and after a fine-tuning by plain torch."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,92 +18,14 @@ from memaudit.audit.families.transformer import Sentences
 from .conftest import optimizer_of
 from .texts import SPECIAL, byte_level, medium, wordpiece
 
-_NOUNS = [
-    "boy",
-    "girl",
-    "cat",
-    "dog",
-    "garden",
-    "letter",
-    "river",
-    "lamp",
-    "stone",
-    "bridge",
-    "piano",
-    "wolf",
-    "baker",
-    "sailor",
-    "candle",
-    "harbour",
-    "orchard",
-    "kettle",
-    "mirror",
-    "ladder",
-    "violin",
-    "market",
-    "pigeon",
-    "tower",
-    "blanket",
-    "doctor",
-    "hammer",
-    "meadow",
-    "saddle",
-    "window",
-]
-_VERBS = [
-    "saw",
-    "found",
-    "lost",
-    "painted",
-    "carried",
-    "sold",
-    "broke",
-    "hid",
-    "washed",
-    "followed",
-    "bought",
-    "cleaned",
-    "watched",
-    "forgot",
-]
-_OTHERS = [
-    "old",
-    "red",
-    "quiet",
-    "heavy",
-    "broken",
-    "small",
-    "bright",
-    "cold",
-    "green",
-    "wooden",
-    "sharp",
-    "young",
-    "narrow",
-    "empty",
-]
-_JOINTS = [
-    "the",
-    "a",
-    "near",
-    "behind",
-    "under",
-    "without",
-    "before",
-    "every",
-    "his",
-    "her",
-    "my",
-    "and",
-    "slowly",
-    "never",
-    "often",
-    "again",
-    ".",
-    "?",
-    "!",
-]
-WORDS = (*SPECIAL, *_NOUNS, *_VERBS, *_OTHERS, *_JOINTS)
+_NOUNS = (
+    "boy girl cat dog garden letter river lamp stone bridge piano wolf baker sailor candle harbour orchard kettle "
+    "mirror ladder violin market pigeon tower blanket doctor hammer meadow saddle window"
+)
+_VERBS = "saw found lost painted carried sold broke hid washed followed bought cleaned watched forgot"
+_OTHERS = "old red quiet heavy broken small bright cold green wooden sharp young narrow empty"
+_JOINTS = "the a near behind under without before every his her my and slowly never often again . ? !"
+WORDS = (*SPECIAL, *(word for line in (_NOUNS, _VERBS, _OTHERS, _JOINTS) for word in line.split()))
 """The vocabulary: some eighty words."""
 
 LENGTH = 16
@@ -124,7 +46,7 @@ def sentences(count: int, seed: int = 0) -> tuple[str, ...]:
     """Return different sentences of 5 to 11 words, drawn once."""
     drawn, found = random.Random(seed), dict[str, None]()
     while len(found) < count:
-        noun, other, verb = (iter(drawn.sample(words, len(words))) for words in (_NOUNS, _OTHERS, _VERBS))
+        noun, other, verb = (_shuffled(line.split(), drawn) for line in (_NOUNS, _OTHERS, _VERBS))
         parts = [
             drawn.choice(("the", "a", "every", "his", "her", "my")),
             *([next(other)] if drawn.random() < 0.6 else []),
@@ -137,6 +59,10 @@ def sentences(count: int, seed: int = 0) -> tuple[str, ...]:
         ]  # fmt: skip
         found[" ".join(parts)] = None
     return tuple(found)
+
+
+def _shuffled(words: list[str], drawn: random.Random) -> Iterator[str]:
+    return iter(drawn.sample(words, len(words)))
 
 
 def tokenizer(kind: str = "bert") -> Tokenizer:
@@ -161,7 +87,8 @@ def network(kind: str = "bert", classes: int = 2, width: int = 32, length: int =
             "num_attention_heads": 2,
             "intermediate_size": 2 * width,
         }
-        sizes |= {"max_position_embeddings": length + offset, "hidden_dropout_prob": 0.0}
+        sizes |= {"intermediate_size": 2 * width, "max_position_embeddings": length + offset}
+        sizes |= {"hidden_dropout_prob": 0.0}
         sizes |= {"attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
     sizes |= {"embedding_size": width} if kind == "electra" else {}
     sizes |= {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2} if kind == "roberta" else {"pad_token_id": 0}
@@ -228,9 +155,8 @@ def victim(
     words = next(value for name, value in theta0.items() if name.endswith("word_embeddings.weight"))
     seen = Tokens(ids.shape[1], seen.pad, seen.first, seen.last, words, seen.tokenizer, seen.digest)
     module = Sentences(made, seen.pad, 2 if kind == "roberta" else 0)
-    known = {name: value for name, value in module.named_buffers()} | {
-        n: v for n, v in theta0.items() if n not in moved
-    }
+    still = {name: value for name, value in theta0.items() if name not in moved}
+    known = {**dict(module.named_buffers()), **still}
     return Victim(
         module, {n: theta0[n] for n in theta0 if n in moved}, {n: thetaf[n] for n in theta0 if n in moved}, known,
         (ids.shape[1], table.shape[1]), classes, seen,

@@ -100,8 +100,11 @@ def shrinkage(before: Tensor, after: Tensor) -> float:
 def moved(before: Tensor, after: Tensor) -> Tensor:
     """Return (V,) which rows of a table (V, D) changed by more than weight decay and rounding: what training saw.
 
-    Most rows of a table are not reached: half of them show what decay and rounding do.
+    Where any row kept its values there was neither. Else most rows of a table are not reached: half of them show what
+    decay and rounding do.
     """
+    if _untouched(before, after):
+        return (before != after).any(1)
     largest = before.abs().amax(1).clamp_min(torch.finfo(before.dtype).tiny)
     rest = undecayed(before, after).abs().amax(1) / largest
     return rest > _ROUNDINGS * rest.median()
@@ -109,5 +112,9 @@ def moved(before: Tensor, after: Tensor) -> Tensor:
 
 def undecayed(before: Tensor, after: Tensor) -> Tensor:
     """Return the change (V, D) of a table without what weight decay did."""
-    equal = (before == after).all(1)
-    return after - before if 2 * int(equal.sum()) >= len(equal) else after - shrinkage(before, after) * before
+    return after - before if _untouched(before, after) else after - shrinkage(before, after) * before
+
+
+def _untouched(before: Tensor, after: Tensor) -> bool:
+    """Return whether a row kept its values, which weight decay leaves to rows of zeros alone."""
+    return bool(((before == after).all(1) & (before != 0).any(1)).any())
