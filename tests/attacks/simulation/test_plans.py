@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -63,18 +65,23 @@ def pieces(victim: Victim, recipe: Recipe):
     return chain(victim, recipe, x, torch.arange(6) % 5, plan.repeat(recipe.epochs, 1))
 
 
+@cache
+def predicted(network: str, recipe: str) -> dict[str, float]:
+    """Return the peak of every plan, all foreseen from one measured step."""
+    return dict(predictions(*pieces(victim_of(network), RECIPES[recipe])))
+
+
 @pytest.mark.parametrize("name", ADJOINTS)
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("told", RECIPES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_predicted_peak_is_the_real_one(network, recipe, name):
+def test_the_predicted_peak_is_the_real_one(network, told, name):
     """Within 25 %, the real one being that of a whole step of the attack."""
-    victim = victim_of(network)
+    victim, recipe = victim_of(network), RECIPES[told]
     attack = SimuDy(adjoint=name, clip=0)
     state = attack.init(victim, recipe, 0)
     with Footprint() as footprint:
         attack.step(victim, recipe, state)
-    predicted = dict(predictions(*pieces(victim, recipe)))[name]
-    assert footprint.peak * 0.75 < predicted < footprint.peak * 1.25
+    assert footprint.peak * 0.75 < predicted(network, told)[name] < footprint.peak * 1.25
 
 
 @pytest.mark.parametrize("name", ["full", "forward"])
