@@ -1,8 +1,8 @@
 """What the change of the parameters shows before anything is simulated: the recipe, as far as it can be read off.
 
 Nothing here optimises, and nothing in a checkpoint makes it fail: a fact that cannot be read is absent. Measurements
-are gathered by :mod:`.readings`; the facts of the training are in :mod:`.training`, those of its images in
-:mod:`.samples`, and whether it was nearly linear is in :mod:`.linearity`.
+are gathered by :mod:`.readings`; the facts of the training are in :mod:`.training`, those of its records in
+:mod:`.samples` and, of texts, in :mod:`.words`, and whether it was nearly linear is in :mod:`.linearity`.
 """
 
 import math
@@ -18,6 +18,7 @@ from .linearity import read_linearity
 from .readings import Readings
 from .samples import read_classes, read_size
 from .training import read_backwards, read_batch_norm, read_decay, read_optimizer, read_steps, read_travel
+from .words import read_words
 
 
 def read_delta(
@@ -34,8 +35,8 @@ def read_delta(
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
-        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``feasibility``
-        and ``linearity``.
+        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``tokens_seen``,
+        ``length``, ``sequences_at_least``, ``feasibility`` and ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)
@@ -50,6 +51,7 @@ def read_delta(
         "batch_norm": read_batch_norm(found),
         "size": count,
         "classes_present": read_classes(found),
+        **read_words(found),
         "feasibility": _feasibility(found, count),
         "linearity": read_linearity(found),
     }
@@ -104,14 +106,14 @@ def _feasibility(found: Readings, size: Fact | None) -> Fact | None:
     if found.architecture is None:
         return None
     moved = sum(s.before.numel() for s in found.parameters if s.status == "moved")
-    pixels = math.prod(found.architecture.shape)
+    numbers = math.prod(found.architecture.shape)
     count = size.value if size and isinstance(size.value, int) else 1
-    value = moved / (pixels * count)
-    words = f"{moved:,} parameters moved out of rounding; an image has {pixels:,} unknown numbers"
+    value = moved / (numbers * count)
+    words = f"{moved:,} parameters moved out of rounding; one input has {numbers:,} unknown numbers"
     if size is None:
-        words += f": they determine at most {int(value):,} images"
+        words += f": they determine at most {int(value):,} inputs"
     else:
-        words += f", {count} images have {pixels * count:,}; below 1 the images are underdetermined"
+        words += f", {count} inputs have {numbers * count:,}; below 1 the inputs are underdetermined"
     return Fact(value=value, source="inferred", confidence=size.confidence if size else 1.0, evidence=words)
 
 

@@ -127,6 +127,9 @@ class ChangeFacts(TypedDict, total=False):
     batch_norm: Fact[str]
     size: Fact[int]
     classes_present: Fact[list[int]]
+    tokens_seen: Fact[int]
+    length: Fact[int]
+    sequences_at_least: Fact[int]
     feasibility: Fact[float]
     linearity: Fact[float]
 

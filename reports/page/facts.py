@@ -16,6 +16,9 @@ _NAMES = {
     "travel": "Sum of the learning rates",
     "weight_decay_factor": "Shrinkage by weight decay",
     "steps": "Training steps",
+    "tokens_seen": "Different tokens that training saw",
+    "length": "Longest sequence, in tokens",
+    "sequences_at_least": "Training {many}, at least",
     "feasibility": "Parameters per unknown number",
     "linearity": "Linearity of the training",
 }
