@@ -200,6 +200,6 @@ def _named(*tests: Path) -> list[Path]:
     names = [name for test in tests for name in imports(test)]
     files = [MODULES.get(name) or MODULES.get(name.rpartition(".")[0]) for name in names]
     text = "".join(test.read_text() for test in tests)
-    started = ["memaudit.audit.cli.main"] * bool(re.search(r"\bSCRIPT\b", text))
+    started = ["memaudit.audit.cli.main"] * bool(re.search(r"\b(SCRIPT|forked)\b", text))
     started += ["memaudit.__main__"] * ('"-m", "memaudit"' in text)
     return [file for file in (*files, *map(MODULES.get, started)) if file]
