@@ -32,6 +32,10 @@ LENGTH = 16
 """Places of the networks."""
 
 
+STD = 0.1
+"""Standard deviation of weights at the start: attention tells words apart, as after a pretraining."""
+
+
 class Pair(NamedTuple):
     """Folders and files of a fine-tuning."""
 
@@ -75,7 +79,7 @@ def network(kind: str = "bert", classes: int = 2, width: int = 32, length: int =
     import transformers
 
     words = tokenizer(kind).get_vocab_size()
-    sizes = {"vocab_size": words, "num_labels": classes, "attn_implementation": "eager"}
+    sizes = {"vocab_size": words, "num_labels": classes, "initializer_range": STD, "attn_implementation": "eager"}
     if kind == "distilbert":
         sizes |= {"dim": width, "n_layers": 2, "n_heads": 2, "hidden_dim": 2 * width, "max_position_embeddings": length}
         sizes |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}

@@ -1,12 +1,14 @@
 """What lies beside the weights in a folder and says how they are used: a configuration and a tokenizer, as texts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ... import MemauditError
 from ..checkpoints.weights import CheckpointError
 from ..files import read_regular
+from ..plugins import one_line
 
 
 class UnknownArchitecture(MemauditError):
@@ -15,6 +17,9 @@ class UnknownArchitecture(MemauditError):
 
 LARGEST = 2**25
 """Bytes of a file beside the weights: 32 MiB hold a tokenizer of half a million tokens."""
+
+_BYTE_LEVEL_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+"""Tokens of RoBERTa that are no text."""
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json")
 
@@ -40,19 +45,38 @@ class Beside:
         """Return the content of a ``tokenizer.json``, made from a vocabulary where the folder has only that.
 
         Raises:
-            UnknownArchitecture: There is none.
+            UnknownArchitecture: There is none, it cannot be used, or the library is missing.
         """
-        found = dict(self.files)
-        if found.get("tokenizer.json"):
+        try:
+            found = self._tokenizer(dict(self.files))
+        except ImportError:
+            raise UnknownArchitecture(
+                "This is a text model, and reading its tokenizer needs the library tokenizers.",
+                'Install it with pip install "memaudit[text]".',
+            ) from None
+        except Exception as error:  # a damaged or hostile file may fail in any way
+            raise UnknownArchitecture(
+                f"The tokenizer beside the weights cannot be read ({one_line(error)}).",
+                "Copy tokenizer.json or vocab.txt again from where the model was saved.",
+            ) from error
+        if not found:
+            raise UnknownArchitecture(
+                "No tokenizer lies beside the weights of this text model.",
+                "Put tokenizer.json, vocab.txt, or vocab.json and merges.txt into the folder of the checkpoint.",
+            )
+        return found
+
+    def _tokenizer(self, found: Mapping[str, str]) -> str:
+        from tokenizers import Tokenizer
+
+        if "tokenizer.json" in found:
+            Tokenizer.from_str(found["tokenizer.json"])
             return found["tokenizer.json"]
         if "vocab.txt" in found:
             return _word_pieces(found["vocab.txt"], _object(found.get("tokenizer_config.json", "")))
         if "vocab.json" in found and "merges.txt" in found:
             return _byte_pairs(found["vocab.json"], found["merges.txt"])
-        raise UnknownArchitecture(
-            "No tokenizer lies beside the weights of this text model.",
-            "Put tokenizer.json, vocab.txt, or vocab.json and merges.txt into the folder of the checkpoint.",
-        )
+        return ""
 
 
 NOTHING = Beside()
@@ -62,7 +86,7 @@ def read_beside(*paths: str) -> Beside:
     """Return what lies in the folders of checkpoints, or in those that hold them; the first that has a file counts.
 
     Raises:
-        CheckpointError: A file cannot be read, is no regular file, is too large or not UTF-8.
+        CheckpointError: A file cannot be read, is too large or not UTF-8.
     """
     folders = [path if path.is_dir() else path.parent for path in map(Path, paths)]
     config = next((text for folder in folders if (text := _read(folder / "config.json"))), "")
@@ -77,7 +101,7 @@ def read_beside(*paths: str) -> Beside:
 
 
 def _read(file: Path) -> str:
-    if not file.exists():
+    if not file.is_file():
         return ""
     try:
         content = read_regular(file, LARGEST)
@@ -115,12 +139,11 @@ def _byte_pairs(vocabulary: str, merges: str) -> str:
     from tokenizers import ByteLevelBPETokenizer
     from tokenizers.processors import RobertaProcessing
 
-    words = {str(word): int(number) for word, number in _object(vocabulary).items() if isinstance(number, int)}
-    pairs = [
-        tuple(line.split(" ", 1)) for line in merges.split("\n") if " " in line and not line.startswith("#version")
-    ]
-    made = ByteLevelBPETokenizer(words, pairs)
+    words = {str(word): number for word, number in _object(vocabulary).items() if isinstance(number, int)}
+    lines = (line.rstrip("\r") for line in merges.split("\n") if not line.startswith("#version"))
+    made = ByteLevelBPETokenizer(words, [(*line.split(" ", 1),) for line in lines if " " in line])
+    made.add_special_tokens([name for name in _BYTE_LEVEL_SPECIAL if name in words])
     ends = [(name, words[name]) for name in ("</s>", "<s>") if name in words]
     if len(ends) == 2:
-        made._tokenizer.post_processor = RobertaProcessing(ends[0], ends[1])
+        made._tokenizer.post_processor = RobertaProcessing(ends[0], ends[1], add_prefix_space=False)
     return str(made.to_str())

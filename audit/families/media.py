@@ -11,8 +11,7 @@ from ...attacks.images.normalisation import Normalisation
 from ...attacks.text.medium import Tokens
 from ...attacks.text.tables import moved
 from ..checkpoints.pair import CheckpointPair
-from ..plugins import one_line
-from .base import Architecture, UnknownArchitecture, fitted
+from .base import Architecture, fitted
 from .beside import Beside
 
 LENGTH = "length"
@@ -67,20 +66,11 @@ def _reached(pair: CheckpointPair, before: dict[str, object], module: nn.Module,
 
 
 def _ends(text: str) -> tuple[int, int]:
-    """Return the tokens that begin and end every sentence, -1 for none. Raises :class:`.UnknownArchitecture`."""
-    try:
-        from tokenizers import Tokenizer
+    """Return the tokens that begin and end every sentence, -1 for none."""
+    from tokenizers import Tokenizer
 
-        made = Tokenizer.from_str(text)
-        empty = made.encode("").ids
-    except ImportError:
-        raise UnknownArchitecture(
-            "This is a text model, and reading its tokenizer needs the library tokenizers.",
-            'Install it with pip install "memaudit[text]".',
-        ) from None
-    except Exception as error:  # a damaged or hostile file may fail in any way
-        raise UnknownArchitecture(
-            f"The tokenizer beside the weights cannot be read ({one_line(error)}).",
-            "Copy tokenizer.json or vocab.txt again from where the model was saved.",
-        ) from error
+    made = Tokenizer.from_str(text)
+    made.no_padding()
+    made.no_truncation()
+    empty = made.encode("").ids
     return (empty[0], empty[-1]) if len(empty) == 2 else (-1, -1)

@@ -1,4 +1,4 @@
-"""Sentence classifiers from Hugging Face folders: BERT and its kin, as ``config.json`` and the tensors describe them."""
+"""Sentence classifiers from Hugging Face folders: BERT and its kin, as ``config.json`` and tensors describe them."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...attacks.contract.params import Params
-from .base import Architecture, scored
+from .base import Architecture, UnknownArchitecture, scored
 from .beside import Beside
 from .media import LENGTH
 
@@ -19,6 +19,12 @@ _USUAL = 64
 
 _MOST = 2**15
 """Positions, at most, of a table: more are no sentences."""
+
+_NUMBERING = ("position_ids", "token_type_ids")
+"""Buffers of numbers that older versions of the library saved too."""
+
+_IGNORED = ("architectures", "auto_map", "dtype", "id2label", "label2id", "pruned_heads", "quantization_config")
+"""Settings that name code, or that the tensors tell."""
 
 
 class Transformer:
@@ -34,20 +40,22 @@ class Transformer:
         """Return the network that ``config.json`` describes, with as many classes as the head has rows.
 
         None where it describes none of :data:`KINDS`, or there is no head.
+
+        Raises:
+            UnknownArchitecture: What it describes cannot be the network of these tensors, or the library is missing.
         """
         settings, classes = beside.settings, _classes(tensors)
         if settings.get("model_type") not in KINDS or not classes:
             return None
-        module = _network(beside.config, settings, classes)
+        tensors = {name: value for name, value in tensors.items() if not name.endswith(_NUMBERING)}
+        module = _network(settings, classes, len(tensors))
         layout = {"config": beside.config, "classes": classes, **_places(module)}
-        if layout["positions"] > _MOST:
-            return None
         architecture = Architecture(
             family=self.name,
             name=_title(settings, module),
             layout=layout,
             classes=classes,
-            shape=(min(_USUAL, layout["positions"]), module.config.hidden_size),
+            shape=(min(_USUAL, layout["positions"]), module.get_input_embeddings().embedding_dim),
             assumed=(LENGTH,),
             medium="text",
         )
@@ -56,7 +64,7 @@ class Transformer:
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network on the meta device; tables of places are real."""
         layout = architecture.layout
-        module = _network(layout["config"], Beside(layout["config"]).settings, layout["classes"])
+        module = _network(Beside(layout["config"]).settings, layout["classes"])
         return Sentences(module, layout["pad"], layout["offset"])
 
 
@@ -92,17 +100,37 @@ class Sentences(nn.Module):
         if self.model.config.model_type != "distilbert":
             places = torch.arange(self.offset, self.offset + length, device=x.device)
             given["position_ids"] = places.expand(count, length)
-        result: Tensor = self.model(**given, attention_mask=mask.long()).logits
+        result: Tensor = self.model(**given, attention_mask=mask.long(), return_dict=True).logits
         return result
 
 
-def _network(config: str, settings: Mapping[str, object], classes: int) -> Any:
-    """Return the library's network without weights; nothing of the folder is run."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+def _network(settings: Mapping[str, object], classes: int, most: int = _MOST) -> Any:
+    """Return the library's network without weights; nothing of the folder is run.
 
-    kept = {k: v for k, v in settings.items() if k not in ("auto_map", "architectures", "id2label", "label2id")}
+    Args:
+        settings: What ``config.json`` holds.
+        classes: Of the head.
+        most: Layers, at most: each has a tensor.
+
+    Raises:
+        UnknownArchitecture: The library is missing, or the sizes are absurd.
+    """
+    try:
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+    except ImportError:
+        raise UnknownArchitecture(
+            "config.json describes a text model, which needs the library transformers.",
+            'Install it with pip install "memaudit[text]".',
+        ) from None
+    kept = {name: value for name, value in settings.items() if name not in _IGNORED}
     kind = str(kept.pop("model_type"))
     made = AutoConfig.for_model(kind, **{**kept, "num_labels": classes, "torch_dtype": "float32"})
+    for name, largest in (("num_hidden_layers", most), ("max_position_embeddings", _MOST)):
+        size = getattr(made, name)
+        if type(size) is not int or not 0 < size <= largest:
+            raise UnknownArchitecture(f"{name} is {str(size)[:20]} in config.json, which these tensors cannot have.")
+    if type(made.pad_token_id or 0) is not int or not 0 <= (made.pad_token_id or 0) < made.vocab_size:
+        raise UnknownArchitecture(f"pad_token_id is {str(made.pad_token_id)[:20]} in config.json, which is no token.")
     made._attn_implementation = "eager"  # the others have no second derivative
     with torch.device("meta"):
         return AutoModelForSequenceClassification.from_config(made, attn_implementation="eager").eval()
