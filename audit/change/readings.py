@@ -39,8 +39,8 @@ class Readings:
 
     @cached_property
     def signals(self) -> list[Signal]:
-        """All floating tensors."""
-        return signals(self.pair)
+        """All floating tensors whose start is known."""
+        return [signal for signal in signals(self.pair) if signal.name not in self.pair.fresh]
 
     @cached_property
     def parameters(self) -> list[Signal]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # what was done is imported by who does it: it takes seconds
     from ..tasks.runs import Deleted, Run
 
 
+_GUESSED = {"image_size": "image size assumed: any fits", "length": "length assumed: nothing shows it"}
+"""What is said of an input's shape that was guessed, by the fact that was."""
+
+
 def print_check(console: Console, found: "Checked", brief: bool = False) -> None:
     """Print whether the data explain the change, and what they were compared with."""
     check = found.check
@@ -53,22 +57,29 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
             console.print(f"[bold]{side}[/] {escape(file['path'])}")
             console.print(f"  {file['format']}, {', '.join(file['dtypes'])}, {file['tensors']} tensors, ", end="")
             console.print(f"{file['parameters']:,} parameters, sha256 {file['sha256']}")
+            _print_names(console, "  left out, no part of the network:", file["aside"])
     architecture = found["architecture"]
     if architecture["name"] is None:
         console.print(f"[yellow]not recognised:[/] {escape(architecture['problem'])}")
     else:
-        shape = " x ".join(str(n) for n in architecture["shape"])
-        guess = " (image size assumed: any fits)" if "image_size" in architecture["assumed"] else ""
+        guess = next((f" ({said})" for fact, said in _GUESSED.items() if fact in architecture["assumed"]), "")
         console.print(
             f"[bold]architecture[/] {escape(architecture['name'])}, match {percent(architecture['score'])}, ", end=""
         )
         count = architecture["classes"]
-        console.print(f"{'one logit' if count == 1 else f'{count} classes'}, images {shape}{guess}")
+        console.print(f"{'one logit' if count == 1 else f'{count} classes'}, {architecture['input']}{guess}")
     if "tensors" in found:
+        _print_names(console, "[yellow]start unknown, a new head:[/]", found["fresh"])
+        _print_names(console, "only before training, an old head:", found["dropped"])
         console.print(f"{found['moved']} of {len(found['tensors'])} tensors moved")
         console.print(_tensor_table(found["tensors"]))
         console.print("[bold]read off the change[/]")
         console.print(_fact_table(found["delta"]))
+
+
+def _print_names(console: Console, what: str, names: Sequence[str]) -> None:
+    if names:
+        console.print(f"{what} {escape(', '.join(names))}")
 
 
 def _tensor_table(tensors: list[dict[str, Any]]) -> Table:

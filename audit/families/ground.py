@@ -45,7 +45,7 @@ class Ground:
         architecture, module = detect(self.pair.after.tensors, self.model, self.image_size, self.beside)
         architecture = replace(architecture, shape=self.shape)
         made = victim(self.pair, architecture, module, self.medium)
-        return placed(made, architecture, torch.device(self.device), self.masked)
+        return placed(made, self.pair, architecture, torch.device(self.device), self.masked)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "victim": None}

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
 from ...attacks.simulation import batchnorm
-from ..checkpoints.pair import CheckpointPair, shared_prefix
+from ..checkpoints.pair import CheckpointPair
 from ..checkpoints.weights import CheckpointError
 from ..plugins import one_line
-from .base import Architecture, UnknownArchitecture, fitted
+from .base import Architecture, UnknownArchitecture, fitted, tensor_names
 
 
 def victim(
@@ -59,22 +59,27 @@ def victim(
 
 
 def placed(
-    subject: Victim, architecture: Architecture, device: torch.device, masked: frozenset[str] = frozenset()
+    subject: Victim,
+    pair: CheckpointPair,
+    architecture: Architecture,
+    device: torch.device,
+    masked: frozenset[str] = frozenset(),
 ) -> Victim:
     """Return a victim on the device where it is attacked, without the parameters that are not compared.
 
     Args:
         subject: The victim, on the CPU; where nothing changes, it is returned itself.
+        pair: Its checkpoints.
         architecture: What was detected.
         device: Where the tensors go.
-        masked: Parameters that are not compared, by their name in the checkpoint; see :class:`Victim`. Where these are
+        masked: Parameters that are not compared, by their name in the checkpoints; see :class:`Victim`. Where these are
             all, all are compared.
 
     Raises:
         UnknownArchitecture: The network does not compute on ``device``.
     """
-    skip = len(shared_prefix(subject.module.state_dict().keys()))
-    hidden = frozenset(name for name in subject.theta0 if name[skip:] in masked)
+    names = tensor_names(subject.module, pair.after.tensors) if masked else {}
+    hidden = frozenset(name for name in subject.theta0 if names.get(name) in masked)
     hidden = hidden if len(hidden) < len(subject.theta0) else frozenset()
     if device.type == "cpu":
         return replace(subject, masked=hidden) if hidden else subject

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ..checkpoints.pair import CheckpointPair
 from ..report.facts import Fact
 from ..report.results import AttackResult
 from ..run.cards import cards
@@ -19,6 +20,9 @@ ASSUMED = {
 """What :attr:`.base.Architecture.assumed` stands for, in words."""
 
 
+_NAMED = 4
+"""Tensors that are named in one sentence, at most."""
+
 SIMULATED = (
     "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, "
     "label smoothing, another loss, or averaged weights (EMA)."
@@ -31,6 +35,7 @@ def limitations(
     """Return in words what this audit cannot claim."""
     said = ["Only the attacks listed here were run: what they do not recover may still be recoverable."]
     said.append(SIMULATED)
+    said += _untold(scene.pair)
     said += _compared(scene, attacks)
     if learned.edge:
         said.append("The learning rate lies at the edge of those that were tried: the true one may lie beyond.")
@@ -54,6 +59,33 @@ def limitations(
         if fact in ASSUMED
     ]
     return said + _endings(attacks)
+
+
+def _untold(pair: CheckpointPair) -> list[str]:
+    """Say what of the two files was left out."""
+    said = []
+    if pair.fresh:
+        said.append(
+            f"The start of {named(sorted(pair.fresh))} is unknown, as of a new head: it is left out of the comparison, "
+            "and attacks hold it at its end. With its start in the checkpoint from before they are stronger."
+        )
+    if pair.dropped:
+        said.append(
+            f"Of the checkpoint from before, {named(pair.dropped)} was left out: the trained network does not have it, "
+            "or in another shape."
+        )
+    said += [
+        f"Of {side.path}, {named(side.aside)} was left out, as no part of the network."
+        for side in (pair.before, pair.after)
+        if side.aside
+    ]
+    return said
+
+
+def named(names: Sequence[str]) -> str:
+    """Return some of the names of tensors, and how many more there are."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _compared(scene: Scene, attacks: Sequence[AttackResult]) -> list[str]:

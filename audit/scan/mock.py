@@ -162,7 +162,8 @@ def mock_pair(scene: Scene, recipe: Recipe, data: TrainingSet) -> CheckpointPair
     digest = hashlib.sha256()
     for name in sorted(stored):
         digest.update(stored[name].contiguous().numpy().tobytes())
-    return CheckpointPair(before, dataclasses.replace(after, path="mock", sha256=digest.hexdigest(), tensors=stored))
+    mocked = dataclasses.replace(after, path="mock", sha256=digest.hexdigest(), tensors=stored)
+    return dataclasses.replace(scene.pair, after=mocked)
 
 
 def _labels(victim: Victim, data: TrainingSet) -> torch.Tensor:

@@ -98,7 +98,7 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     delta = read_delta(pair, architecture, make)
     if "backwards" in delta.facts:
         listener(Event("warning", f"{delta.facts['backwards'].evidence}."))
-    victim = placed(make(), architecture, device, masked(delta))
+    victim = placed(make(), pair, architecture, device, masked(delta))
     ground = Ground(
         *(
             pair,

@@ -24,6 +24,7 @@ from ..families.victim import victim
 from ..run import options
 from ..run.cards import GROUP as ATTACKS
 from ..scoring.kind import GROUP as KINDS
+from ..scoring.kind import known_kinds
 
 GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "kinds": KINDS, "reports": outputs.GROUP}
 
@@ -46,6 +47,8 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         "after": _file(pair.after),
         "architecture": _architecture(architecture, problem),
         "moved": len(pair.moved),
+        "fresh": sorted(pair.fresh),
+        "dropped": list(pair.dropped),
         "tensors": [row.model_dump(mode="json") for row in delta.tensors],
         "delta": {name: fact.model_dump(mode="json") for name, fact in delta.readings.items()},
     }
@@ -110,6 +113,7 @@ def _file(found: Checkpoint) -> dict[str, Any]:
         "dtypes": list(found.dtypes),
         "tensors": len(found.tensors),
         "parameters": sum(value.numel() for value in found.tensors.values() if value.is_floating_point()),
+        "aside": list(found.aside),
     }
 
 
@@ -134,8 +138,18 @@ def _architecture(architecture: Architecture | None, problem: str) -> dict[str, 
         "score": architecture.score,
         "classes": architecture.classes,
         "shape": list(architecture.shape),
+        "input": _input(architecture),
         "assumed": list(architecture.assumed),
     }
+
+
+def _input(architecture: Architecture) -> str:
+    """Return what the network takes, in words: ``images 3 x 32 x 32``, ``sentences of up to 21 tokens x 384``."""
+    words = next((kind.words for kind in known_kinds() if kind.name == architecture.medium), None)
+    first, *rest = (str(size) for size in architecture.shape)
+    if words is None or len(rest) != 1:
+        return f"{words.many if words else architecture.medium} {' x '.join((first, *rest))}"
+    return f"{words.many} of up to {first} {words.axes.partition(',')[0]} x {rest[0]}"
 
 
 def list_plugins() -> dict[str, list[dict[str, Any]]]:

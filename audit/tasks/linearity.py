@@ -183,7 +183,7 @@ def _victim(
     """Return the network with every parameter trainable; it ends where it starts, as no end is known."""
     elsewhere = {name: torch.where(value > 0, -1, 1).to(value) for name, value in found.tensors.items()}
     pair = CheckpointPair(found, dataclasses.replace(found, tensors=elsewhere))
-    made = placed(make_victim(pair, architecture, module, medium), architecture, device)
+    made = placed(make_victim(pair, architecture, module, medium), pair, architecture, device)
     return dataclasses.replace(made, thetaf=made.theta0, running={}, masked=frozenset())
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.audit.checkpoints.pair import read_pair
+from memaudit.audit.families.beside import NOTHING
 from memaudit.audit.families.detect import detect
 from memaudit.audit.families.ground import Ground
 from memaudit.audit.families.victim import placed, victim
@@ -49,7 +50,7 @@ def digest(ground):
 
 
 def test_the_ground_is_all_that_another_process_needs(pair):
-    ground = Ground(pair, "auto", None, SCALE, frozenset(), "cpu")
+    ground = Ground(pair, "auto", None, NOTHING, SCALE, frozenset(), "cpu", (3, 2, 2))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(digest, (ground,)) == digest(ground)
 
@@ -57,11 +58,11 @@ def test_the_ground_is_all_that_another_process_needs(pair):
 def test_what_is_masked_is_not_compared_unless_that_is_all(pair):
     architecture, module = detect(pair.after.tensors)
     whole = victim(pair, architecture, module, SCALE)
-    assert placed(whole, architecture, CPU) is whole
-    hidden = placed(whole, architecture, CPU, frozenset({"1.bias", "absent"}))
+    assert placed(whole, pair, architecture, CPU) is whole
+    hidden = placed(whole, pair, architecture, CPU, frozenset({"1.bias", "absent"}))
     assert hidden.masked == {"1.bias"}
     assert hidden.delta.keys() == whole.delta.keys() - {"1.bias"}
-    assert placed(whole, architecture, CPU, frozenset(whole.theta0)) is whole
+    assert placed(whole, pair, architecture, CPU, frozenset(whole.theta0)) is whole
 
 
 DEVICES = [
@@ -74,7 +75,7 @@ DEVICES = [
 def test_a_victim_moves_to_the_device_whole(pair, device):
     architecture, module = detect(pair.after.tensors)
     whole = victim(pair, architecture, module, SCALE)
-    found = placed(whole, architecture, torch.device(device), frozenset({"1.bias"}))
+    found = placed(whole, pair, architecture, torch.device(device), frozenset({"1.bias"}))
     parts = found.theta0, found.thetaf, found.buffers, found.running, found.delta
     assert {value.device.type for part in parts for value in part.values()} == {device}
     assert whole.like.device == CPU
