@@ -12,11 +12,11 @@ from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .layers.inputs import middle
 from .text.evidence import Evidence
-from .text.filling import filled
+from .text.filling import WHOLE, closed, filled
 from .text.grouping import Group, back, grouped, seen_by
 from .text.probe import Probe
 from .text.reading import Reading, placed, read
-from .text.settling import NODES, Whole
+from .text.settling import NODES, Whole, completed, held
 from .text.tables import Tables, tables
 
 FILLING, SETTLING = 0, 1
@@ -109,7 +109,7 @@ class Tokens:
     def _filled(self, whole: Whole, state: State) -> State:
         """Fill gaps of the sentence whose turn it is; one whose tokens all stand in others is left out."""
         evidence, ids, turn = whole.middle, state.constants["ids"], int(state.constants["turn"])
-        after = filled(evidence, ids[turn])
+        after = filled(evidence, ids[turn], closed(evidence, ids, turn))
         moved = not torch.equal(after, ids[turn])
         made = ids.clone()
         made[turn] = after
@@ -121,7 +121,7 @@ class Tokens:
         if turn >= len(constants["ids"]):
             constants |= {"stage": torch.tensor(SETTLING), "labels": evidence.fit(constants["ids"]).labels}
             turn = 0
-            constants = {**constants, **_without_fragments(whole, constants["ids"], constants["labels"])}
+            constants |= _completed(whole, constants["ids"], constants["labels"])
         ids, labels = constants["ids"], constants["labels"]
         left = state.loss if moved else whole.explained(ids, labels)[1]
         constants = {**constants, "turn": torch.tensor(turn)}
@@ -134,7 +134,7 @@ class Tokens:
         added, left = whole.explained(ids, labels)
         target = whole.target.flatten()
         rest = target - added.sum(0) + added[row]
-        after, gain = whole.improved(rest, ids[row], int(labels[row]))
+        after, gain = whole.improved(rest, ids[row], int(labels[row]), held(whole.middle, ids, row))
         moved = not torch.equal(after, ids[row]) and (gain > SMALL * float(target.square().sum()) or gain == 1e-30)
         made = ids.clone()
         if moved:
@@ -143,6 +143,8 @@ class Tokens:
         turn += not moved
         done = quiet >= len(ids) or turn >= SWEEPS * len(ids)
         constants = {**state.constants, "ids": made, "turn": torch.tensor(turn), "quiet": torch.tensor(quiet)}
+        if done:
+            constants |= _without_fragments(whole, made, labels)
         return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))}, done=done)
 
 
@@ -189,20 +191,28 @@ def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
     return [tuple(sure[list(group)].tolist()) for group in found_groups]
 
 
+def _completed(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return sentences and labels without fragments, and with every token that is sure."""
+    kept = _without_fragments(whole, ids, labels)
+    return {**kept, "ids": completed(whole, **kept)}
+
+
 def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return sentences and labels without those that explain next to nothing that the others do not."""
     kept = list(range(len(ids)))
     left = whole.explained(ids, labels)[1]
     for row in reversed(range(len(ids))):
         rest = [other for other in kept if other != row]
-        if rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
+        few = int(whole.middle.stands(ids[row][None]).sum()) < WHOLE
+        if few and rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
             kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
     return {"ids": ids[kept], "labels": labels[kept]}
 
 
 def _unabsorbed(evidence: Evidence, ids: Tensor, turn: int) -> Tensor:
-    """Return which sentences stay: those behind the one whose turn it is lose tokens that stand at one place to it."""
+    """Return which sentences stay: not those behind the one whose turn it is that lost all that is sure to others."""
     sure = set(evidence.tokens[evidence.places >= 0].tolist())
     known = [sure & set(row) for row in ids.tolist()]
     have = set().union(*known[: turn + 1])
-    return torch.tensor([row for row in range(len(ids)) if row <= turn or not known[row] <= have])
+    gone = [row > turn and len(known[row]) < WHOLE and known[row] <= have for row in range(len(ids))]
+    return torch.tensor([row for row, left_out in enumerate(gone) if not left_out])

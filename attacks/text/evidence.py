@@ -120,7 +120,9 @@ class Evidence:
         ids[self.places[list(group)]] = self.tokens[list(group)]
         return ids
 
-    def options(self, ids: Tensor, places: Sequence[int], promise: Tensor) -> tuple[Tensor, Tensor]:
+    def options(
+        self, ids: Tensor, places: Sequence[int], promise: Tensor, closed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return sentences (b, L) that differ from one at one of some places, and (b,) that place.
 
         Where the last token is replaced, it moves one place on.
@@ -129,11 +131,13 @@ class Evidence:
             ids: (L,) the sentence.
             places: Where to change it.
             promise: (L, t) which tokens are worth trying: the best few of each place, and the end.
+            closed: (t,) tokens that are not to be tried, as they belong to another sentence.
         """
         used, ended = extent(ids, self.pad), bool((ids == self.last).any())
         found, where = [], []
         for place in places:
             may = (self.places < 0) | (self.places == place)
+            may = may if closed is None else may & ~closed
             likely = torch.where(may, promise[place], -torch.inf).topk(min(TRIED, int(may.sum()))).indices
             ends = [self.last] * (self.last >= 0)
             for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):

@@ -58,7 +58,9 @@ def _type(name: str) -> Any:
 
 
 def _parse(name: str, settings: Sequence[str]) -> dict[str, Any]:
-    types = {field: hint for field, hint in typing.get_type_hints(_type(name)).items() if field in _names(name)}
+    attack = _type(name)
+    names = {field.name for field in dataclasses.fields(attack)}
+    types = {field: hint for field, hint in typing.get_type_hints(attack).items() if field in names}
     options: dict[str, Any] = {}
     for setting in settings:
         if attack_of(setting) != name:
@@ -71,10 +73,6 @@ def _parse(name: str, settings: Sequence[str]) -> dict[str, Any]:
             )
         options[option] = _value(setting, text.strip(), types[option])
     return options
-
-
-def _names(name: str) -> list[str]:
-    return [field.name for field in dataclasses.fields(_type(name))]
 
 
 def _value(setting: str, text: str, kind: Any) -> Any:
