@@ -36,6 +36,7 @@ from .common.extracts import (
 from .common.pictures import Album, Aside
 from .common.pillars import pillars
 from .common.verdict import decided, headline, next_step, shows, tiles, topics, tried
+from .common.vocabulary import statements
 from .page.chance import held_against_chance
 from .page.facts import census, rows
 from .page.plots import altered, defence_charts, loss_chart
@@ -139,6 +140,7 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
 def _results(report: AuditReport, look: Look) -> dict[str, Any]:
     results, found = standing(report), records(report)
     shown = evidence(report)
+    texts = report.vocabulary or any(isinstance(d.exhibit, Text) for r in shown for d in r.reconstructions)
     return {
         **_strip(report, look),
         "class_of": class_names(report),
@@ -148,8 +150,8 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "samples": {best.match.sample: best.match.name for best in found[: MOST["rows"]]},
         "slices": slices(found),
         "evidence": shown,
-        "pictured": bool(shown) and look.evidence != "none",
-        "form": "texts" if any(isinstance(d.exhibit, Text) for r in shown for d in r.reconstructions) else "pictures",
+        "pictured": bool(shown or (report.vocabulary and report.vocabulary.words)) and look.evidence != "none",
+        "form": "texts" if texts else "pictures",
         "consensus": [result for result in results if result.agreement],
         "chances": held_against_chance(report),
         "decoys": next((r.metrics.decoys for r in results if r.metrics and r.metrics.decoys), []),
@@ -183,6 +185,8 @@ def _training(report: AuditReport) -> dict[str, Any]:
         "described": described,
         "candidates": candidates(report.search),
         "facts": rows(report.recipe, report.kind.words),
+        "seen_said": statements(report.vocabulary, report.kind.words) if report.vocabulary else [],
+        "rarest": Text(text=", ".join(report.vocabulary.words)) if report.vocabulary else None,
         "readings": rows(report.delta.readings, report.kind.words),
         "census": census(report.delta.tensors),
     }

@@ -38,7 +38,7 @@ _TESTED = {
     "MA004": "the seeds of {attack} agree on no {one}",
     "MA005": "no {many} but those of --data come out of {attack}",
 }
-"""What a case tests: it passes where this holds."""
+"""What a case tests of an attack: it passes where this holds. Other rules are of the audit as a whole."""
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
@@ -88,7 +88,7 @@ def _judged(attack: str, results: Sequence[AttackResult], report: AuditReport) -
     for rule in known.values():
         if rule.id in leaks:
             yield _case(leaks[rule.id], report)
-        elif rule.leak:
+        elif rule.id in _TESTED:
             yield _unfound(rule, attack, results, blocked, report)
     yield from (_case(finding, report) for finding in found if leaks.get(finding.rule) is not finding)
 
@@ -125,7 +125,7 @@ def _case(finding: Finding, report: AuditReport) -> Case:
 def _left_out(step: PlanStep, report: AuditReport) -> list[Case]:
     reason = "The attack has no result." if step.runs else f"The attack was not run: {step.reason}"
     known = rules(report.kind).values()
-    return [Case(_name(rule, step.attack, report), "skipped", reason) for rule in known if rule.leak]
+    return [Case(_name(rule, step.attack, report), "skipped", reason) for rule in known if rule.id in _TESTED]
 
 
 def _gate(expression: str, status: str, reason: str) -> Case:

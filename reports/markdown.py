@@ -20,6 +20,7 @@ from .common.differences import Part, State, differences
 from .common.extracts import beside
 from .common.pillars import Pillar, pillars
 from .common.verdict import decided, headline, next_step, shows, tried
+from .common.vocabulary import statements
 from .dpia.page import block, escape
 from .page.chance import Chance, held_against_chance
 from .page.plots import altered
@@ -79,7 +80,8 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
     Raises:
         FormatError: The destination cannot be written.
     """
-    shown = look.evidence != "none" and bool(beside(report))
+    kept = bool(beside(report)) or bool(report.vocabulary and report.vocabulary.words)
+    shown = look.evidence != "none" and kept
     return write_text(destination, render(report, look), private=shown)
 
 
@@ -107,6 +109,7 @@ def sections(report: AuditReport, look: Look = Look()) -> list[Section]:  # noqa
         _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
         _leaderboard(report),
         _beside(report, look),
+        Section("Words that training saw", list(_words(report, look))),
         _table("Against chance", _levels(report.kind), _chance(chance)),
         Section("What that means", [f"- {text(said)}" for said in _said(chance, report.kind)]),
         _table("Defences that were measured", _defences(report.kind), [_defence(point) for point in report.defences]),
@@ -208,6 +211,14 @@ def _pair(best: BestMatch, veiled: bool) -> Sequence[str]:
         code(match.name), *(" ".join(_emphasised(side, veiled)) for side in sides), fixed(match.scores.similarity),
         "**rebuilt**" if best.recovered_by else "not rebuilt",
     )  # fmt: skip
+
+
+def _words(report: AuditReport, look: Look) -> Iterator[str]:
+    if found := report.vocabulary:
+        yield from (f"- {text(said)}" for said in statements(found, report.kind.words))
+        if found.words and look.evidence != "none":
+            shown = [_VEIL if look.evidence == "blurred" else code(word) for word in found.words]
+            yield f"- The rarest, by their numbers in the tokenizer: {', '.join(shown)}."
 
 
 def _emphasised(parts: Sequence[Part], veiled: bool) -> Iterator[str]:

@@ -23,13 +23,14 @@ from .proof import DataCheck, MockVictim
 from .results import AttackResult, BestMatch, Dummy, LeaderboardRow, Match, PlanStep, titles
 from .terms import Evidence
 from .verdict import Advice, DefencePoint, Finding, Verdict
+from .vocabulary import Vocabulary
 
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 
 _RECORDS = ("truth", "reconstruction", "exhibit")
 """Fields that hold records."""
 
-SCHEMA_ID = "urn:memaudit:schema:report:2.1"
+SCHEMA_ID = "urn:memaudit:schema:report:2.2"
 
 
 ALTERED = "This report was changed after memaudit wrote it: memaudit verify says what differs."
@@ -70,6 +71,7 @@ class AuditReport(Model):
     architecture: Architecture
     recipe: Facts = Field(description="How the model was trained: fields by name; unknown ones are absent.")
     delta: Delta = Delta()
+    vocabulary: Vocabulary | None = Field(None, description="Words that training saw; null where that does not show.")
     search: list[SearchPoint] = []
     plan: list[PlanStep] = Field([], description="What was run and what was left out, with reasons.")
     cards: dict[str, AttackCard] = Field(
@@ -171,7 +173,8 @@ class AuditReport(Model):
             for a in self.attacks
         ]
         best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_record]
-        return self.model_copy(update={"attacks": attacks, "per_record": best}).sealed()
+        words = self.vocabulary.nameless() if self.vocabulary else None
+        return self.model_copy(update={"attacks": attacks, "per_record": best, "vocabulary": words}).sealed()
 
     def printable(self) -> "AuditReport":
         """Return the report as formats for people show it: no text in it acts on a terminal, a log or a page."""

@@ -56,6 +56,7 @@ def report(
         architecture=_architecture(scene),
         recipe=recipe,
         delta=scene.delta,
+        vocabulary=scene.vocabulary,
         search=search_points(learned),
         plan=list(plan),
         cards=reported(),
@@ -84,8 +85,9 @@ def judged(
     """Return what the rules find, and the verdict."""
     kind, recipe = scene.kind.about, _recipe(learned, attacks)
     evidence = Evidence(
-        kind, _model(scene), _inputs(scene, attacks), recipe, scene.delta, attacks, reported(), proof.check, proof.power
-    )
+        kind, _model(scene), _inputs(scene, attacks), recipe, scene.delta, attacks, reported(), proof.check,
+        proof.power, scene.vocabulary,
+    )  # fmt: skip
     found = findings(evidence)
     return found, judge(attacks, gates, kind, plan, found, proof.power)
 

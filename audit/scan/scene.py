@@ -9,6 +9,7 @@ import torch
 from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
 from ..change.facts import masked, read_delta
+from ..change.readings import Readings
 from ..checkpoints.pair import CheckpointPair, read_pair
 from ..data.base import TrainingSet, distinct
 from ..data.opening import open_source
@@ -28,9 +29,11 @@ from ..recipe.artefacts import read_artefacts
 from ..recipe.known import Known, known
 from ..recipe.normalise import normalisation
 from ..report.facts import Delta
+from ..report.vocabulary import Vocabulary
 from ..request import ScanRequest
 from ..scoring.kind import Kind, kind_of
 from ..scoring.match import check_held_out
+from .vocabulary import vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Scene:
     data: TrainingSet | None
     control: TrainingSet | None
     kind: Kind
+    vocabulary: Vocabulary | None = None
 
     @property
     def victim(self) -> Victim:
@@ -100,18 +104,8 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
         listener(Event("warning", f"{delta.facts['backwards'].evidence}."))
     victim = placed(make(), pair, architecture, device, masked(delta))
     ground = Ground(
-        *(
-            pair,
-            request.model,
-            request.image_size,
-            beside,
-            medium,
-            masked(delta),
-            str(device),
-            architecture.shape,
-            victim,
-        )
-    )
+        pair, request.model, request.image_size, beside, medium, masked(delta), str(device), architecture.shape, victim,
+    )  # fmt: skip
     kind = kind_of(victim)
     listener(Event("load", kind.about.words.many))
     data = _open(request, request.data, architecture, medium, listener)
@@ -124,4 +118,5 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     what = Known(what.recipe, {**what.facts, **seen})
     steps = artefacts.get("steps") or delta.facts.get("steps")
     count = int(steps.number) if steps else None
-    return Scene(request, pair, architecture, ground, delta, count, what, data, control, kind)
+    words = vocabulary(Readings(pair, architecture, make), data, control, request.evidence != "none")
+    return Scene(request, pair, architecture, ground, delta, count, what, data, control, kind, words)

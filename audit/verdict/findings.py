@@ -11,6 +11,8 @@ from ..report.proof import DataCheck, MockVictim
 from ..report.results import AttackResult, Metrics
 from ..report.terms import Severity
 from ..report.verdict import Finding
+from ..report.vocabulary import Vocabulary
+from . import vocabulary
 from .rules import REACHABLE, RULES, SURE
 
 _GUESSED = {"lr": "learning rate", "batch_size": "batch size", "epochs": "epochs", "size": "number of training {many}"}
@@ -31,6 +33,7 @@ class Evidence(NamedTuple):
     cards: Mapping[str, AttackCard]
     check: DataCheck | None
     power: MockVictim | None
+    vocabulary: Vocabulary | None = None
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -134,6 +137,12 @@ def _exactly(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("MA005", "high", message, who)
 
 
+def _words(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.vocabulary
+    if found is not None and found.seen:
+        yield _finding("MA006", vocabulary.severity(found), vocabulary.said(found, evidence.kind))
+
+
 def _unexplained(evidence: Evidence) -> Iterator[Finding]:
     if evidence.inputs.data is not None and (evidence.check is None or not evidence.check.explained):
         reason = evidence.check.reason if evidence.check else "Whether the data explain the change was not looked at."
@@ -208,6 +217,6 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
 _OF_AUDITS = (
-    _exactly, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless, _incomplete,
+    _exactly, _words, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless, _incomplete,
     _swapped,
 )  # fmt: skip

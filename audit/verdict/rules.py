@@ -10,6 +10,7 @@ from ..report.facts import FLOOR
 from ..report.kind import RecordKind
 from ..report.terms import Severity
 from ..scoring.levels import LEVEL
+from .vocabulary import EXACT
 
 SURE = 0.001
 """The p-value that a finding about a whole set of records needs, shared by all results that were compared."""
@@ -83,6 +84,16 @@ RULES = {
             "to find them in.",
             "Look at the reconstructions: whoever holds both files has them. If they are not yours, --data is not what "
             "the model was trained on, or was prepared otherwise.",
+        ),
+        Rule(
+            "MA006", "TrainingWordsSeen", ("medium", "low"),
+            "The two files tell which words training saw",
+            "In a model of texts, the row of a word in the word embeddings moves where training saw the word, and "
+            "nowhere else. Medium where the words of --data are read exactly: at least {exact} of them were seen, at "
+            "least {exact} of those seen are in --data, and clearly fewer of the words of held-out records were seen; "
+            "else low.",
+            "Look at the rarest words in the report: names, places and diagnoses among them tell about people. "
+            "Training with frozen word embeddings does not write words there.",
         ),
         Rule(
             "MA100", "FindingsNotRecorded", ("none",),
@@ -185,7 +196,7 @@ def rules(kind: RecordKind) -> dict[str, Rule]:
     """Return every rule by its id in the words of one kind of record, with the numbers that decide."""
     words = asdict(kind.words) | {
         "statistic": kind.statistic, "threshold": kind.threshold, "level": f"{100 * LEVEL:g} %", "sure": SURE,
-        "reachable": REACHABLE, "floor": FLOOR,
+        "reachable": REACHABLE, "floor": FLOOR, "exact": f"{100 * EXACT:g} %",
     }  # fmt: skip
 
     def told(rule: Rule) -> Rule:

@@ -13,6 +13,7 @@ _TRACES = {
     "MA002": "No single {one} was rebuilt, but the training {many} as a whole show through",
     "MA003": "No {one} was rebuilt, but these two files tell which {many} were trained on",
     "MA004": "Independent runs rebuild the same {many}, which suggests that they are training {many}",
+    "MA006": "No {one} was rebuilt, but these two files tell which words training saw",
 }
 """What is said of leaks that rebuild no known record, by rule."""
 
@@ -67,7 +68,8 @@ def _rebuilt(report: AuditReport, recovered: int, total: int) -> str:
 
 
 def _trace(report: AuditReport) -> str:
-    rule = next((finding.rule for finding in report.findings if finding.leaks and finding.rule in _TRACES), "")
+    telling = [finding.rule for finding in report.findings if finding.leaks and finding.severity != "low"]
+    rule = next((name for name in telling if name in _TRACES), "")
     return _TRACES[rule].format(one=report.kind.words.one, many=report.kind.words.many) if rule else ""
 
 

@@ -87,8 +87,8 @@ def test_no_number_is_lost(make, tmp_path):
     }
 
 
-SINCE = ("MA005", "MA107", "MA108", "MA109", "MA110")
-"""Rules that came with schema 2.1."""
+SINCE = ("MA005", "MA006", "MA107", "MA108", "MA109", "MA110")
+"""Rules that came with schema 2.1 and later."""
 
 
 @pytest.mark.parametrize("make", JUDGED.values(), ids=JUDGED)
