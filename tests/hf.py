@@ -146,10 +146,10 @@ def victim(
     width: int = 32,
     frozen: str = "",
 ) -> Victim:
-    """Return a fine-tuned network as a victim, without any file, cut to the longest sentence."""
+    """Return a fine-tuned network as a victim in float64, without any file, cut to the longest sentence."""
     ids = encoded(texts, kind)
     ids = ids[:, : int((ids != (1 if kind == "roberta" else 0)).any(0).nonzero().max()) + 1]
-    made = network(kind, classes, width)
+    made = network(kind, classes, width).double()
     theta0 = {f"model.{name}": value.detach().clone() for name, value in made.named_parameters()}
     tuned(made, ids, torch.tensor(labels), recipe, frozen)
     thetaf = {f"model.{name}": value.detach().clone() for name, value in made.named_parameters()}

@@ -1,7 +1,8 @@
-"""One contract for every registered attack and two kinds of record: shapes, purity, seeds, saving in the middle."""
+"""One contract for every registered attack and three kinds of record: shapes, purity, seeds, saving in the middle."""
 
 import dataclasses
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -13,14 +14,28 @@ from memaudit.audit import plugins
 from memaudit.audit.run.options import build
 from memaudit.audit.run.store import Store
 
+from .. import hf
 from ..conftest import mlp, trained
-from ..notes import read
+from ..notes import WORDS, read
 
 ATTACKS = list(plugins.available("memaudit.attacks"))
-IMAGES_ALONE = ["gion"]
+IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["tokens"]
 """Attacks that refuse all other records."""
 STEPS = 6
-CASES = [(name, kind) for name in ATTACKS for kind in ("image", "note") if kind == "image" or name not in IMAGES_ALONE]
+REFUSED = {
+    **{(name, kind): "image" for name in IMAGES_ALONE for kind in ("note", "text")},
+    **{(name, kind): "text" for name in TEXTS_ALONE for kind in ("image", "note")},
+}
+"""The kind that an attack is for, by its name and another kind."""
+WITHOUT_TEXT = ["span", "spear"]
+"""Attacks that need a first linear layer, which a transformer has not."""
+CASES = [
+    (name, kind)
+    for name in ATTACKS
+    for kind in ("image", "note", "text")
+    if (name, kind) not in REFUSED and not (kind == "text" and name in WITHOUT_TEXT)
+]
+LARGEST = {"image": 1, "note": WORDS - 1, "text": len(hf.WORDS) - 1}
 
 
 @pytest.fixture(params=CASES, ids="-".join)
@@ -56,10 +71,26 @@ def notes():
     ]
 
 
+@cache
+def texts():
+    """The same of sentences, whose network takes the numbers of tokens or embeddings."""
+    recipe, alone = Recipe(size=4, lr=0.1, batch_size=4, epochs=3), Recipe(size=1, lr=0.1, batch_size=1, epochs=3)
+    said, labels = ("a boy saw the cat .", "my old lamp broke !", "the wolf", "her letter again ?"), (0, 1, 2, 3)
+    x, truth = hf.encoded(said), torch.tensor(labels)
+    return [
+        (hf.victim(said, labels, recipe, classes=4), recipe, x, truth),
+        (hf.victim(said[:1], labels[:1], alone), alone, x[:1], truth[:1]),
+        (hf.victim(said, labels, recipe, classes=4, frozen="embeddings"), recipe, x, truth),
+    ]
+
+
+MADE = {"image": images, "note": lambda tiny: notes(), "text": lambda tiny: texts()}
+
+
 @pytest.fixture
 def tiny(case, attack, tiny):
     """The first victim that the attack can treat."""
-    for candidate in images(tiny) if case[1] == "image" else notes():
+    for candidate in MADE[case[1]](tiny):
         try:
             attack.init(candidate[0], candidate[1], 0)
         except Unsupported:
@@ -100,24 +131,38 @@ def test_shapes_and_finite_numbers(attack, tiny):
     found = attack.finish(victim, recipe, state)
     assert state.done
     count = len(found.records)
-    assert count >= recipe.size
+    assert count >= (1 if attack.name in TEXTS_ALONE else recipe.size)  # they find out how many there are
     assert found.inputs.shape == (count, *victim.shape)
     assert found.records.shape == victim.medium.encode(found.records).shape[: found.records.ndim]
     assert torch.equal(found.records, victim.medium.records(found.inputs))
     assert found.records.is_floating_point() == (victim.medium.kind == "image")
-    assert 0 <= float(found.records.min()) <= float(found.records.max()) <= (1 if victim.medium.kind == "image" else 6)
+    assert 0 <= float(found.records.min()) <= float(found.records.max()) <= LARGEST[victim.medium.kind]
     assert found.labels.shape == found.influence.shape == (count,)
     assert torch.isfinite(found.influence).all()
     assert found.loss >= 0
 
 
-@pytest.mark.parametrize("name", IMAGES_ALONE)
-def test_what_needs_images_refuses_other_records_in_one_sentence(name):
-    (attack,) = build([name], [])
-    for victim, recipe, *_ in notes():
+@pytest.mark.parametrize(("refused", "wanted"), REFUSED.items(), ids=str)
+def test_what_needs_one_kind_refuses_other_records_in_one_sentence(refused, wanted):
+    (attack,), recipe, x = (
+        build([refused[0]], []),
+        Recipe(size=4, lr=0.1, batch_size=4, epochs=1),
+        torch.rand(4, 3, 2, 2),
+    )
+    image = (trained(mlp(), x, torch.tensor([0, 1, 2, 0]), recipe, torch.arange(4)[None]), recipe)
+    for victim, recipe, *_ in [image] if refused[1] == "image" else MADE[refused[1]](None):
         with pytest.raises(Unsupported) as refusal:
             attack.init(victim, recipe, 0)
-        assert re.fullmatch(r"[A-Z][^.]* image[^.]* note\.", str(refusal.value))
+        assert re.fullmatch(rf"[A-Za-z][^.]* {wanted}[^.]* {refused[1]}\.", str(refusal.value))
+
+
+@pytest.mark.parametrize("name", WITHOUT_TEXT)
+def test_what_needs_a_linear_layer_that_sees_a_whole_record_refuses_sentences(name):
+    (attack,) = build([name], [])
+    for victim, recipe, *_ in texts():
+        with pytest.raises(Unsupported) as refusal:
+            attack.init(victim, recipe, 0)
+        assert re.fullmatch(r"[^\n]+\.", str(refusal.value))
 
 
 def test_a_card_tells_what_others_need_to_know(attack):
@@ -145,7 +190,8 @@ def test_same_seed_same_bytes_other_seed_other_bytes(attack, tiny):
     victim, recipe, *_ = tiny
     runs = [stepped(attack, victim, recipe, attack.init(victim, recipe, seed), 3) for seed in (0, 0, 1)]
     assert_same(runs[0], runs[1])
-    assert any(not torch.equal(a, b) for a, b in zip(tensors(runs[0]).values(), tensors(runs[2]).values(), strict=True))
+    pairs = zip(tensors(runs[0]).values(), tensors(runs[2]).values(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs) != getattr(attack, "deterministic", False)
 
 
 def test_global_generators_are_not_touched(attack, tiny):
