@@ -35,14 +35,14 @@ def vocabulary(
         return None
     spelling = Spelling(medium, tokenizer_of(medium) if medium.tokenizer else None)
     seen = spelling.tokens(reached.rows)
-    known = set() if data is None else set(spelling.tokens(data.records.unique()))
+    known = set() if data is None else set(spelling.tokens(data.records.flatten()))
     return Vocabulary(
         table=reached.table,
         seen=len(seen),
         of=len(spelling.tokens(torch.arange(reached.of))),
         words=[_spelled(spelling, number) for number in sorted(seen, reverse=True)[:MOST_WORDS]] if keep else [],
         data=None if data is None else _compared(known, seen),
-        control=None if control is None else _compared(set(spelling.tokens(control.records.unique())), seen),
+        control=None if control is None else _compared(set(spelling.tokens(control.records.flatten())), seen),
         precision=len(known & set(seen)) / len(seen) if data is not None and seen else None,
     )
 
