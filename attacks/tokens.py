@@ -13,9 +13,10 @@ from .contract.victim import Victim
 from .layers.inputs import middle
 from .text.evidence import Evidence
 from .text.filling import WHOLE, closed, filled
+from .text.frozen import read_frozen
 from .text.grouping import Group, back, grouped, seen_by
 from .text.probe import Probe
-from .text.reading import Reading, placed, read
+from .text.reading import Reading, read
 from .text.settling import NODES, Whole, completed, held
 from .text.tables import Tables, tables
 
@@ -73,9 +74,9 @@ class Tokens:
         """Read tokens and places, and group them. Raises :class:`.Unsupported` where no table of words was trained."""
         only("text", "tokens", victim)
         found = tables(victim)
-        seen = read(victim, found)
-        if seen is None or not len(seen.tokens):
-            raise Unsupported("the word embeddings were not trained, so that no row of them shows a token.")
+        seen = read(victim, found, recipe.optimizer != "sgd") or _unmoved(victim, recipe, found)
+        if not len(seen.tokens):
+            raise Unsupported("no row of the word embeddings moved by more than its rounding.")
         evidence = _evidence(victim, recipe, found, seen, 0.5)
         groups = _groups(victim, found, evidence)
         if not groups:
@@ -87,7 +88,7 @@ class Tokens:
             "ids": ids[order], "labels": fit.labels[order], "stage": torch.tensor(FILLING), "turn": torch.tensor(0),
             "quiet": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
         }  # fmt: skip
-        memory = {"signals": seen.signals}
+        memory = {"signals": seen.signals, "rows": seen.rows}
         return State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -144,27 +145,44 @@ class Tokens:
         done = quiet >= len(ids) or turn >= SWEEPS * len(ids)
         constants = {**state.constants, "ids": made, "turn": torch.tensor(turn), "quiet": torch.tensor(quiet)}
         if done:
-            constants |= _without_fragments(whole, made, labels)
+            kept = _without_fragments(whole, made, labels, whole.target.shape[0])
+            constants |= kept
+            if len(kept["ids"]) < len(ids):
+                constants |= {"ids": completed(whole, **kept), "turn": torch.tensor(0), "quiet": torch.tensor(0)}
+                done = False
         return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))}, done=done)
 
 
+def _unmoved(victim: Victim, recipe: Recipe, found: Tables) -> Reading:
+    """Return what the first layers show where the embeddings were not trained. Raises :class:`.Unsupported`."""
+    if recipe.optimizer != "sgd":
+        raise Unsupported(
+            f"the word embeddings were not trained, and under {recipe.optimizer} no layer's change spans what it saw."
+        )
+    seen = read_frozen(victim, found, victim.theta0)
+    if seen is None:
+        raise Unsupported(
+            "the word embeddings were not trained, and the first layers' changes do not tell which tokens these saw."
+        )
+    return seen
+
+
 def _evidence(victim: Victim, recipe: Recipe, found: Tables, seen: Reading, node: float) -> Evidence:
-    probe = Probe(victim, middle(victim, node), found.word, (found.word,))
+    paths = (found.word,) if f"{found.word}.weight" in victim.delta else found.first
+    probe = Probe(victim, {**victim.buffers, **middle(victim, node)}, found.word, paths)
     return Evidence(probe, seen.tokens, seen.signals, seen.places, recipe.optimizer != "sgd")
 
 
 def _remembered(victim: Victim, recipe: Recipe, state: State) -> Whole:
     """Return what was read, as a state holds it."""
     known = state.constants
-    seen = Reading(known["tokens"], state.memory["signals"], known["places"], victim.shape[0])
+    seen = Reading(known["tokens"], state.memory["signals"], known["places"], state.memory["rows"])
     return _whole(victim, recipe, tables(victim), seen)
 
 
 def _whole(victim: Victim, recipe: Recipe, found: Tables, seen: Reading) -> Whole:
-    rows = placed(victim, found)
-    rows = seen.signals.new_zeros(0, seen.signals.shape[1]) if rows is None else rows.to(seen.signals)
     nodes = tuple(_evidence(victim, recipe, found, seen, node) for node in NODES)
-    return Whole(nodes, _evidence(victim, recipe, found, seen, 0.5), rows)
+    return Whole(nodes, _evidence(victim, recipe, found, seen, 0.5), seen.rows)
 
 
 def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
@@ -178,6 +196,7 @@ def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
     everywhere = torch.arange(victim.shape[0])
     rest = seen_by(victim, params, path, others.repeat_interleave(len(everywhere)), everywhere.repeat(len(others)))
     signals = back(victim.delta[f"{path}.weight"], seen_by(victim, params, path, tokens, places), rest)
+    signals = torch.ones_like(signals) if evidence.signed else signals
     powers: dict[Group, float] = {}
 
     def power(group: Group) -> float:
@@ -197,13 +216,20 @@ def _completed(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {**kept, "ids": completed(whole, **kept)}
 
 
-def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return sentences and labels without those that explain next to nothing that the others do not."""
+def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor, most: int = WHOLE - 1) -> dict[str, Tensor]:
+    """Return sentences and labels without those that explain next to nothing that the others do not.
+
+    Args:
+        whole: What was read.
+        ids: (n, L) the sentences.
+        labels: (n,) their classes.
+        most: Tokens that stand at one place that a sentence has, at most, for it to be left out.
+    """
     kept = list(range(len(ids)))
     left = whole.explained(ids, labels)[1]
     for row in reversed(range(len(ids))):
         rest = [other for other in kept if other != row]
-        few = int(whole.middle.stands(ids[row][None]).sum()) < WHOLE
+        few = int(whole.middle.stands(ids[row][None]).sum()) <= most
         if few and rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
             kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
     return {"ids": ids[kept], "labels": labels[kept]}

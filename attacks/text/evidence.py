@@ -138,13 +138,15 @@ class Evidence:
         for place in places:
             may = (self.places < 0) | (self.places == place)
             may = may if closed is None else may & ~closed
-            likely = torch.where(may, promise[place], -torch.inf).topk(min(TRIED, int(may.sum()))).indices
+            closing = ended and place == used
+            count = int(may.sum()) if closing else min(TRIED, int(may.sum()))
+            likely = torch.where(may, promise[place], -torch.inf).topk(count).indices
             ends = [self.last] * (self.last >= 0)
             for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):
                 if token == int(ids[place]) or token == self.probe.victim.medium.first:
                     continue
                 made = with_token(self, ids, place, token)
-                if ended and place == used and place + 1 < len(ids):
+                if closing and place + 1 < len(ids):
                     made = with_token(self, made, place + 1, self.last)
                 found.append(made)
                 where.append(place)

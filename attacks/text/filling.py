@@ -6,7 +6,6 @@ from torch import Tensor
 from .evidence import BETTER, Evidence, open_places, with_token
 from .promises import promised
 
-
 WHOLE = 3
 """Tokens that stand at one place, from which a group of them is a sentence of its own and no other takes from it."""
 

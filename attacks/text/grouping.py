@@ -7,6 +7,7 @@ are alike, those of others are not.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -35,14 +36,28 @@ def seen_by(victim: Victim, params: Params, path: str, tokens: Tensor, places: T
         rows[k] = taken[place]
         taken[place] += 1
     ids[rows, places] = tokens
+    return entering(victim, params, path, ids)[rows, places]
+
+
+class _Enough(Exception):
+    """What was looked for is known: the rest of the network need not run."""
+
+
+def entering(victim: Victim, params: Params, path: str, ids: Tensor) -> Tensor:
+    """Return (b, L, d) what a first layer is fed for sentences (b, L)."""
     seen: list[Tensor] = []
-    hook = victim.module.get_submodule(path).register_forward_pre_hook(lambda m, given: seen.append(given[0]))
+
+    def note(module: object, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0])
+        raise _Enough
+
+    hook = victim.module.get_submodule(path).register_forward_pre_hook(note)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(_Enough):
             victim.logits(params, ids.to(victim.like))
     finally:
         hook.remove()
-    return seen[0][rows, places]
+    return seen[0]
 
 
 def back(change: Tensor, seen: Tensor, rest: Tensor) -> Tensor:

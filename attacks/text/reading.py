@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..contract.victim import Victim
 from .tables import Tables, moved, undecayed
 
 PLACED = 0.7
 """Share of a word's change, at least, that is found at one place if it stood there alone."""
+
+ALIKE = 0.9
+"""Cosine of the ways of a token and of its place under Adam, at least."""
 
 ASTRAY = 0.35
 """And what is found elsewhere, at most, weighed by the size of the word's change over the median."""
@@ -28,17 +32,23 @@ class Reading:
         tokens: (t,) numbers of the tokens that training saw, ascending; the padding is left out.
         signals: (t, D) float64 change of each, without decay.
         places: (t,) place of a token that stands at one place only, -1 where that does not show.
-        length: Places that training reached, counted from the first.
+        rows: (L', D) the same of the places that training reached, from the first; none where that does not show.
     """
 
     tokens: Tensor
     signals: Tensor
     places: Tensor
-    length: int
+    rows: Tensor
 
 
-def read(victim: Victim, found: Tables) -> Reading | None:
-    """Return what the tables show; ``None`` where the words' was not trained."""
+def read(victim: Victim, found: Tables, signed: bool = False) -> Reading | None:
+    """Return what the tables show; ``None`` where the words' was not trained.
+
+    Args:
+        victim: The network.
+        found: Its tables.
+        signed: Signals are no sums: Adam moved them by nearly their signs.
+    """
     name = f"{found.word}.weight"
     if name not in victim.theta0:
         return None
@@ -48,11 +58,20 @@ def read(victim: Victim, found: Tables) -> Reading | None:
     tokens = seen.nonzero().flatten()
     signals = undecayed(before, after)[tokens].double()
     rows = placed(victim, found)
-    length = victim.shape[0] if rows is None else len(rows)
-    places = torch.full((len(tokens),), -1)
-    if rows is not None and len(tokens):
-        places = _places(signals, rows.double(), tokens.tolist(), victim.medium.first)
-    return Reading(tokens, signals, places, length)
+    rows = signals[:0] if rows is None else rows.double()
+    places = alike(signals, rows) if signed else alone(signals, rows, tokens, victim.medium.first)
+    return Reading(tokens, signals, torch.where(tokens == victim.medium.first, -1, places), rows)
+
+
+def alike(signals: Tensor, rows: Tensor) -> Tensor:
+    """Return (t,) the place whose row took nearly the same way as a token's, -1 where none did.
+
+    Under Adam a token and a place that only met each other take identical updates.
+    """
+    if not len(rows) or not len(signals):
+        return torch.full((len(signals),), -1)
+    best = (normalize(signals, dim=1) @ normalize(rows, dim=1).T).max(1)
+    return torch.where((best.values > ALIKE) & (best.indices > 0), best.indices, -1)
 
 
 def placed(victim: Victim, found: Tables) -> Tensor | None:
@@ -67,20 +86,21 @@ def placed(victim: Victim, found: Tables) -> Tensor | None:
     return undecayed(before, after)[found.offset :][: int(reached[-1]) + 1]
 
 
-def _places(signals: Tensor, rows: Tensor, tokens: list[int], first: int) -> Tensor:
+def alone(signals: Tensor, rows: Tensor, tokens: Tensor, first: int) -> Tensor:
     """Return (t,) the place of each token that stood at one place, -1 of the others and of those that begin sentences.
 
     Args:
         signals: (t, D) changes of the words.
         rows: (L, D) changes of the places.
-        tokens: Their numbers.
+        tokens: (t,) their numbers.
         first: The token that begins sentences.
     """
+    if not len(rows) or not len(tokens):
+        return torch.full((len(tokens),), -1)
     shares = torch.linalg.lstsq(signals.T, rows.T, driver="gelsd").solution
     best = shares.max(1)
     rest = shares.scatter(1, best.indices[:, None], (best.values - 1)[:, None])
     sizes = torch.linalg.vector_norm(signals, dim=1)
     astray = torch.linalg.vector_norm(rest, dim=1) * sizes / sizes.median()
-    alone = (best.values > PLACED) & (astray < ASTRAY) & (best.indices > 0)
-    alone &= torch.tensor([token != first for token in tokens])
-    return torch.where(alone, best.indices, -1)
+    sure = (best.values > PLACED) & (astray < ASTRAY) & (best.indices > 0) & (tokens != first)
+    return torch.where(sure, best.indices, -1)

@@ -1,7 +1,8 @@
 """All sentences together, held against all that the tables of words and places show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ NODES = (0.25, 0.75)
 
 CONFIRMED = 8
 """So many changes of a sentence are tried at all nodes."""
+
+EXCHANGED = 12
+"""Free places, at most, of which any two exchange their tokens; of more only neighbours do."""
 
 _RIDGE = 1e-9
 
@@ -103,7 +107,8 @@ class Whole:
         free = [place for place in range(1, used + 1) if place not in held]
         rows, _ = self.middle.options(ids, [gap] if gap else free, promise)
         ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
-        return torch.cat([rows, torch.stack(ends)]) if ends and not gap else rows
+        moves = [] if gap else [*ends, *_moves(ids, free, self.middle.pad)]
+        return torch.cat([rows, torch.stack(moves)]) if moves else rows
 
 
 def _first_gap(evidence: Evidence, ids: Tensor) -> int:
@@ -122,6 +127,22 @@ def _ends(evidence: Evidence, ids: Tensor, used: int) -> Sequence[int]:
     return range(int(placed.max()) + 1 if len(placed) else 2, used) if evidence.last >= 0 else ()
 
 
+def _moves(ids: Tensor, free: Sequence[int], pad: int) -> Iterator[Tensor]:
+    """Yield a sentence (L,) with two tokens at free places exchanged, or one left out behind which all are free."""
+    for one, two in combinations(free, 2):
+        if int(ids[one]) != int(ids[two]) and (len(free) <= EXCHANGED or two == one + 1):
+            made = ids.clone()
+            made[[one, two]] = ids[[two, one]]
+            yield made
+    used = max(free, default=0)
+    for place in free:
+        if set(range(place, used + 1)) <= set(free) and place < used:
+            made = ids.clone()
+            made[place:used] = ids[place + 1 : used + 1]
+            made[used] = pad
+            yield made
+
+
 def held(evidence: Evidence, ids: Tensor, row: int) -> list[int]:
     """Return the places of one of the sentences (n, L) that hold a token which stands there and in no other."""
     own = evidence.stands(ids)
@@ -129,7 +150,7 @@ def held(evidence: Evidence, ids: Tensor, row: int) -> list[int]:
 
 
 def completed(whole: Whole, ids: Tensor, labels: Tensor) -> Tensor:
-    """Return sentences (n, L) in which every token that stands at one place stands there, in the one where it fits best.
+    """Return sentences (n, L) in which every token that stands at one place stands there, where it fits best.
 
     Training saw each of them, whatever the sentences explain without it.
     """
