@@ -191,10 +191,11 @@ def print_demo(console: Console, report: AuditReport) -> None:
     if attack.metrics is None:
         return
     metrics = attack.metrics
+    words = report.kind.words
     console.print(
-        f"From two checkpoints and no image, memaudit rebuilt {metrics.recovered} of {metrics.records} private "
-        f"photographs (mean {report.kind.statistic} {fixed(metrics.similarity_mean, 2)}). Against {metrics.null_size} "
-        f"pictures that were not used, the same reconstructions reach {fixed(metrics.control_similarity_mean, 2)}."
+        f"From two checkpoints and no {words.one}, memaudit rebuilt {metrics.recovered} of {metrics.records} private "
+        f"{words.many} (mean {report.kind.statistic} {fixed(metrics.similarity_mean, 2)}). Against {metrics.null_size} "
+        f"{words.many} that were not used, the same reconstructions reach {fixed(metrics.control_similarity_mean, 2)}."
     )
 
 

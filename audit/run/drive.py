@@ -193,7 +193,7 @@ def _read_off(
     attack: Attack, victim: Victim, recipe: Recipe, state: State, end: Deadline, listener: Listener
 ) -> Reconstruction | None:
     """Return the reconstruction of a state, ``None`` where it is of no record. Raises :class:`TimeUp`."""
-    listener(Event("finish", f"influence of each image of {attack.name}"))
+    listener(Event("finish", f"influence of each record of {attack.name}"))
     with alarm(end):
         found = _in_memory(attack, state, lambda state: attack.finish(victim, recipe, state), listener)
     return found if len(found.records) else None
