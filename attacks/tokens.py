@@ -89,7 +89,9 @@ class Tokens:
             "quiet": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
         }  # fmt: skip
         memory = {"signals": seen.signals, "rows": seen.rows}
-        return State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
+        state = State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
+        _, left = _remembered(victim, recipe, state).explained(ids[order], fit.labels[order])
+        return replace(state, loss=left)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Look at one sentence."""

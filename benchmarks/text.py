@@ -1,7 +1,7 @@
 """What `tokens` reads off a fine-tuned MiniLM: ``python -m benchmarks.text [ROW ...] [--seeds N]``.
 
-A row is a fine-tuning of MiniLM (6 layers x 384) with a fresh head on sentences of CoLA, in plain PyTorch, padded to the
-longest, without dropout. The attack knows the kind of optimiser and nothing else: neither how many sentences there were
+A row is a fine-tuning of MiniLM (6 layers x 384) with a fresh head on sentences of CoLA, in plain PyTorch, padded to
+the longest, without dropout. The attack knows the kind of optimiser and nothing else: neither how many sentences there were
 nor a label or learning rate. Each sentence is paired with one that was found; beside it stand as many sentences that
 the victim never saw. A finished row goes to ``benchmarks/results/text.json`` and is not run again; ``--table`` prints
 the file as Markdown.
@@ -112,9 +112,6 @@ def subject(row: Row, pack: Path, seed: int, strangers: bool) -> tuple[Victim, S
     data = open_source(f"text:{pack / 'cola.tsv'}", architecture.shape, medium=medium)
     first = row.size * seed
     places = [slice(first, first + row.size), slice(AWAY + first, AWAY + first + row.size)]
-    own, others = (
-        (data.records[place] for place in reversed(places)) if strangers else (data.records[p] for p in places)
-    )
     trained = places[1] if strangers else places[0]
     length = int((data.records[trained] != medium.pad).sum(1).max())
     ids, labels = data.records[trained][:, :length], data.labels[trained]
