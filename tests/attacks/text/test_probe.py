@@ -1,0 +1,56 @@
+"""Signals of tokens: derivatives of the loss by what a module gives."""
+
+import torch
+
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.text.probe import Probe
+from memaudit.attacks.text.tables import tables
+
+from ...hf import encoded, victim
+
+SAID = ("the old baker sold a green kettle .", "her violin broke")
+LABELS = torch.tensor([0, 1])
+RECIPE = Recipe(size=2, lr=0.02, batch_size=2, epochs=1)
+
+
+def probe():
+    subject = victim(SAID, LABELS.tolist(), RECIPE)
+    return Probe(subject, subject.theta0, tables(subject).word, (tables(subject).word,))
+
+
+def ids_of(made):
+    return encoded(SAID)[:, : made.victim.shape[0]]
+
+
+def test_signals_add_up_to_the_change_of_the_table_in_one_step():
+    made = probe()
+    ids, name = ids_of(made), f"{made.word}.weight"
+    signals = made.signals(ids, LABELS)
+    expected = torch.zeros_like(made.victim.theta0[name]).index_add(0, ids.flatten(), signals.flatten(0, 1))
+    assert torch.allclose(-RECIPE.lr / 2 * expected, made.victim.delta[name], atol=1e-12)
+
+
+def test_the_padding_gets_none():
+    made = probe()
+    ids = ids_of(made)
+    assert not made.signals(ids, LABELS)[ids == 0].any()
+
+
+def test_signals_of_one_sentence_do_not_depend_on_others():
+    made = probe()
+    ids = ids_of(made)
+    together = made.signals(ids, LABELS)
+    alone = torch.cat([made.signals(ids[k : k + 1], LABELS[k : k + 1]) for k in range(2)])
+    assert torch.allclose(together, alone, atol=1e-12)
+
+
+def test_they_are_differentiable_by_what_is_filled_in():
+    made = probe()
+    ids = ids_of(made)
+    where = torch.zeros(ids.shape[1], dtype=torch.bool)
+    where[3] = True
+    filler = made.victim.medium.table.mean(0)
+    embedded, signals = made.differentiable(ids[0], 0, filler, where)
+    (slope,) = torch.autograd.grad(signals.square().sum(), embedded)
+    assert torch.equal(embedded[0, 3], filler)
+    assert slope[0, 3].abs().sum() > 0
