@@ -20,6 +20,7 @@ from ..report.proof import Basis, Comparison, DataCheck
 from ..scoring.kind import Kind
 from .compare import OWN, Sets, Shares, disjoint, drawn, mean, size_of
 from .measures import Measure, Unmeasured, by_gradients, by_layers, by_training
+from .tokens import by_tokens
 
 POWERS = (1.0, 6.0)
 """How much the strong directions of a change weigh: first nearly all of it, then what stands out of noise or Adam."""
@@ -67,9 +68,10 @@ def check(question: Question, listener: Listener = silence) -> DataCheck:
     found, sets = DataCheck(explained=None, reason=f"{UNTOLD}."), question.sets(question.data.records)
     for basis, measure in _measures(question, sets):
         listener(Event("check", f"whether the data explain the change, by {basis}"))
-        fewer = basis != "layers" and _heavy(question, sets)
+        fewer = basis in ("gradients", "training") and _heavy(question, sets)
+        used = replace(sets, altered=()) if basis == "tokens" else sets  # altered copies hold the same tokens
         try:
-            found = _check(question, basis, measure, sets.fewer() if fewer else sets)
+            found = _check(question, basis, measure, used.fewer() if fewer else used)
         except Unmeasured:
             continue
         except TimeUp:
@@ -82,6 +84,9 @@ def check(question: Question, listener: Listener = silence) -> DataCheck:
 
 
 def _measures(question: Question, sets: Sets) -> Iterator[tuple[Basis, Measure]]:
+    tokens = by_tokens(question.victim, question.data.records) if sets.held_out else None
+    if tokens is not None:
+        yield "tokens", tokens
     for power in POWERS:
         layers = by_layers(question.victim, question.recipe, question.change, sets.size, power)
         if layers is not None:
@@ -153,8 +158,10 @@ def _reason(question: Question, sets: Sets, shares: Shares) -> str:
     if not shares.held_out:
         return f"{UNTOLD} without held-out {many}: pass --control."
     altered = f", altered copies of them {1 - _left(min(shares.altered)):.1%}" if shares.altered else ""
+    advice = f"how {many} were fitted and normalised, and the order of axes and channels"
+    if not question.data.records.is_floating_point():
+        advice = f"and that the tokenizer beside the weights is the one that split the {many}"
     return (
         f"The data do not explain the change clearly better than others: {sets.size} {many} explain {own} of it, as "
-        f"many {whom} {others}{altered}. Check the folder and the split, how {many} were fitted and normalised, and "
-        "the order of axes and channels."
+        f"many {whom} {others}{altered}. Check the folder and the split, {advice}."
     )

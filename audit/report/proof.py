@@ -6,8 +6,8 @@ from pydantic import Field
 
 from .facts import Model, Number
 
-Basis = Literal["layers", "gradients", "training"]
-"""What the data are compared by: what layers' changes span, the records' own gradients, or a training on them."""
+Basis = Literal["tokens", "layers", "gradients", "training"]
+"""What the data are compared by: tokens that training saw, layers' spans, own gradients, or a training on them."""
 
 
 class Comparison(Model):
