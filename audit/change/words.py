@@ -12,11 +12,14 @@ from ..report.facts import Fact
 from .movement import Signal
 from .readings import Readings
 
-_LEFT = 0.003
+_LEFT = 0.5
 """Weight decay explains the rows that training did not see, if it leaves at most this share of their change."""
 
+_ALIKE = 2.0
+"""And if it leaves of nine rows in ten at most so many times as much as of one in ten: each step rounds all alike."""
+
 _ROUNDED = 8.0
-"""And rounding does, if that is at most so many times the rounding of the type: each step rounds."""
+"""Rounding alone explains what is at most so many times that of the type."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,14 @@ class Reached:
         rows: (t,) their numbers, ascending, the row of the padding left out.
         of: How many rows the table has.
         decay: The factor by which weight decay scaled all others; 1 where these are equal bit for bit.
+        exact: Whether all that training saw must show: no decay and no coarse rounding hides a row.
     """
 
     table: str
     rows: Tensor
     of: int
     decay: float
+    exact: bool
 
 
 def words_reached(found: Readings) -> Reached | None:
@@ -49,7 +54,7 @@ def read_words(found: Readings) -> dict[str, Fact]:
         facts["tokens_seen"] = Fact(
             value=len(words.rows),
             source="inferred",
-            confidence=0.99 if words.decay == 1 else 0.9,
+            confidence=0.99 if words.exact else 0.9,
             evidence=f"{_moved(words)}; a token's row moves where training saw the token, and only there",
         )
     if places is not None:
@@ -69,14 +74,23 @@ def _reached(found: Readings, which: str) -> Reached | None:
     still = ~seen & before.any(1)
     if not still.any():
         return None
-    change, left = (after - before)[still], undecayed(before, after)[still]
-    if _size(left) > max(_LEFT * _size(change), _ROUNDED * table.noise):
+    start, change, left = (part[still].double() for part in (before, after - before, undecayed(before, after)))
+    if _size(left) > _ROUNDED * table.noise and not _decayed(start, change, left):
         return None
     if found.architecture is not None and which == "word":
         seen[found.architecture.layout["pad"]] = False
     rows = seen.nonzero().flatten()
     decay = shrinkage(before, after) if bool(change.any()) else 1.0
-    return Reached(table.name, rows, len(before), decay) if len(rows) else None
+    return Reached(table.name, rows, len(before), decay, decay == 1 and table.fine) if len(rows) else None
+
+
+def _decayed(start: Tensor, change: Tensor, left: Tensor) -> bool:
+    """Return whether weight decay explains the change (s, D) of rows, from what it leaves: alike in all of them."""
+    if _size(left) > _LEFT * _size(change):
+        return False
+    shares = torch.linalg.vector_norm(left, dim=1) / torch.linalg.vector_norm(start, dim=1)
+    few, most = shares.quantile(shares.new_tensor([0.1, 0.9])).tolist()
+    return bool(most <= _ALIKE * few)
 
 
 def _table(found: Readings, which: str) -> Signal | None:
@@ -89,7 +103,7 @@ def _table(found: Readings, which: str) -> Signal | None:
 
 
 def _size(values: Tensor) -> float:
-    return float(values.double().square().mean().sqrt())
+    return float(values.square().mean().sqrt())
 
 
 def _moved(table: Reached) -> str:
@@ -104,7 +118,7 @@ def _length(found: Readings, places: Reached) -> Fact:
     offset = found.architecture.layout.get("offset", 0) if found.architecture else 0
     count = int(places.rows[-1]) + 1 - offset
     words = f"{_moved(places)}; the last that did is that of place {count}: no sequence was longer"
-    return Fact(value=count, source="inferred", confidence=0.99 if places.decay == 1 else 0.9, evidence=words)
+    return Fact(value=count, source="inferred", confidence=0.99 if places.exact else 0.9, evidence=words)
 
 
 def _sequences(found: Readings, words: Reached) -> Fact | None:
