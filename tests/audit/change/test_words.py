@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.audit.tasks.inspect import inspect
@@ -50,6 +51,20 @@ def test_nothing_is_said_where_decay_hides_which_rows_moved(tmp_path):
     assert facts(hf.folder(tmp_path, texts=texts, recipe=recipe)) == {}
 
 
+def test_a_file_in_half_precision_hides_no_more_than_its_rounding(tmp_path):
+    pair = hf.folder(tmp_path)
+    file = pair.after / "model.safetensors"
+    save_file({name: value.half() for name, value in load_file(file).items()}, file)
+    found = facts(pair)["tokens_seen"]
+    assert 0 < found["value"] <= truth(hf.sentences(4))[0]
+    assert found["confidence"] < 0.99
+
+
+def test_weight_decay_through_the_gradient_of_adam_shows_no_word(tmp_path):
+    recipe = Recipe(size=3, lr=1e-3, batch_size=3, epochs=10, optimizer="adam", weight_decay=0.1)
+    assert "tokens_seen" not in facts(hf.folder(tmp_path, texts=hf.sentences(3), recipe=recipe))
+
+
 def test_frozen_embeddings_show_nothing(tmp_path):
     assert facts(hf.folder(tmp_path, frozen="embeddings")) == {}
 
@@ -76,8 +91,6 @@ def test_one_sequence_gives_no_bound(tmp_path):
 
 
 def test_images_have_no_such_facts(tmp_path):
-    from safetensors.torch import save_file
-
     made = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     for name in ("before", "after"):
         save_file(made.state_dict(), tmp_path / f"{name}.safetensors")
