@@ -33,8 +33,8 @@ SHARPEST = 200.0
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    if sight.deep:
-        return False, f"left to cover: {sight.spanned}"
+    if sight.left:
+        return False, sight.left
     if sight.linearity is None:
         return False, "needs a nearly linear training, and how linear this one was could not be measured"
     if sight.linearity < LINEAR:

@@ -34,8 +34,8 @@ RECOUNTS = (4, 8, 12)
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    if sight.deep:
-        return False, f"left to cover: {sight.spanned}"
+    if sight.left:
+        return False, sight.left
     if sight.coverage < 1:
         return False, f"infeasible: {sight.covered}"
     return True, "simulates the training: for any differentiable network"

@@ -28,8 +28,8 @@ ALPHAS = (0.03, 0.1, 0.3)
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    if sight.deep:
-        return False, f"left to cover: {sight.spanned}"
+    if sight.left:
+        return False, sight.left
     if sight.steps == 1:
         return False, "training was one step: its gradient is known at the point where it was taken"
     partial = f"; partial at best: {sight.covered}" if sight.coverage < 1 else ""

@@ -33,6 +33,8 @@ INDEPENDENT = 0.02
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
+    if sight.legible:
+        return False, sight.left
     if sight.deep:
         return False, "what the linear layers saw moved in training, as the convolutions before them did"
     if sight.size > LARGEST:

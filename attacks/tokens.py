@@ -26,6 +26,9 @@ FILLING, SETTLING = 0, 1
 SMALL = 1e-5
 """A change of a sentence counts if it explains more than this share of what was read."""
 
+EARLY = 0.2
+"""Adam's first steps are as long as its last: signals are taken at this share of where SGD's are."""
+
 FRAGMENT = 0.25
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
@@ -34,7 +37,9 @@ SWEEPS = 4
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    return True, "reads words and their places off the change of the embeddings"
+    if sight.legible:
+        return True, f"reads tokens and their places off the change; {sight.samples}"
+    return False, "needs records of tokens, and a change that shows them"
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ def _unmoved(victim: Victim, recipe: Recipe, found: Tables) -> Reading:
 
 def _evidence(victim: Victim, recipe: Recipe, found: Tables, seen: Reading, node: float) -> Evidence:
     paths = (found.word,) if f"{found.word}.weight" in victim.delta else found.first
+    node = node if recipe.optimizer == "sgd" else EARLY * node
     probe = Probe(victim, {**victim.buffers, **middle(victim, node)}, found.word, paths)
     return Evidence(probe, seen.tokens, seen.signals, seen.places, recipe.optimizer != "sgd")
 
@@ -228,6 +234,8 @@ def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor, most: int = WH
         most: Tokens that stand at one place that a sentence has, at most, for it to be left out.
     """
     kept = list(range(len(ids)))
+    if whole.middle.signed:  # what is explained under Adam is too small a part to tell by
+        return {"ids": ids, "labels": labels}
     left = whole.explained(ids, labels)[1]
     for row in reversed(range(len(ids))):
         rest = [other for other in kept if other != row]

@@ -24,6 +24,7 @@ class Sight:
         coverage: Numbers that moved for each unknown number of the records.
         lost: Nothing moved by more than its rounding.
         telling: How many convolutions have a change that tells records apart, under SGD.
+        legible: The change shows tokens, which are read off without a search.
     """
 
     steps: int
@@ -33,6 +34,7 @@ class Sight:
     coverage: float
     lost: bool
     telling: int = 0
+    legible: bool = False
 
     @property
     def samples(self) -> str:
@@ -43,6 +45,13 @@ class Sight:
     def deep(self) -> bool:
         """Whether enough layers tell records apart for these to be found without a simulation."""
         return self.telling >= DEEP and not self.sharp
+
+    @property
+    def left(self) -> str:
+        """Why attacks that search for inputs need not run, in words; empty where they may."""
+        if self.legible:
+            return "left to tokens: the change shows which tokens training saw"
+        return f"left to cover: {self.spanned}" if self.deep else ""
 
     @property
     def spanned(self) -> str:

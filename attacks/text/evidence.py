@@ -43,7 +43,7 @@ class Evidence:
         tokens: (t,) numbers of the tokens that training saw, ascending.
         signals: (t, F) float64 what was read of them; of a token at several places the sum.
         places: (t,) the one place of each, -1 where it may stand anywhere.
-        signed: Only the signs of signals show, as Adam leaves them.
+        signed: Little but the signs of signals shows, as Adam leaves them: small ones count less.
     """
 
     probe: Probe
@@ -104,7 +104,7 @@ class Evidence:
     def given(self, ids: Tensor, labels: Tensor) -> Tensor:
         """Return (b, L, F) what sentences of classes (b,) would add to what is read, but for their strengths."""
         found = -self.probe.signals(ids, labels).to(self.signals)
-        return found.sign() if self.signed else found
+        return (found / found.abs().mean((1, 2), keepdim=True).clamp_min(1e-30)).tanh() if self.signed else found
 
     def _cosine(self, ids: Tensor, wanted: Tensor, counted: Tensor, label: int) -> Tensor:
         given = self.given(ids, torch.full((len(ids),), label)) * counted[..., None]

@@ -17,8 +17,8 @@ from .tables import Tables, moved, undecayed
 PLACED = 0.7
 """Share of a word's change, at least, that is found at one place if it stood there alone."""
 
-ALIKE = 0.9
-"""Cosine of the ways of a token and of its place under Adam, at least."""
+ALIKE, CLEAR = 0.6, 0.15
+"""Cosine of the ways of a token and of its place under Adam, at least, and by how much the next place's is lower."""
 
 ASTRAY = 0.35
 """And what is found elsewhere, at most, weighed by the size of the word's change over the median."""
@@ -70,8 +70,9 @@ def alike(signals: Tensor, rows: Tensor) -> Tensor:
     """
     if not len(rows) or not len(signals):
         return torch.full((len(signals),), -1)
-    best = (normalize(signals, dim=1) @ normalize(rows, dim=1).T).max(1)
-    return torch.where((best.values > ALIKE) & (best.indices > 0), best.indices, -1)
+    best = (normalize(signals, dim=1) @ normalize(rows, dim=1).T).topk(min(2, len(rows)), 1)
+    clear = (best.values[:, 0] > ALIKE) & (best.values[:, 0] - best.values[:, -1] > CLEAR * (len(rows) > 1))
+    return torch.where(clear & (best.indices[:, 0] > 0), best.indices[:, 0], -1)
 
 
 def placed(victim: Victim, found: Tables) -> Tensor | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..contract.attack import Unsupported
+from ..contract.attack import Unsupported, only
 from ..contract.victim import Victim
 
 _TRIED = 3
@@ -72,6 +72,18 @@ def _place(fed: dict[str, Tensor], word: str) -> tuple[str, int]:
         if path != word and len(rows) == _TRIED and bool((rows.diff() == 1).all()):
             return path, int(rows[0])
     return "", 0
+
+
+def legible(victim: Victim) -> bool:
+    """Return whether the change shows tokens: the table of words, or the layers behind it, moved.
+
+    Raises:
+        Unsupported: The network is not one of tokens.
+    """
+    only("text", "reading tokens", victim)
+    found = tables(victim)
+    names = [f"{found.word}.weight", *(f"{path}.weight" for path in found.first)]
+    return any(name in victim.theta0 for name in names)
 
 
 class _Hooks:

@@ -14,6 +14,7 @@ from ...attacks.contract.card import DEEP, UNTOLD, Card, Rule, Sight, card_of
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.layers import telling as layers_of
+from ...attacks.text.tables import legible
 from .. import plugins
 from ..report.facts import Delta, Fact
 from ..report.results import PlanStep
@@ -92,7 +93,15 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     moved = sum(value.numel() for value in victim.delta.values())
     linearity = read["linearity"].value if "linearity" in read else None
     coverage = moved / (count * math.prod(victim.shape))
-    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, _telling(victim, recipe))
+    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, _telling(victim, recipe), _legible(victim))
+
+
+def _legible(victim: Victim) -> bool:
+    """Return whether the change shows tokens; a third-party network that fails on them shows none."""
+    try:
+        return legible(victim)
+    except Exception:
+        return False
 
 
 def _telling(victim: Victim, recipe: Recipe) -> int:

@@ -20,6 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
+    "tokens",
     "spear", "span", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
