@@ -52,7 +52,7 @@ class Beside:
         except ImportError:
             raise UnknownArchitecture(
                 "This is a text model, and reading its tokenizer needs the library tokenizers.",
-                'Install it with pip install "memaudit[text]".',
+                "Run pip install '.[text]' in a checkout of memaudit.",
             ) from None
         except Exception as error:  # a damaged or hostile file may fail in any way
             raise UnknownArchitecture(

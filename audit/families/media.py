@@ -1,9 +1,11 @@
 """What records the inputs of a network stand for, by the kind that its family names."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...attacks.contract.medium import Medium
 from ...attacks.images.medium import Images
@@ -55,7 +57,7 @@ def _sentences(
     return architecture, medium
 
 
-def _reached(pair: CheckpointPair, before: dict[str, object], module: nn.Module, layout: dict[str, object]) -> int:
+def _reached(pair: CheckpointPair, before: Mapping[str, Tensor], module: nn.Module, layout: Mapping[str, Any]) -> int:
     """Return how many positions training reached, counted from the first; 0 where that does not show."""
     name = layout["place"]
     if not name:

@@ -77,9 +77,9 @@ class Sentences(nn.Module):
         offset: Row of the position table at which sentences begin.
     """
 
-    def __init__(self, model: nn.Module, pad: int, offset: int) -> None:
+    def __init__(self, model: Any, pad: int, offset: int) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.pad, self.offset = pad, offset
         self.numbers = model.get_input_embeddings().num_embeddings
         for name, value in list(model.named_buffers()):
@@ -120,7 +120,7 @@ def _network(settings: Mapping[str, object], classes: int, most: int = _MOST) ->
     except ImportError:
         raise UnknownArchitecture(
             "config.json describes a text model, which needs the library transformers.",
-            'Install it with pip install "memaudit[text]".',
+            "Run pip install '.[text]' in a checkout of memaudit.",
         ) from None
     kept = {name: value for name, value in settings.items() if name not in _IGNORED}
     kind = str(kept.pop("model_type"))
@@ -133,7 +133,8 @@ def _network(settings: Mapping[str, object], classes: int, most: int = _MOST) ->
         raise UnknownArchitecture(f"pad_token_id is {str(made.pad_token_id)[:20]} in config.json, which is no token.")
     made._attn_implementation = "eager"  # the others have no second derivative
     with torch.device("meta"):
-        return AutoModelForSequenceClassification.from_config(made, attn_implementation="eager").eval()
+        make: Any = AutoModelForSequenceClassification.from_config
+        return make(made, attn_implementation="eager").eval()
 
 
 def _classes(tensors: Params) -> int:

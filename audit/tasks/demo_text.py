@@ -10,17 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import MemauditError
+from ..data.records import DataError
 from ..events import Event, Listener
 from ..files import write_text
 from ..report.model import AuditReport
 from ..request import ScanRequest
 from ..scan.pipeline import scan
-
-
-class MissingLibrary(MemauditError):
-    """A library is not installed that the demonstration needs."""
-
 
 PRIVATE = (
     "seven brass lamps glow above quiet winter harbours",
@@ -80,7 +75,7 @@ def run_text_demo(folder: Path, listener: Listener) -> AuditReport:
     """Write sentences and checkpoints into ``folder``, scan them, and return the report.
 
     Raises:
-        MissingLibrary: transformers or tokenizers are not installed.
+        DataError: transformers or tokenizers are not installed.
         StoreError: The folder cannot be written.
     """
     torch.set_flush_denormal(True)
@@ -113,7 +108,7 @@ def train_sentences(folder: Path) -> None:
     """Train a classifier, one class per sentence, and save it before and after, a tokenizer beside each.
 
     Raises:
-        MissingLibrary: transformers or tokenizers are not installed.
+        DataError: transformers or tokenizers are not installed.
     """
     tokenizer, network = _made()
     ids = torch.tensor([tokenizer.encode(sentence).ids for sentence in PRIVATE])
@@ -133,9 +128,9 @@ def _made() -> tuple[Any, Any]:
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
         from transformers import BertConfig, BertForSequenceClassification
     except ImportError:
-        raise MissingLibrary(
+        raise DataError(
             "The demonstration with sentences needs the libraries transformers and tokenizers.",
-            'Install them with pip install "memaudit[text]".',
+            "Run pip install '.[text]' in a checkout of memaudit.",
         ) from None
     words = dict.fromkeys((*SPECIAL, *(word for sentence in (*PRIVATE, *PUBLIC) for word in sentence.split())))
     numbers = {word: number for number, word in enumerate(words)}
@@ -146,11 +141,13 @@ def _made() -> tuple[Any, Any]:
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))
     config = BertConfig(
         vocab_size=len(numbers), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        intermediate_size=2 * WIDTH, max_position_embeddings=PLACES, num_labels=len(PRIVATE),
+        intermediate_size=2 * WIDTH, max_position_embeddings=PLACES,
     )  # fmt: skip
+    config.num_labels = len(PRIVATE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return tokenizer, BertForSequenceClassification(config).eval()
+        network: Any = BertForSequenceClassification(config)
+    return tokenizer, network.eval()
 
 
 def _save(network: Any, tokenizer: Any, folder: Path) -> None:
