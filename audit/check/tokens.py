@@ -1,12 +1,14 @@
 """How much of what moved in a table of tokens records name, such as the word embeddings of a text model."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ...attacks.contract.attack import Unsupported
 from ...attacks.contract.victim import Victim
+from ...attacks.text.medium import Tokens
 from ...attacks.text.tables import moved, tables
 from .measures import LEAST, Measure
 
@@ -27,7 +29,7 @@ def by_tokens(victim: Victim, records: Tensor) -> Measure | None:
     if name not in victim.delta:
         return None
     seen = moved(victim.theta0[name], victim.thetaf[name]).cpu()
-    pad = victim.medium.pad
+    pad = cast("Tokens", victim.medium).pad
     seen[pad] = False
     if not seen[_named(records, pad)].all():
         return None
@@ -43,5 +45,5 @@ def by_tokens(victim: Victim, records: Tensor) -> Measure | None:
 
 def _named(records: Tensor, pad: int) -> Tensor:
     """Return the numbers of the tokens in records (n, L), each once."""
-    found = torch.unique(records.cpu())
+    found: Tensor = torch.unique(records.cpu())  # type: ignore[no-untyped-call]
     return found[found != pad]
