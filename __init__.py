@@ -64,9 +64,9 @@ class MemauditError(Exception):
 
         MemauditError                                 exit code 2: usage, configuration or input
         |-- attacks.contract.attack.Unsupported       this attack cannot treat this victim or recipe
-        |-- audit.checkpoints.weights.CheckpointError unreadable, unsafe or mismatched checkpoints
+        |-- audit.checkpoints.refusal.CheckpointErrorunreadable, unsafe or mismatched checkpoints
         |-- audit.data.records.DataError              unreadable training or control set
-        |-- audit.families.base.UnknownArchitecture   no network fits the checkpoint
+        |-- audit.families.beside.UnknownArchitecture no network fits the checkpoint
         |-- audit.files.FormatError                   file that cannot be written
         |-- audit.machine.device.DeviceError          no such device, or none of this name here
         |-- audit.machine.executor.ExecutorError      no such executor, or one that broke down
