@@ -64,7 +64,7 @@ class MemauditError(Exception):
 
         MemauditError                                 exit code 2: usage, configuration or input
         |-- attacks.contract.attack.Unsupported       this attack cannot treat this victim or recipe
-        |-- audit.checkpoints.refusal.CheckpointErrorunreadable, unsafe or mismatched checkpoints
+        |-- audit.checkpoints.refusal.CheckpointError unreadable, unsafe or mismatched checkpoints
         |-- audit.data.records.DataError              unreadable training or control set
         |-- audit.families.beside.UnknownArchitecture no network fits the checkpoint
         |-- audit.files.FormatError                   file that cannot be written
@@ -75,7 +75,7 @@ class MemauditError(Exception):
         |-- audit.outputs.OutputError                 output that cannot be written where it was asked for
         |-- audit.plugins.PluginError                 no such attack, format, family or data source
         |-- audit.run.seal.SealError                  key of the user's that others could have written
-        |-- audit.scoring.kind.KindError             similarities of records that are outside [-1, 1]
+        |-- audit.scoring.kind.KindError              similarities of records that are outside [-1, 1]
         |-- audit.recipe.file.RecipeFileError         unusable recipe file
         |-- audit.recipe.fields.RecipeError           training hyper-parameter out of range
         |-- audit.report.model.ReportError            not a report that this version can read
