@@ -14,8 +14,11 @@ _TRIED = 3
 _SOME = 3
 """Number of the first of them: small enough for any table, and no padding."""
 
+STILL = 0.25
+"""Share of a table's rows, at least, that training did not reach, for weight decay to be told from training."""
+
 _ROUNDINGS = 8.0
-"""A row moved if its largest change is more than this many times that of the rows in the middle."""
+"""A row moved if its largest change is more than this many times that of the rows that moved least."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +106,31 @@ class _Hooks:
 
 
 def shrinkage(before: Tensor, after: Tensor) -> float:
-    """Return the factor by which weight decay alone scaled the rows (V, D) of a table: the median of all rows."""
+    """Return the factor by which weight decay alone scaled the rows (V, D) of a table.
+
+    Rows that training did not reach share it, to rounding: where the factors of rows lie closest, that is.
+    """
     power = before.square().sum(1)
-    ratios = (before * after).sum(1)[power > 0] / power[power > 0]
-    return float(ratios.median()) if len(ratios) else 1.0
+    ratios = ((before * after).sum(1)[power > 0] / power[power > 0]).sort().values
+    if not len(ratios):
+        return 1.0
+    count = max(int(STILL * len(ratios)), 1)
+    spans = ratios[count - 1 :] - ratios[: len(ratios) - count + 1]
+    start = int(spans.argmin())
+    return float(ratios[start : start + count].median())
 
 
 def moved(before: Tensor, after: Tensor) -> Tensor:
     """Return (V,) which rows of a table (V, D) changed by more than weight decay and rounding: what training saw.
 
-    Where any row kept its values there was neither. Else most rows of a table are not reached: half of them show what
+    Where any row kept its values there was neither. Else a quarter of the rows at least is not reached: these show what
     decay and rounding do.
     """
     if _untouched(before, after):
         return (before != after).any(1)
     largest = before.abs().amax(1).clamp_min(torch.finfo(before.dtype).tiny)
     rest = undecayed(before, after).abs().amax(1) / largest
-    return rest > _ROUNDINGS * rest.median()
+    return rest > _ROUNDINGS * rest.quantile(STILL)
 
 
 def undecayed(before: Tensor, after: Tensor) -> Tensor:
