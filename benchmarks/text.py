@@ -1,10 +1,10 @@
 """What `tokens` reads off a fine-tuned MiniLM: ``python -m benchmarks.text [ROW ...] [--seeds N]``.
 
 A row is a fine-tuning of MiniLM (6 layers x 384) with a fresh head on sentences of CoLA, in plain PyTorch, padded to
-the longest, without dropout. The attack knows the kind of optimiser and nothing else: neither how many sentences there were
-nor a label or learning rate. Each sentence is paired with one that was found; beside it stand as many sentences that
-the victim never saw. A finished row goes to ``benchmarks/results/text.json`` and is not run again; ``--table`` prints
-the file as Markdown.
+the longest, without dropout. The attack knows the kind of optimiser and nothing else: neither how many sentences there
+were nor a label or learning rate. Each sentence is paired with one that was found; beside it stand as many sentences
+that the victim never saw. A finished row goes to ``benchmarks/results/text.json`` and is not run again; ``--table``
+prints the file as Markdown.
 """
 
 import argparse

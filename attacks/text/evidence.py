@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .medium import sentences_of
 from .probe import Probe
 
 BEYOND = 3
@@ -55,12 +56,12 @@ class Evidence:
     @property
     def pad(self) -> int:
         """The padding."""
-        return int(self.probe.victim.medium.pad)
+        return int(sentences_of(self.probe.victim).pad)
 
     @property
     def last(self) -> int:
         """The token that ends sentences; -1 for none."""
-        return int(self.probe.victim.medium.last)
+        return int(sentences_of(self.probe.victim).last)
 
     @cached_property
     def _known(self) -> Tensor:
@@ -109,11 +110,12 @@ class Evidence:
     def _cosine(self, ids: Tensor, wanted: Tensor, counted: Tensor, label: int) -> Tensor:
         given = self.given(ids, torch.full((len(ids),), label)) * counted[..., None]
         scale = torch.linalg.vector_norm(given.flatten(1), dim=1) * torch.linalg.vector_norm(wanted.flatten(1), dim=1)
-        return (given * wanted).sum((1, 2)) / scale.clamp_min(1e-30)
+        cosine: Tensor = (given * wanted).sum((1, 2)) / scale.clamp_min(1e-30)
+        return cosine
 
     def started(self, group: Sequence[int]) -> Tensor:
         """Return (L,) a sentence of some tokens, by their rows, each at its place."""
-        medium = self.probe.victim.medium
+        medium = sentences_of(self.probe.victim)
         ids = torch.full((self.probe.victim.shape[0],), self.pad)
         if medium.first >= 0:
             ids[0] = medium.first
@@ -143,7 +145,7 @@ class Evidence:
             likely = torch.where(may, promise[place], -torch.inf).topk(count).indices
             ends = [self.last] * (self.last >= 0)
             for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):
-                if token == int(ids[place]) or token == self.probe.victim.medium.first:
+                if token == int(ids[place]) or token == sentences_of(self.probe.victim).first:
                     continue
                 made = with_token(self, ids, place, token)
                 if closing and place + 1 < len(ids):

@@ -42,7 +42,7 @@ def filled(evidence: Evidence, ids: Tensor, taken: Tensor) -> Tensor:
     found = evidence.fit(torch.cat([ids[None], rows]), torch.cat([places.new_zeros(1), places])).cosine
     gains = found[1:] - found[0]
     best = []
-    for place in places.unique().tolist():
+    for place in torch.unique(places).tolist():
         own = torch.where(places == place, gains, -1.0)
         best.append((float(own.max()), int(own.argmax())))
     best = sorted((pair for pair in best if pair[0] > BETTER), reverse=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..contract.params import Params
 from ..contract.victim import Victim
 from .grouping import entering
+from .medium import sentences_of
 from .reading import Reading, alone
 from .tables import Tables
 
@@ -39,13 +40,13 @@ def read_frozen(victim: Victim, found: Tables, params: Params) -> Reading | None
         return None
     apart = _apart(victim, found, params, space)
     tokens = (apart.amin(1) < OUTSIDE).nonzero().flatten()
-    tokens = tokens[tokens != victim.medium.pad]
+    tokens = tokens[tokens != sentences_of(victim).pad]
     reached = (apart[tokens].amin(0) < OUTSIDE).nonzero().flatten() if len(tokens) else tokens
     if not len(reached):
         return None
     seen = _seen(victim, found, params, tokens, int(reached[-1]) + 1).double()
     signals, rows = _signals(torch.cat(changes), seen)
-    return Reading(tokens, signals, alone(signals, rows, tokens, victim.medium.first), rows)
+    return Reading(tokens, signals, alone(signals, rows, tokens, sentences_of(victim).first), rows)
 
 
 def _row_space(change: Tensor) -> Tensor | None:
@@ -57,7 +58,7 @@ def _row_space(change: Tensor) -> Tensor | None:
 
 def _apart(victim: Victim, found: Tables, params: Params, space: Tensor) -> Tensor:
     """Return (V, L) which share of what the first layers see of each token at each place lies outside of a space."""
-    count, length = len(victim.medium.table), victim.shape[0]
+    count, length = len(sentences_of(victim).table), victim.shape[0]
     apart = torch.ones(count, length, dtype=torch.float64)
     numbers = torch.arange(-(-count // length) * length).view(-1, length) % count
     basis = space.to(victim.like)

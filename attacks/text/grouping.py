@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from ..contract.params import Params
 from ..contract.victim import Victim
+from .medium import sentences_of
 
 APART = 0.1
 """Mean cosine under which groups are not even tried together."""
@@ -29,7 +30,7 @@ Group = tuple[int, ...]
 def seen_by(victim: Victim, params: Params, path: str, tokens: Tensor, places: Tensor) -> Tensor:
     """Return (t, d) what a first layer sees of tokens (t,) at places (t,): neighbours play no part in it."""
     count = torch.bincount(places, minlength=victim.shape[0])
-    ids = torch.full((int(count.max()), victim.shape[0]), victim.medium.pad)
+    ids = torch.full((int(count.max()), victim.shape[0]), sentences_of(victim).pad)
     rows = torch.zeros_like(places)
     taken = [0] * victim.shape[0]
     for k, place in enumerate(places.tolist()):
@@ -69,7 +70,7 @@ def back(change: Tensor, seen: Tensor, rest: Tensor) -> Tensor:
         rest: (r, d) what it sees of others.
     """
     rows = torch.cat([seen, rest]).double()
-    solved = torch.linalg.lstsq(rows.T.cpu(), change.double().T.cpu(), rcond=RIDGE, driver="gelsd").solution
+    solved: Tensor = torch.linalg.lstsq(rows.T.cpu(), change.double().T.cpu(), rcond=RIDGE, driver="gelsd").solution
     return solved[: len(seen)]
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..contract.attack import Unsupported
+from ..contract.attack import Unsupported, only
 from ..contract.medium import Parametrisation
+from ..contract.victim import Victim
 
 _ENTRIES = 2**22
 """Products of rows and tokens that are held at once: 16 MiB of float32."""
@@ -149,6 +150,14 @@ class Tokens:
         """Root mean square distance of the table's rows from their mean."""
         spread: Tensor = torch.linalg.vector_norm(self._centre[1])
         return spread.clamp_min(1e-30)
+
+
+def sentences_of(victim: Victim) -> Tokens:
+    """Return the medium of a network that takes sentences. Raises :class:`.Unsupported` for any other."""
+    only(Tokens.kind, "reading tokens", victim)
+    if not isinstance(victim.medium, Tokens):
+        raise Unsupported("these texts are of a kind that memaudit does not read tokens of.")
+    return victim.medium
 
 
 def _numbered(x: Tensor) -> bool:

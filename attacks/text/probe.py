@@ -9,6 +9,7 @@ from torch.utils.hooks import RemovableHandle
 from ..contract.params import Params
 from ..contract.victim import Victim
 from ..simulation.losses import sample_losses
+from .medium import sentences_of
 
 _BATCH = 4096
 """Tokens that are computed at once."""
@@ -37,11 +38,11 @@ class Probe:
             ids: (b, L) tokens; places that hold the padding are as if they were not there.
             labels: (b,) classes.
         """
-        length = _used(ids, self.victim.medium.pad)
+        length = _used(ids, sentences_of(self.victim).pad)
         count = max(_BATCH // length, 1)
-        parts = zip(ids[:, :length].split(count), labels.split(count), strict=True)
+        parts = zip(torch.split(ids[:, :length], count), torch.split(labels, count), strict=True)
         found = torch.cat([self._run(*part)[1].detach() for part in parts])
-        there = (ids[:, :length] != self.victim.medium.pad).to(found.device)
+        there = (ids[:, :length] != sentences_of(self.victim).pad).to(found.device)
         found = found * there[..., None]
         return torch.cat([found, found.new_zeros(len(ids), ids.shape[1] - length, found.shape[2])], 1)
 

@@ -12,10 +12,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..contract.victim import Victim
+from .medium import sentences_of
 from .tables import Tables, moved, undecayed
 
 PLACED = 0.7
 """Share of a word's change, at least, that is found at one place if it stood there alone."""
+
+WHOLE = 0.2
+"""Distance of weights from 0 and 1, at most, for each place to hold one token."""
 
 ALIKE, CLEAR = 0.6, 0.15
 """Cosine of the ways of a token and of its place under Adam, at least, and by how much the next place's is lower."""
@@ -54,13 +58,31 @@ def read(victim: Victim, found: Tables, signed: bool = False) -> Reading | None:
         return None
     before, after = victim.theta0[name], victim.thetaf[name]
     seen = moved(before, after)
-    seen[victim.medium.pad] = False
+    seen[sentences_of(victim).pad] = False
     tokens = seen.nonzero().flatten()
     signals = undecayed(before, after)[tokens].double()
     rows = placed(victim, found)
     rows = signals[:0] if rows is None else rows.double()
-    places = alike(signals, rows) if signed else alone(signals, rows, tokens, victim.medium.first)
-    return Reading(tokens, signals, torch.where(tokens == victim.medium.first, -1, places), rows)
+    places = alike(signals, rows) if signed else alone(signals, rows, tokens, sentences_of(victim).first)
+    return Reading(tokens, signals, torch.where(tokens == sentences_of(victim).first, -1, places), rows)
+
+
+def only_sentence(signals: Tensor, rows: Tensor) -> Tensor | None:
+    """Return (L,) which token stands at each place, if training saw one sentence alone; ``None`` if it saw more.
+
+    Then each place's row holds one signal, and each word's the sum of those of its places: least squares the other way
+    round give weights that are all 0 or 1. Of more sentences they are not.
+
+    Args:
+        signals: (t, D) changes of the words.
+        rows: (L, D) changes of the places.
+    """
+    if not len(rows) or not len(signals):
+        return None
+    weights: Tensor = torch.linalg.lstsq(rows.T, signals.T, driver="gelsd").solution
+    if float((weights - weights.round()).abs().max()) > WHOLE or bool((weights.round().sum(1) != 1).any()):
+        return None
+    return weights.argmax(1)
 
 
 def alike(signals: Tensor, rows: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -64,7 +63,7 @@ class Whole:
     def gains(self, rest: Tensor, rows: Tensor, label: int) -> Tensor:
         """Return (b,) how much of what is left to explain each of some sentences (b, L) of one class explains."""
         found = []
-        for some in rows.split(32):
+        for some in torch.split(rows, 32):
             parts = self.parts(some, torch.full((len(some),), label))
             gram = parts @ parts.transpose(1, 2)
             inner = parts @ rest
@@ -129,7 +128,7 @@ def _ends(evidence: Evidence, ids: Tensor, used: int) -> Sequence[int]:
 
 def _moves(ids: Tensor, free: Sequence[int], pad: int) -> Iterator[Tensor]:
     """Yield a sentence (L,) with two tokens at free places exchanged, or one left out behind which all are free."""
-    for one, two in combinations(free, 2):
+    for one, two in ((one, two) for place, one in enumerate(free) for two in free[place + 1 :]):
         if int(ids[one]) != int(ids[two]) and (len(free) <= EXCHANGED or two == one + 1):
             made = ids.clone()
             made[[one, two]] = ids[[two, one]]

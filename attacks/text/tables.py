@@ -1,12 +1,15 @@
 """Where the numbers of tokens enter a network: its tables of words and places, and the first layers behind them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from ..contract.attack import Unsupported, only
+from ..contract.attack import Unsupported
 from ..contract.victim import Victim
+from .medium import sentences_of
 
 _TRIED = 3
 """Positions of the sentence on which a network is tried."""
@@ -83,17 +86,22 @@ def legible(victim: Victim) -> bool:
     Raises:
         Unsupported: The network is not one of tokens.
     """
-    only("text", "reading tokens", victim)
+    sentences_of(victim)
     found = tables(victim)
     names = [f"{found.word}.weight", *(f"{path}.weight" for path in found.first)]
     return any(name in victim.theta0 for name in names)
 
 
+Note = Callable[[str, nn.Module, tuple[Tensor, ...]], None]
+"""Hears of a module that runs: its path, itself, and what it is given."""
+
+
 class _Hooks:
     """Tell ``note`` of every embedding and linear layer that runs inside the ``with`` block."""
 
-    def __init__(self, victim: Victim, note: object) -> None:
-        self.victim, self.note, self.made = victim, note, []
+    def __init__(self, victim: Victim, note: Note) -> None:
+        self.victim, self.note = victim, note
+        self.made: list[RemovableHandle] = []
 
     def __enter__(self) -> None:
         for path, module in self.victim.module.named_modules():

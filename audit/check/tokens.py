@@ -45,5 +45,5 @@ def by_tokens(victim: Victim, records: Tensor) -> Measure | None:
 
 def _named(records: Tensor, pad: int) -> Tensor:
     """Return the numbers of the tokens in records (n, L), each once."""
-    found: Tensor = torch.unique(records.cpu())  # type: ignore[no-untyped-call]
+    found: Tensor = torch.unique(records.cpu())
     return found[found != pad]

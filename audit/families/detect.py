@@ -59,8 +59,10 @@ def _candidates(
     for name, factory in families.items():
         try:
             family = factory()
-            look = isinstance(family, FolderFamily)
-            architecture = family.recognise_folder(tensors, beside) if look else family.recognise(tensors)
+            if isinstance(family, FolderFamily):
+                architecture = family.recognise_folder(tensors, beside)
+            else:
+                architecture = family.recognise(tensors)
             if architecture:
                 found.append((architecture, family.build(architecture)))
         except Exception as error:  # one family must not hide the others
