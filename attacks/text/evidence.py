@@ -122,9 +122,12 @@ class Evidence:
         ids[self.places[list(group)]] = self.tokens[list(group)]
         return ids
 
-    def options(
-        self, ids: Tensor, places: Sequence[int], promise: Tensor, closed: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def able(self) -> Tensor:
+        """Return (L, t) which tokens may stand where, if all that is taken to stand at one place does."""
+        places = torch.arange(self.probe.victim.shape[0])[:, None]
+        return (self.places < 0) | (self.places == places)
+
+    def options(self, ids: Tensor, places: Sequence[int], promise: Tensor) -> tuple[Tensor, Tensor]:
         """Return sentences (b, L) that differ from one at one of some places, and (b,) that place.
 
         Where the last token is replaced, it moves one place on.
@@ -132,17 +135,15 @@ class Evidence:
         Args:
             ids: (L,) the sentence.
             places: Where to change it.
-            promise: (L, t) which tokens are worth trying: the best few of each place, and the end.
-            closed: (t,) tokens that are not to be tried, as they belong to another sentence.
+            promise: (L, t) which tokens are worth trying: the best few of each place, and the end; those at minus
+                infinity are not.
         """
         used, ended = extent(ids, self.pad), bool((ids == self.last).any())
         found, where = [], []
         for place in places:
-            may = (self.places < 0) | (self.places == place)
-            may = may if closed is None else may & ~closed
             closing = ended and place == used
-            count = int(may.sum()) if closing else min(TRIED, int(may.sum()))
-            likely = torch.where(may, promise[place], -torch.inf).topk(count).indices
+            count = int((promise[place] > -torch.inf).sum())
+            likely = promise[place].topk(count if closing else min(TRIED, count)).indices
             ends = [self.last] * (self.last >= 0)
             for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):
                 if token == int(ids[place]) or token == sentences_of(self.probe.victim).first:

@@ -36,7 +36,8 @@ def filled(evidence: Evidence, ids: Tensor, taken: Tensor) -> Tensor:
         return ids
     wanted = evidence.wanted(ids[None])[0]
     promise = promised(evidence, ids, int(evidence.fit(ids[None]).labels), gaps, wanted)
-    rows, places = evidence.options(ids, gaps, promise, taken)
+    able = evidence.able() & ~taken
+    rows, places = evidence.options(ids, gaps, torch.where(able, promise, -torch.inf))
     if not len(rows):
         return ids
     found = evidence.fit(torch.cat([ids[None], rows]), torch.cat([places.new_zeros(1), places])).cosine
