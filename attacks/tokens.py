@@ -11,7 +11,7 @@ from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .layers.inputs import middle
-from .text.evidence import Evidence
+from .text.evidence import TRIED, Evidence
 from .text.filling import WHOLE, closed, filled
 from .text.frozen import read_frozen
 from .text.grouping import Group, back, grouped, seen_by
@@ -34,7 +34,10 @@ EARLY = 0.2
 FRAGMENT = 0.25
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
-SWEEPS = 4
+THOROUGH = 40
+"""Tokens that are tried at a place once the likely ones bring nothing more."""
+
+SWEEPS = 6
 """Times, at most, that every sentence is looked at in the second stage."""
 
 
@@ -142,14 +145,16 @@ class Tokens:
         added, left = whole.explained(ids, labels)
         target = whole.target.flatten()
         rest = target - added.sum(0) + added[row]
-        after, gain = whole.improved(rest, ids[row], int(labels[row]), held(whole.middle, ids, row))
+        quiet = int(state.constants["quiet"])
+        tried = TRIED if quiet < len(ids) else THOROUGH
+        after, gain = whole.improved(rest, ids[row], int(labels[row]), held(whole.middle, ids, row), tried)
         moved = not torch.equal(after, ids[row]) and (gain > SMALL * float(target.square().sum()) or gain == 1e-30)
         made = ids.clone()
         if moved:
             made[row] = after
-        quiet = 0 if moved else int(state.constants["quiet"]) + 1
+        quiet = 0 if moved else quiet + 1
         turn += not moved
-        done = quiet >= len(ids) or turn >= SWEEPS * len(ids)
+        done = quiet >= 2 * len(ids) or turn >= SWEEPS * len(ids)
         constants = {**state.constants, "ids": made, "turn": torch.tensor(turn), "quiet": torch.tensor(quiet)}
         if done:
             kept = _without_fragments(whole, made, labels, whole.target.shape[0])

@@ -127,7 +127,7 @@ class Evidence:
         places = torch.arange(self.probe.victim.shape[0])[:, None]
         return (self.places < 0) | (self.places == places)
 
-    def options(self, ids: Tensor, places: Sequence[int], promise: Tensor) -> tuple[Tensor, Tensor]:
+    def options(self, ids: Tensor, places: Sequence[int], promise: Tensor, tried: int = TRIED) -> tuple[Tensor, Tensor]:
         """Return sentences (b, L) that differ from one at one of some places, and (b,) that place.
 
         Where the last token is replaced, it moves one place on.
@@ -137,13 +137,14 @@ class Evidence:
             places: Where to change it.
             promise: (L, t) which tokens are worth trying: the best few of each place, and the end; those at minus
                 infinity are not.
+            tried: How many of a place.
         """
         used, ended = extent(ids, self.pad), bool((ids == self.last).any())
         found, where = [], []
         for place in places:
             closing = ended and place == used
             count = int((promise[place] > -torch.inf).sum())
-            likely = promise[place].topk(count if closing else min(TRIED, count)).indices
+            likely = promise[place].topk(count if closing else min(tried, count)).indices
             ends = [self.last] * (self.last >= 0)
             for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):
                 if token == int(ids[place]) or token == sentences_of(self.probe.victim).first:

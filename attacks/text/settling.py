@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .evidence import Evidence, extent, with_token
+from .evidence import TRIED, Evidence, extent, with_token
 from .promises import promised
 
 NODES = (0.25, 0.75)
@@ -72,7 +72,9 @@ class Whole:
             found.append((inner * torch.linalg.solve(gram, inner)).sum(1))
         return torch.cat(found)
 
-    def improved(self, rest: Tensor, ids: Tensor, label: int, held: Sequence[int] = ()) -> tuple[Tensor, float]:
+    def improved(
+        self, rest: Tensor, ids: Tensor, label: int, held: Sequence[int] = (), tried: int = TRIED
+    ) -> tuple[Tensor, float]:
         """Return a sentence (L,) with the one change that explains most more of what is left, and how much more.
 
         0 where none does. A sentence with gaps, or without an end, must change: then the best change counts that
@@ -83,9 +85,10 @@ class Whole:
             ids: The sentence.
             label: Its class.
             held: Places whose tokens stay.
+            tried: How many tokens are tried at a place.
         """
         gap = _first_gap(self.middle, ids)
-        rows = self._options(rest, ids, label, gap, held)
+        rows = self._options(rest, ids, label, gap, held, tried)
         if not len(rows):
             return ids, 0.0
         first = Whole((self.middle,), self.middle, self.places).gains(rest, rows, label)
@@ -95,7 +98,7 @@ class Whole:
         gain = float(found[1 + best] - found[0])
         return (rows[best], max(gain, 1e-30)) if gain > 0 or gap else (ids, 0.0)
 
-    def _options(self, rest: Tensor, ids: Tensor, label: int, gap: int, held: Sequence[int]) -> Tensor:
+    def _options(self, rest: Tensor, ids: Tensor, label: int, gap: int, held: Sequence[int], tried: int) -> Tensor:
         """Return what a sentence may be changed to: at its first gap anything, else everywhere, or an earlier end."""
         used = extent(ids, self.middle.pad)
         left = rest.view_as(self.target)
@@ -104,7 +107,7 @@ class Whole:
         wanted[: len(places)] += places * (ids[: len(places)] != self.middle.pad)[:, None]
         promise = promised(self.middle, ids, label, [gap] if gap else [], wanted, words)
         free = [place for place in range(1, used + 1) if place not in held]
-        rows, _ = self.middle.options(ids, [gap] if gap else free, promise)
+        rows, _ = self.middle.options(ids, [gap] if gap else free, promise, tried)
         ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
         moves = [] if gap else [*ends, *_moves(ids, free, self.middle.pad)]
         return torch.cat([rows, torch.stack(moves)]) if moves else rows
