@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def test_plugins_lists_options():
     simudy = next(row for row in found["attacks"] if row["name"] == "simudy")
     assert {option["name"] for option in simudy["options"]} >= {"iterations", "alpha"}
     assert {row["name"] for row in found["reports"]} >= {"html", "json"}
-    assert [row["name"] for row in found["kinds"]] == ["image"]
+    assert [row["name"] for row in found["kinds"]] == ["image", "text"]
 
 
 def state_file(out: Path) -> Path | None:
@@ -286,6 +287,7 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_ci_gets_plain_lines(leak, tmp_p
     plain = {name: value for name, value in ENVIRONMENT.items() if name not in ("CI", "NO_COLOR")}
     environment = {**plain, "TERM": "xterm", "COLUMNS": "120", **extra}
     process = Forked(scan_words(leak, tmp_path / "run"), environment, terminal=os.ttyname(child))
+    select.select([parent], [], [], 120)  # the terminal must not go before the process has opened it
     os.close(child)
     shown = b""
     with suppress(OSError):  # how Linux tells that the other side is closed
