@@ -72,7 +72,7 @@ class Tokens:
         source="memaudit, after Petrov et al., NeurIPS 2024",
         blind=True,
         rule=_joins,
-        place=5,
+        place=22,
     )
     deterministic: ClassVar[bool] = True
     iterations: int = 2000

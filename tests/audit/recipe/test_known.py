@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -79,7 +80,7 @@ def test_the_size_comes_from_the_data():
 
 def test_size_from_the_count_of_the_data_the_rank_or_the_classes(filed):
     data, read = labelled(0, 1, 2), {"size": inferred(5, interval=(5, 5))}
-    assert facts(data=data, read=read).facts["size"].evidence == "the number of images in --data"
+    assert facts(data=data, read=read).facts["size"].evidence == "the number of records in --data"
     by_rank = facts(data=data, read=read, size="auto").facts["size"]
     assert (by_rank.value, by_rank.source, by_rank.option, by_rank.interval) == (5, "inferred", "--size", (5, 5))
     too_many = facts(data=data, size="auto").facts["size"]
@@ -305,14 +306,22 @@ def test_image_size_says_where_it_comes_from():
 
 
 def test_normalisations():
-    scale, fact = normalisation(None, network())
+    scale, facts = normalisation(None, network())
+    fact = facts["normalise"]
     assert (fact.value, fact.source) == ("cifar10", "assumed")
-    assert normalisation(None, network((3, 64, 64)))[1].value == "imagenet"
-    assert normalisation(None, network((1, 28, 28)))[1].value == "half"
+    assert normalisation(None, network((3, 64, 64)))[1]["normalise"].value == "imagenet"
+    assert normalisation(None, network((1, 28, 28)))[1]["normalise"].value == "half"
     pixels = torch.rand(2, 3, 4, 4)
     assert torch.allclose(scale.to_pixels(scale.from_pixels(pixels)), pixels, atol=1e-6)
-    numbers, fact = normalisation("0.1,0.2,0.3;0.5", network())
-    assert (numbers.mean, numbers.std, fact.source) == ((0.1, 0.2, 0.3), (0.5,), "given")
+    numbers, facts = normalisation("0.1,0.2,0.3;0.5", network())
+    assert (numbers.mean, numbers.std, facts["normalise"].source) == ((0.1, 0.2, 0.3), (0.5,), "given")
+
+
+def test_a_network_of_sentences_has_no_normalisation():
+    sentences = dataclasses.replace(network(), medium="text", shape=(16, 32))
+    assert normalisation(None, sentences)[1] == {}
+    with pytest.raises(RecipeError, match="is for images"):
+        normalisation("half", sentences)
 
 
 @pytest.mark.parametrize("text", ["cifar", "0.1", "0.1;0", "0.1,0.2;1,1", "a;b", "0.1;nan"])

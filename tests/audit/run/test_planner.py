@@ -20,8 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
-    "tokens",
-    "spear", "span", "cover", "sme", "loo", "inverting_gradients", "simudy",
+    "spear", "span", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
@@ -205,7 +204,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:6] == ["tokens", "spear", "span", "cover", "sme", "ready"]
+    assert list(found)[:6] == ["spear", "span", "tokens", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs
