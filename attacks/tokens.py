@@ -34,7 +34,7 @@ EARLY = 0.2
 FRAGMENT = 0.25
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
-THOROUGH = 40
+THOROUGH = 24
 """Tokens that are tried at a place once the likely ones bring nothing more."""
 
 SWEEPS = 6
