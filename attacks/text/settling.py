@@ -107,6 +107,8 @@ class Whole:
         wanted[: len(places)] += places * (ids[: len(places)] != self.middle.pad)[:, None]
         promise = promised(self.middle, ids, label, [gap] if gap else [], wanted, words)
         free = [place for place in range(1, used + 1) if place not in held]
+        if tried == TRIED:  # at first where they are known to stand
+            promise = torch.where(self.middle.able(), promise, -torch.inf)
         rows, _ = self.middle.options(ids, [gap] if gap else free, promise, tried)
         ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
         moves = [] if gap else [*ends, *_moves(ids, free, self.middle.pad)]
