@@ -28,9 +28,9 @@ class ScanRequest(Given):
     Attributes:
         before: Checkpoint before training.
         after: Checkpoint after training.
-        data: Training set to match against: a folder of images, ``.npz``, ``.pt``, ``.safetensors`` or
-            ``torchvision:NAME:ROOT``. It never reaches an attack.
-        control: Held-out images, never members of the training set; same forms.
+        data: Training set to match against: a folder of images, ``.npz``, ``.pt``, ``.safetensors``,
+            ``torchvision:NAME:ROOT``, or ``text:FILE`` with sentences. It never reaches an attack.
+        control: Held-out records, never members of the training set; same forms.
         exif: Whether photos are turned as their orientation tag says: ``apply``, or ``ignore`` as torchvision does.
         preprocess: How images of another size come into the network's: ``squash`` (stretched), ``center-crop``, ``pad``
             or ``none`` (refused).

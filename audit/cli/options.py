@@ -13,8 +13,8 @@ from .flat import OptionGroup
 from .panels import attacks, gate, inputs, limits, training, written
 
 DATA = (
-    "Training set to match against: a folder of images, .npz, .pt, .safetensors or torchvision:NAME:ROOT. It never "
-    "reaches an attack."
+    "Training set to match against: a folder of images, .npz, .pt, .safetensors, torchvision:NAME:ROOT, or text:FILE "
+    "with sentences. It never reaches an attack."
 )
 SEEN = "Pictures in reports: full, blurred until clicked, or none."
 
@@ -23,7 +23,7 @@ SPELLINGS = {"normalise": ("--normalise", "--normalize")}
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a finished scan, or its report.json.")]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="report.json of a finished scan, or its run folder.")]
-Control = Annotated[str | None, inputs(help="Held-out images, never members of the training set; same forms.")]
+Control = Annotated[str | None, inputs(help="Held-out records, never members of the training set; same forms.")]
 Normalise = Annotated[str | None, training(*SPELLINGS["normalise"], help=FIELDS["normalise"].help)]
 Set = Annotated[
     list[str] | None,
