@@ -160,6 +160,7 @@ class Job:
             for name, tensor in members.items()
         }
         plain = {"step": state.step, "loss": state.loss, "terms": dict(state.terms), "done": state.done, "extra": extra}
+        plain["order"] = list(tensors)  # sums over tensors are taken in their order, and a file sorts them
         try:
             with replacing(self.folder, JOBS, self.key, STATE, private=True) as file:
                 about = {"state": json.dumps(plain), **BLANK}
@@ -185,11 +186,12 @@ class Job:
                 if not genuine(file, self.secret):
                     return None
                 file.seek(0)
-                for name, tensor in load(file.read()).items():
+                tensors = load(file.read())
+                for name in plain["order"]:
                     group, member = name.split(".", 1)
                     # A clone is aligned as a fresh tensor is: the same bits go on to give the same bits.
                     device = "cpu" if group == "constants" else like.device
-                    groups[group][member] = tensor.clone().to(device)
+                    groups[group][member] = tensors[name].clone().to(device)
             except Exception:  # damaged bytes fail in any way
                 raise self._damaged() from None
         state = State(step=plain["step"], loss=plain["loss"], terms=plain["terms"], done=plain["done"], **groups)
@@ -218,7 +220,7 @@ class Job:
 def _plain(text: str) -> dict[str, Any]:
     """Return the plain data of a state. Raises an error where a value is of another kind than any state's."""
     found = json.loads(text, parse_int=_whole)
-    kinds = {"step": int, "loss": float, "terms": dict, "done": bool, "extra": dict}
+    kinds = {"step": int, "loss": float, "terms": dict, "done": bool, "extra": dict, "order": list}
     extra = {"seconds": float, "peak_bytes": int, "curve": list, "diverged": bool, "taken": float, "ended": bool}
     for table, wanted in ((found, kinds), (found["extra"], extra)):
         for name, kind in wanted.items():

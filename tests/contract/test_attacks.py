@@ -218,4 +218,5 @@ def test_a_saved_state_goes_on_to_the_same_bytes(attack, tiny, tmp_path):
     loaded, extra = job.load(victim.like)
     assert extra == {"seconds": 1.5}
     assert_same(loaded, half)
+    assert list(tensors(loaded)) == list(tensors(half))  # sums are taken in this order
     assert_same(stepped(attack, victim, recipe, loaded, STEPS - STEPS // 2), whole)

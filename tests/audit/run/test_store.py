@@ -148,7 +148,7 @@ def test_files_of_another_user_are_refused(tmp_path, monkeypatch):
     [
         {"step": "x"}, {"step": -1}, {"step": True}, {"step": 10**400}, {"loss": None}, {"terms": {"a": "x"}},
         {"terms": []}, {"done": 1}, {"extra": []}, {"extra": {"peak_bytes": 10**400}}, {"extra": {"curve": [["x", 1]]}},
-        {"extra": {"seconds": "x"}}, {"extra": {"curve": [1]}}, {"extra": {"diverged": 0}},
+        {"extra": {"seconds": "x"}}, {"extra": {"curve": [1]}}, {"extra": {"diverged": 0}}, {"order": "x"},
     ],
 )  # fmt: skip
 def test_a_value_of_another_kind_is_damage(tmp_path, change):
