@@ -20,8 +20,8 @@ from .text.reading import Reading, only_sentence, read
 from .text.settling import NODES, Whole, completed, held
 from .text.tables import Tables, tables
 
-FILLING, SETTLING = 0, 1
-"""The two stages: gaps are filled sentence by sentence; then all sentences explain all that was read."""
+FILLING, SETTLING, CLOSED = 0, 1, 2
+"""Gaps are filled sentence by sentence; then all sentences explain all that was read. One alone is read at once."""
 
 SMALL = 1e-5
 """A change of a sentence counts if it explains more than this share of what was read."""
@@ -89,11 +89,13 @@ class Tokens:
         if not len(seen.tokens):
             raise Unsupported("no row of the word embeddings moved by more than its rounding.")
         evidence = _evidence(victim, recipe, found, seen, 0.5)
-        ids = _begun(victim, found, evidence, seen)
+        alone = None if evidence.signed else only_sentence(seen.signals, seen.rows)
+        ids = _begun(victim, found, evidence) if alone is None else _padded(seen.tokens[alone], victim, evidence)
+        stage = torch.tensor(FILLING if alone is None else CLOSED)
         fit = evidence.fit(ids)
         order = fit.power.argsort(descending=True, stable=True)
         constants = {
-            "ids": ids[order], "labels": fit.labels[order], "stage": torch.tensor(FILLING), "turn": torch.tensor(0),
+            "ids": ids[order], "labels": fit.labels[order], "stage": stage, "turn": torch.tensor(0),
             "quiet": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
         }  # fmt: skip
         memory = {"signals": seen.signals, "rows": seen.rows}
@@ -103,8 +105,10 @@ class Tokens:
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Look at one sentence."""
-        whole = _remembered(victim, recipe, state)
-        filling = int(state.constants["stage"]) == FILLING
+        stage = int(state.constants["stage"])
+        if stage == CLOSED:
+            return replace(state, step=state.step + 1, terms={"sentences": 1.0}, done=True)
+        whole, filling = _remembered(victim, recipe, state), stage == FILLING
         following = self._filled(whole, state) if filling else self._settled(whole, state)
         x = victim.medium.encode(following.constants["ids"])
         done = following.done or state.step + 1 >= self.iterations
@@ -198,13 +202,15 @@ def _whole(victim: Victim, recipe: Recipe, found: Tables, seen: Reading) -> Whol
     return Whole(nodes, _evidence(victim, recipe, found, seen, 0.5), seen.rows)
 
 
-def _begun(victim: Victim, found: Tables, evidence: Evidence, seen: Reading) -> Tensor:
-    """Return (n, L) the one sentence, if there was one, else what is sure of each. Raises :class:`.Unsupported`."""
-    alone = None if evidence.signed else only_sentence(seen.signals, seen.rows)
-    if alone is not None:
-        ids = torch.full((1, victim.shape[0]), evidence.pad)
-        ids[0, : len(alone)] = seen.tokens[alone]
-        return ids
+def _padded(tokens: Tensor, victim: Victim, evidence: Evidence) -> Tensor:
+    """Return the tokens of one sentence as (1, L)."""
+    ids = torch.full((1, victim.shape[0]), evidence.pad)
+    ids[0, : len(tokens)] = tokens
+    return ids
+
+
+def _begun(victim: Victim, found: Tables, evidence: Evidence) -> Tensor:
+    """Return (n, L) what is sure of each sentence. Raises :class:`.Unsupported`."""
     groups = _groups(victim, found, evidence)
     if not groups:
         raise Unsupported("no token stands at one place alone, so that no sentence can be begun.")

@@ -105,7 +105,8 @@ def _lines(path: Path) -> Lines:
     try:
         content = read_regular(path, MAX_FILE)
     except (OSError, ValueError) as error:
-        raise DataError(f"{name} cannot be read: {getattr(error, 'strerror', '') or error}.") from None
+        reason = getattr(error, "strerror", "") or error
+        raise DataError(f"{name} cannot be read: {reason}.", "Give an existing file behind text:.") from None
     if len(content) > MAX_FILE:
         raise DataError(f"{name} is larger than {MAX_FILE // 2**20} MiB.", _SUBSET)
     lines, texts = Lines(name, ()), []

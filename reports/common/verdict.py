@@ -228,6 +228,6 @@ def _finish_tile(report: AuditReport) -> Tile:
     names = by_attack(report)
     done = [name for name, results in names.items() if any(result.status == "converged" for result in results)]
     if not names:
-        return Tile("Finished attacks", NOTHING, "no attack was run")
+        return Tile("Converged attacks", NOTHING, "no attack was run")
     note = _listed(done) if done else "one that does not shows nothing by what it misses"
-    return Tile("Finished attacks", f"{len(done)} of {len(names)}", note)
+    return Tile("Converged attacks", f"{len(done)} of {len(names)}", note)

@@ -65,8 +65,9 @@ def test_the_tokens_read_are_exactly_those_of_training(three):
 def test_one_sentence_by_one_step_and_by_twenty(epochs):
     recipe = Recipe(size=1, lr=0.02, batch_size=1, epochs=epochs)
     subject = victim(SAID[:1], [1], recipe, width=64)
-    _, found = attacked(subject, recipe)
+    state, found = attacked(subject, recipe)
     assert rows(found.records, subject) == rows(encoded(SAID[:1]), subject)
+    assert state.step == 1, "what was read in closed form is not searched again"
 
 
 def test_sentences_never_seen_share_no_more_than_common_words(three):

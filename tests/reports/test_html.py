@@ -364,7 +364,7 @@ def test_confidence_is_shown_for_each_image_without_training_images(trust: Audit
     )
     assert seen.index("confidence 0.950") < seen.index("confidence 0.870")
     assert [tile.label for tile in verdict.tiles(trust)] == [
-        "Runs agree on", "How far they agree, 0 to 1", "Finished attacks",
+        "Runs agree on", "How far they agree, 0 to 1", "Converged attacks",
     ]  # fmt: skip
     assert verdict.tiles(trust)[0].value == "5 of 10"
     assert "Held-out SSIM" not in seen
