@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.nn.functional import cross_entropy
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.normalisation import PLAIN
+from memaudit.attacks.text.medium import Tokens as Medium
 from memaudit.attacks.tokens import Tokens
 from memaudit.audit.checkpoints.pair import Checkpoint, CheckpointPair
 from memaudit.audit.data.opening import open_source
@@ -47,7 +48,12 @@ AWAY = 500
 
 @dataclass(frozen=True)
 class Row:
-    """One fine-tuning: sentences, full-batch steps, and how they were taken."""
+    """One fine-tuning: sentences, steps, and how they were taken.
+
+    Attributes:
+        batch: Sentences of each step, in the same order in every epoch; 0 for all.
+        joined: So many of the pack's sentences are joined to one.
+    """
 
     size: int
     steps: int = 20
@@ -56,6 +62,8 @@ class Row:
     momentum: float = 0.0
     weight_decay: float = 0.0
     frozen: bool = False
+    batch: int = 0
+    joined: int = 1
 
 
 ROWS = {
@@ -65,6 +73,9 @@ ROWS = {
     "n4-momentum": Row(4, momentum=0.9),
     "n4-frozen-step": Row(4, steps=1, lr=0.05, frozen=True),
     "n4-frozen": Row(4, frozen=True),
+    "n8-batches": Row(8, batch=4, steps=20),
+    "n2-joined2": Row(2, joined=2),
+    "n2-joined6": Row(2, joined=6),
     **{f"n{n}-adamw": Row(n, lr=1e-4, optimizer="adamw", weight_decay=0.01) for n in (1, 4, 15)},
 }
 
@@ -93,9 +104,11 @@ def pair_of(model: nn.Module, row: Row, ids: Tensor, labels: Tensor, pad: int) -
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(learned, lr=row.lr, weight_decay=row.weight_decay)
     else:
         optimizer = torch.optim.SGD(learned, lr=row.lr, momentum=row.momentum, weight_decay=row.weight_decay)
-    for _ in range(row.steps):
+    for step in range(row.steps):
+        some = torch.arange(len(ids)).roll(-step * row.batch)[: row.batch or len(ids)]
         optimizer.zero_grad()
-        cross_entropy(model(input_ids=ids, attention_mask=(ids != pad).long()).logits, labels).backward()
+        logits = model(input_ids=ids[some], attention_mask=(ids[some] != pad).long()).logits
+        cross_entropy(logits, labels[some]).backward()
         optimizer.step()
     after = {name: value.detach().clone() for name, value in model.state_dict().items()}
     return CheckpointPair(*(Checkpoint(side, "torch", side, ("float32",), part, {k: v.dtype for k, v in part.items()})
@@ -110,8 +123,10 @@ def subject(row: Row, pack: Path, seed: int, strangers: bool) -> tuple[Victim, S
     start = CheckpointPair(*(Checkpoint(side, "torch", side, (), names) for side in ("before", "after")))
     _, medium = medium_of(start, architecture, module, beside, PLAIN)
     data = open_source(f"text:{pack / 'cola.tsv'}", architecture.shape, medium=medium)
+    data = replace(data, records=joined(data.records, row.joined, medium), labels=data.labels[:: row.joined])
     first = row.size * seed
-    places = [slice(first, first + row.size), slice(AWAY + first, AWAY + first + row.size)]
+    away = AWAY // row.joined + first
+    places = [slice(first, first + row.size), slice(away, away + row.size)]
     trained = places[1] if strangers else places[0]
     length = int((data.records[trained] != medium.pad).sum(1).max())
     ids, labels = data.records[trained][:, :length], data.labels[trained]
@@ -120,6 +135,16 @@ def subject(row: Row, pack: Path, seed: int, strangers: bool) -> tuple[Victim, S
     made = victim(pair, architecture, module, medium)
     cut = [part[:, : medium.length] for part in (data.records[places[0]], data.records[places[1]])]
     return made, Sentence(medium), cut[0], cut[1]
+
+
+def joined(records: Tensor, count: int, medium: Medium) -> Tensor:
+    """Return sentences (n, L) as longer ones, so many that follow each other as one each."""
+    around = {medium.first, medium.last, medium.pad}
+    made = torch.full((-(-len(records) // count), records.shape[1]), medium.pad)
+    for row, some in zip(made, records.split(count), strict=True):
+        words = [medium.first, *(w for ids in some.tolist() for w in ids if w not in around), medium.last]
+        row[: len(words)] = torch.tensor(words)[: len(row)]
+    return made
 
 
 def measure(name: str, seed: int, pack: Path, strangers: bool) -> dict[str, Any]:
