@@ -25,6 +25,7 @@ class Sight:
         lost: Nothing moved by more than its rounding.
         telling: How many convolutions have a change that tells records apart, under SGD.
         legible: The change shows tokens, which are read off without a search.
+        patched: The change shows which signal each patch of an image got, under SGD.
     """
 
     steps: int
@@ -35,6 +36,7 @@ class Sight:
     lost: bool
     telling: int = 0
     legible: bool = False
+    patched: bool = False
 
     @property
     def samples(self) -> str:

@@ -14,6 +14,7 @@ from ...attacks.contract.card import DEEP, UNTOLD, Card, Rule, Sight, card_of
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.layers import telling as layers_of
+from ...attacks.layers.patching import patching
 from ...attacks.text.tables import legible
 from .. import plugins
 from ..report.facts import Delta, Fact
@@ -93,13 +94,22 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     moved = sum(value.numel() for value in victim.delta.values())
     linearity = read["linearity"].value if "linearity" in read else None
     coverage = moved / (count * math.prod(victim.shape))
-    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, _telling(victim, recipe), _legible(victim))
+    shown = _telling(victim, recipe), _legible(victim), _patched(victim, recipe)
+    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, *shown)
 
 
 def _legible(victim: Victim) -> bool:
     """Return whether the change shows tokens; a third-party network that fails on them shows none."""
     try:
         return legible(victim)
+    except Exception:
+        return False
+
+
+def _patched(victim: Victim, recipe: Recipe) -> bool:
+    """Return whether the change shows the patches' signals; a third-party network that fails on noise shows none."""
+    try:
+        return recipe.optimizer == "sgd" and bool(patching(victim))
     except Exception:
         return False
 

@@ -17,6 +17,7 @@ from memaudit.audit.run.store import Store
 from .. import hf
 from ..conftest import mlp, trained
 from ..notes import WORDS, read
+from ..vits import pictures, subject
 
 ATTACKS = list(plugins.available("memaudit.attacks"))
 IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["tokens"]
@@ -27,13 +28,13 @@ REFUSED = {
     **{(name, kind): "text" for name in TEXTS_ALONE for kind in ("image", "note")},
 }
 """The kind that an attack is for, by its name and another kind."""
-WITHOUT_TEXT = ["span", "spear"]
-"""Attacks that need a first linear layer, which a transformer has not."""
+WITHOUT = {"text": ["patches", "span", "spear"], "note": ["patches"]}
+"""Attacks that need a layer which the network of these records has not: one on whole records, or on patches."""
 CASES = [
     (name, kind)
     for name in ATTACKS
     for kind in ("image", "note", "text")
-    if (name, kind) not in REFUSED and not (kind == "text" and name in WITHOUT_TEXT)
+    if (name, kind) not in REFUSED and name not in WITHOUT.get(kind, ())
 ]
 LARGEST = {"image": 1, "note": WORDS - 1, "text": len(hf.WORDS) - 1}
 
@@ -49,13 +50,14 @@ def attack(case):
 
 
 def images(tiny):
-    """Victims of three classes, of one logit, of one image."""
+    """Victims of three classes, of one logit, of one image, and a vision transformer."""
     _, recipe, x, labels = tiny
     binary, alone = labels.clamp(max=1), dataclasses.replace(recipe, size=1, batch_size=1)
     return [
         tiny,
         (trained(mlp(k=1), x, binary, recipe, torch.arange(4).repeat(3, 1)), recipe, x, binary),
         (trained(mlp(), x[:1], labels[:1], alone, torch.arange(1).repeat(3, 1)), alone, x[:1], labels[:1]),
+        (*subject()[:2], pictures(1), labels[:1]),
     ]
 
 
@@ -156,10 +158,10 @@ def test_what_needs_one_kind_refuses_other_records_in_one_sentence(refused, want
         assert re.fullmatch(rf"[A-Za-z][^.]* {wanted}[^.]* {refused[1]}\.", str(refusal.value))
 
 
-@pytest.mark.parametrize("name", WITHOUT_TEXT)
-def test_what_needs_a_linear_layer_that_sees_a_whole_record_refuses_sentences(name):
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in WITHOUT.items() for name in names])
+def test_what_needs_a_layer_on_whole_records_or_patches_refuses_where_there_is_none(kind, name):
     (attack,) = build([name], [])
-    for victim, recipe, *_ in texts():
+    for victim, recipe, *_ in MADE[kind](None):
         with pytest.raises(Unsupported) as refusal:
             attack.init(victim, recipe, 0)
         assert re.fullmatch(r"[^\n]+\.", str(refusal.value))
