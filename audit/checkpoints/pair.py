@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ...attacks.contract.params import Params
 from . import weights
+from .adapted import among, check_alike, factors, on_base, start_of
+from .adapter import DOWN, UP, Adapter, adapter_file, holds_weights, read_adapter
 from .arrays import is_numbered
 from .copies import copies
 from .heads import initialised_anew, modules, moved_head, new_head
@@ -27,7 +29,7 @@ class Checkpoint:
 
     Attributes:
         path: As it was asked for.
-        format: ``safetensors``, ``torch``, either of them after ``sharded``, or ``npz``.
+        format: ``safetensors``, ``torch``, either of them after ``sharded`` or ``adapter``, or ``npz``.
         sha256: Hexadecimal digest of the file; of several files, that of the lines ``sha256sum`` prints for them.
         dtypes: Element types in the file, sorted, e.g. ``("float16", "int64")``.
         tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.
@@ -51,14 +53,39 @@ class CheckpointPair:
     Attributes:
         before: The checkpoint that training started from; where a start is unknown, it has the end's values.
         after: The checkpoint that it ended with.
-        fresh: Names of the tensors whose start is unknown: a new classifier head.
+        fresh: Names of the tensors whose start is unknown: a new classifier head, A of a LoRA adapter.
         dropped: Names, in the file from before, of what the network from after does not have: an old head.
+        lora: By the name of each layer that has a LoRA adapter, the scale of ``B A``; A and B are among the tensors.
+        dropout: Probability with which the adapter's training dropped what A is given.
     """
 
     before: Checkpoint
     after: Checkpoint
     fresh: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()
+    lora: Mapping[str, float] = field(default_factory=dict)
+    dropout: float = 0.0
+
+    @cached_property
+    def network(self) -> Params:
+        """The tensors after training without A and B: those of the network as it is built."""
+        parts = {f"{layer}.{part}" for layer in self.lora for part in (DOWN, UP)}
+        return {name: value for name, value in self.after.tensors.items() if name not in parts}
+
+    @property
+    def downs(self) -> list[str]:
+        """Names of A of adapted layers."""
+        return [f"{layer}.{DOWN}" for layer in self.lora]
+
+    @property
+    def starts(self) -> frozenset[str]:
+        """Names of those whose start is unknown."""
+        return self.fresh.intersection(self.downs)
+
+    @cached_property
+    def guessed(self) -> frozenset[str]:
+        """Those of :attr:`starts` that training moved: their end stands for their start, and they are simulated."""
+        return frozenset(f"{layer}.{DOWN}" for layer in self.lora if f"{layer}.{UP}" in self.moved) & self.starts
 
     @cached_property
     def moved(self) -> frozenset[str]:
@@ -108,10 +135,22 @@ def read_pair(before: str | Path, after: str | Path) -> CheckpointPair:
     floating tensors become float64 on both sides where either file holds a float64. A classifier head that only
     ``after`` has, or has in another shape, is fresh; what only ``before`` has of that kind is dropped.
 
+    Where ``after`` is a LoRA adapter, ``before`` is its base, and the names are the base's. The start of A is fresh,
+    unless the folder of the base holds the adapter from before training too.
+
     Raises:
         CheckpointError: One of them cannot be read, names or shapes differ in more than a head, or nothing moved.
     """
-    pair = _joined(read(before), read(after))
+    if adapter_file(after) is not None and Path(after).is_dir() and holds_weights(after):
+        raise CheckpointError(
+            f"The folder {after} holds the weights of a network and an adapter.", "Pass one of the two files."
+        )
+    adapter = read_adapter(after)
+    if adapter is None:
+        pair = _joined(read(before), read(after))
+    else:
+        start = start_of(before)
+        pair = _adapted(read(before), start, adapter)
     if not pair.moved:
         raise _unmoved(pair)
     return pair
@@ -139,6 +178,33 @@ def _joined(first: Checkpoint, second: Checkpoint) -> CheckpointPair:
     return CheckpointPair(_completed(first, second, fresh | heads.dropped), second, fresh, dropped)
 
 
+def _adapted(base: Checkpoint, start: Adapter | None, end: Adapter) -> CheckpointPair:
+    """Put an adapter onto its base, before and after training."""
+    end = on_base(end, base.path, base.tensors)
+    if start is not None:
+        start = on_base(start, base.path, base.tensors)
+        check_alike(start, end)
+    first = base if start is None else _replaced(base, start)
+    dtypes = tuple(sorted({str(kind).removeprefix("torch.") for kind in end.stored.values()}))
+    second = replace(_replaced(base, end), path=end.path, format=end.format, sha256=end.sha256, dtypes=dtypes, aside=())
+    plain = _joined(first, second)
+    like = next((value.dtype for value in plain.after.tensors.values() if value.is_floating_point()), torch.float32)
+    layers, parts = list(end.layers), factors(end, start, like)
+    before, after = (
+        replace(side, tensors=among(side.tensors, values, layers), stored={**end.stored, **side.stored})
+        for side, values in zip((plain.before, plain.after), parts, strict=True)
+    )
+    unknown = frozenset(f"{layer}.{DOWN}" for layer in layers if start is None)
+    scales = {layer: part.scale for layer, part in end.layers.items()}
+    return replace(plain, before=before, after=after, fresh=plain.fresh | unknown, lora=scales, dropout=end.dropout)
+
+
+def _replaced(base: Checkpoint, adapter: Adapter) -> Checkpoint:
+    """Return the base with what an adapter replaces whole."""
+    stored = {**base.stored, **{name: adapter.stored[name] for name in adapter.whole}}
+    return replace(base, tensors={**base.tensors, **adapter.whole}, stored=stored)
+
+
 def _named(checkpoint: Checkpoint, names: Mapping[str, str]) -> Checkpoint:
     tensors = {names[name]: value for name, value in checkpoint.tensors.items()}
     return replace(checkpoint, tensors=tensors, stored={names[name]: kind for name, kind in checkpoint.stored.items()})
@@ -161,6 +227,11 @@ def _completed(first: Checkpoint, second: Checkpoint, unknown: Collection[str]) 
 
 def _unmoved(pair: CheckpointPair) -> CheckpointError:
     paths = f"{pair.before.path} and {pair.after.path}"
+    if pair.lora:
+        return CheckpointError(
+            f"The adapter {pair.after.path} changes nothing: every lora_B is as it was before training.",
+            "Pass the adapter from after the training.",
+        )
     if pair.fresh:
         return CheckpointError(
             f"{paths} differ in the head {modules(sorted(pair.fresh))} alone, whose start is unknown: "

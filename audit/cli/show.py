@@ -69,12 +69,23 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         count = architecture["classes"]
         console.print(f"{'one logit' if count == 1 else f'{count} classes'}, {architecture['input']}{guess}")
     if "tensors" in found:
+        _print_lora(console, found["lora"])
         _print_names(console, "[yellow]start unknown, a new head:[/]", found["fresh"])
         _print_names(console, "only before training, an old head:", found["dropped"])
         console.print(f"{found['moved']} of {len(found['tensors'])} tensors moved")
         console.print(_tensor_table(found["tensors"]))
         console.print("[bold]read off the change[/]")
         console.print(_fact_table(found["delta"]))
+
+
+def _print_lora(console: Console, found: dict[str, Any] | None) -> None:
+    if found is None:
+        return
+    ranks, scales = (", ".join(number(value, 4) for value in found[name]) for name in ("ranks", "scales"))
+    start = "known" if found["start"] == "known" else "[yellow]unknown: its end stands for it[/]"
+    console.print(
+        f"[bold]LoRA adapter[/] {found['layers']} layers, rank {ranks}, scale {scales}; the start of lora_A is {start}"
+    )
 
 
 def _print_names(console: Console, what: str, names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
 from ..checkpoints.pair import CheckpointPair
 from .beside import Beside
-from .detect import detect
+from .lora import network
 from .victim import placed, victim
 
 
@@ -42,7 +42,7 @@ class Ground:
         """Return the victim."""
         if self.victim is not None:
             return self.victim
-        architecture, module = detect(self.pair.after.tensors, self.model, self.image_size, self.beside)
+        architecture, module = network(self.pair, self.model, self.image_size, self.beside)
         architecture = replace(architecture, shape=self.shape)
         made = victim(self.pair, architecture, module, self.medium)
         return placed(made, self.pair, architecture, torch.device(self.device), self.masked)

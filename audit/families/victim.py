@@ -34,8 +34,11 @@ def victim(
         UnknownArchitecture: The network does not turn an input of ``architecture.shape`` into ``classes`` logits.
     """
     before, after = (fitted(side.tensors, module) for side in (pair.before, pair.after))
-    trained = [name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name])]
-    if not trained:
+    names = tensor_names(module, pair.after.tensors) if pair.guessed else {}
+    guessed = {name for name, other in names.items() if other in pair.guessed}
+    moved = {name for name, _ in module.named_parameters() if not torch.equal(after[name], before[name])}
+    trained = [name for name, _ in module.named_parameters() if name in moved | guessed]
+    if not moved:
         raise CheckpointError(
             f"Between {pair.before.path} and {pair.after.path} only buffers moved, such as {min(pair.moved)!r}, "
             "but no trainable parameter.",
@@ -53,6 +56,7 @@ def victim(
         classes=architecture.classes,
         medium=medium,
         running={name: after[name] for name in statistics},
+        masked=frozenset(guessed),
     )
     _try(result, architecture)
     return result
@@ -80,7 +84,7 @@ def placed(
     """
     names = tensor_names(subject.module, pair.after.tensors) if masked else {}
     hidden = frozenset(name for name in subject.theta0 if names.get(name) in masked)
-    hidden = hidden if len(hidden) < len(subject.theta0) else frozenset()
+    hidden = hidden | subject.masked if len(hidden | subject.masked) < len(subject.theta0) else subject.masked
     if device.type == "cpu":
         return replace(subject, masked=hidden) if hidden else subject
     theta0, thetaf, buffers, running = (

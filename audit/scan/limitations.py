@@ -41,7 +41,7 @@ def limitations(
         said.append("The learning rate lies at the edge of those that were tried: the true one may lie beyond.")
     if recipe["lr"].source == "assumed" and recipe["lr"].evidence != UNUSED:
         said.append("No learning rate was found in the time that was given; the attacks ran with an assumed one.")
-    if count := len(scene.victim.masked):
+    if count := len(scene.victim.masked) - len(scene.pair.guessed):
         said.append(
             f"The change of {count} tensor{'s' * (count > 1)} is mostly rounding; the attacks left that out of what "
             "they compare."
@@ -64,9 +64,11 @@ def limitations(
 def _untold(pair: CheckpointPair) -> list[str]:
     """Say what of the two files was left out."""
     said = []
-    if pair.fresh:
+    if pair.lora:
+        said += _adapted(pair)
+    if heads := sorted(pair.fresh - pair.starts):
         said.append(
-            f"The start of {named(sorted(pair.fresh))} is unknown, as of a new head: it is left out of the comparison, "
+            f"The start of {named(heads)} is unknown, as of a new head: it is left out of the comparison, "
             "and attacks hold it at its end. With its start in the checkpoint from before they are stronger."
         )
     if pair.dropped:
@@ -79,6 +81,23 @@ def _untold(pair: CheckpointPair) -> list[str]:
         for side in (pair.before, pair.after)
         if side.aside
     ]
+    return said
+
+
+def _adapted(pair: CheckpointPair) -> list[str]:
+    """Say what an adapter leaves unknown, and which attacks can read it."""
+    said = [
+        "Training moved a LoRA adapter: attacks that read the changes of whole layers do not apply to its factors; "
+        "those that follow gradients or simulate the training do."
+    ]
+    if pair.starts:
+        said.append(
+            f"The start of {named(sorted(pair.starts))} is unknown, as the adapter's files hold only its end. The end "
+            "stands in for it, which is the less true the longer the training was, and nothing can be cleared. With "
+            "the adapter as it was initialised in the folder of the base, attacks are stronger."
+        )
+    if pair.dropout:
+        said.append(f"The adapter was trained with lora_dropout={pair.dropout:g}, which is not simulated.")
     return said
 
 

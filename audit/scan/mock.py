@@ -127,6 +127,8 @@ def _impossible(scene: Scene, own: TrainingSet, means: Means) -> str:
     """Return why there can be no mock victim."""
     if scene.request.power == "off":
         return "Whether these attacks have power was not measured (--power off)."
+    if scene.pair.starts:
+        return _UNKNOWN
     many = scene.kind.about.words.many
     size = len(own.records)
     if scene.control is None or len(scene.control.records) < size:
@@ -181,6 +183,11 @@ def _told(recipe: Recipe, victim: Victim, data: TrainingSet) -> Recipe:
 
 
 _LATE = "There was no time left to measure whether these attacks have power."
+
+_UNKNOWN = (
+    "Whether these attacks have power cannot be measured, as the start of the adapter's lora_A is unknown: put the "
+    "adapter as it was initialised into the folder of the base."
+)
 
 _WRONG = (
     "Training on the {} by the recipe in use gives another change, so that what these attacks can show of it is not "

@@ -18,8 +18,8 @@ from ..events import Event, Listener, silence
 from ..families.base import Architecture
 from ..families.beside import read_beside
 from ..families.custom import runs_code
-from ..families.detect import detect
 from ..families.ground import Ground
+from ..families.lora import network
 from ..families.media import medium_of
 from ..families.victim import placed
 from ..families.victim import victim as make_victim
@@ -94,7 +94,7 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     pair = read_pair(request.before, request.after)
     listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     beside = read_beside(str(request.after), str(request.before))
-    architecture, module = detect(pair.after.tensors, request.model, request.image_size, beside)
+    architecture, module = network(pair, request.model, request.image_size, beside)
     scale, seen = normalisation(request.normalise, architecture)
     architecture, medium = medium_of(pair, architecture, module, beside, scale)
     listener(Event("load", "the change of the parameters"))

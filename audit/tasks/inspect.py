@@ -1,6 +1,6 @@
 """What the files and the installation hold, without any run: the inspect and plugins commands."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,23 @@ from ...attacks.images.normalisation import PLAIN
 from .. import outputs, plugins
 from ..change.facts import read_delta
 from ..checkpoints.folder import look_into
-from ..checkpoints.pair import Checkpoint, read, read_pair
+from ..checkpoints.pair import Checkpoint, CheckpointPair, read, read_pair
 from ..checkpoints.weights import CheckpointError, digest, examine, load
 from ..data.base import GROUP as DATA
 from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
 from ..families.beside import Beside, read_beside
 from ..families.detect import detect
+from ..families.lora import network
 from ..families.media import medium_of
 from ..families.victim import victim
 from ..run import options
 from ..run.cards import GROUP as ATTACKS
 from ..scoring.kind import GROUP as KINDS
 from ..scoring.kind import known_kinds
+
+Find = Callable[[str, int | None, Beside], tuple[Architecture, nn.Module]]
+"""Finds the network of what was read."""
 
 GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "kinds": KINDS, "reports": outputs.GROUP}
 
@@ -33,10 +37,10 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
     """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""
     if after is None:
         first, beside = read(before), read_beside(before)
-        found = _detected(first, model, image_size, beside)
+        found = _recognised(partial(detect, first.tensors), model, image_size, beside)
         return {"before": _file(first), "architecture": _architecture(*found[::2])}
     pair, beside = read_pair(before, after), read_beside(after, before)
-    architecture, module, problem = _detected(pair.after, model, image_size, beside)
+    architecture, module, problem = _recognised(partial(network, pair), model, image_size, beside)
     make = None
     if architecture and module:
         architecture, medium = medium_of(pair, architecture, module, beside, PLAIN)
@@ -47,7 +51,8 @@ def inspect(before: str, after: str | None, model: str = "auto", image_size: int
         "after": _file(pair.after),
         "architecture": _architecture(architecture, problem),
         "moved": len(pair.moved),
-        "fresh": sorted(pair.fresh),
+        "fresh": sorted(pair.fresh - pair.starts),
+        "lora": _lora(pair),
         "dropped": list(pair.dropped),
         "tensors": [row.model_dump(mode="json") for row in delta.tensors],
         "delta": {name: fact.model_dump(mode="json") for name, fact in delta.readings.items()},
@@ -117,16 +122,28 @@ def _file(found: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _detected(
-    found: Checkpoint, model: str, image_size: int | None, beside: Beside
+def _recognised(
+    find: Find, model: str, image_size: int | None, beside: Beside
 ) -> tuple[Architecture | None, nn.Module | None, str]:
     """Return the network, or what is wrong where the user did not name one."""
     try:
-        return *detect(found.tensors, model, image_size, beside), ""
+        return *find(model, image_size, beside), ""
     except UnknownArchitecture as error:
         if model != "auto" or image_size is not None:
             raise
         return None, None, str(error)
+
+
+def _lora(pair: CheckpointPair) -> dict[str, Any] | None:
+    """Return how many layers an adapter adapts, with which ranks and scales, and whether its start is known."""
+    if not pair.lora:
+        return None
+    return {
+        "layers": len(pair.lora),
+        "ranks": sorted({len(pair.after.tensors[name]) for name in pair.downs}),
+        "scales": sorted(set(pair.lora.values())),
+        "start": "assumed" if pair.starts else "known",
+    }
 
 
 def _architecture(architecture: Architecture | None, problem: str) -> dict[str, Any]:

@@ -1,0 +1,88 @@
+"""LoRA layers put into a network: beside each adapted weight W, the factors A and B of what training added to it."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+
+from ..checkpoints.adapter import DOWN, UP
+from ..checkpoints.pair import CheckpointPair
+from .base import Architecture, UnknownArchitecture, tensor_names
+from .beside import NOTHING, Beside
+from .detect import detect
+
+
+class Factor(nn.Module):
+    """One of the two factors of a low-rank update: a matrix, or the kernels of a convolution.
+
+    It is no layer of a kind that attacks know: what they read off the change of a layer holds for whole weights, and
+    the start of A may be a stand-in. Simulated training and gradients need no such knowledge.
+
+    Args:
+        like: A weight of the network, for dtype and device.
+        shape: Of the factor.
+    """
+
+    def __init__(self, like: Tensor, shape: torch.Size) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(like.new_empty(shape))
+
+
+def network(
+    pair: CheckpointPair, model: str = "auto", image_size: int | None = None, beside: Beside = NOTHING
+) -> tuple[Architecture, nn.Module]:
+    """Find the network of a pair, with LoRA layers where it has an adapter.
+
+    Args:
+        pair: The two checkpoints; the network is told by the base alone.
+        model: As in :func:`.detect.detect`, and so the others.
+        image_size: The same.
+        beside: The same.
+
+    Raises:
+        UnknownArchitecture: Nothing fits, or what is adapted is neither a linear layer nor a plain convolution.
+        PluginError: There is no family of the name ``model``.
+    """
+    architecture, module = detect(pair.network, model, image_size, beside)
+    if not pair.lora:
+        return architecture, module
+    names = {name: own for own, name in reversed(tensor_names(module, pair.network).items())}
+    ranks = set[int]()
+    for layer, scale in pair.lora.items():
+        down, up = (pair.after.tensors[f"{layer}.{part}"].shape for part in (DOWN, UP))
+        _adapt(module.get_submodule(names[f"{layer}.weight"].rpartition(".")[0]), layer, (down, up), scale)
+        ranks.add(down[0])
+    told = f"{min(ranks)}" if len(ranks) == 1 else f"{min(ranks)} to {max(ranks)}"
+    return replace(architecture, name=f"{architecture.name}, LoRA of rank {told}"), module
+
+
+def _adapt(layer: nn.Module, name: str, shapes: tuple[torch.Size, torch.Size], scale: float) -> None:
+    """Let a layer compute ``W x + scale * B A x``, with A and B as parameters of its own."""
+    if not isinstance(layer, nn.Linear) and not (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+        raise UnknownArchitecture(
+            f"The adapter adapts {name!r}, a {type(layer).__name__}{_groups(layer)}, and memaudit reads LoRA on linear "
+            "layers and on convolutions without groups.",
+            "Where PEFT can merge it (merge_and_unload), the merged weights can be read.",
+        )
+    added = _linear if isinstance(layer, nn.Linear) else _convolution
+    weight = layer.weight
+    layer.lora_A, layer.lora_B = (Factor(weight.detach(), shape) for shape in shapes)
+    layer.register_forward_hook(partial(_forward, added, scale))
+
+
+def _groups(layer: nn.Module) -> str:
+    return f" of {layer.groups} groups" if isinstance(layer, nn.Conv2d) else ""
+
+
+def _forward(added, scale: float, layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
+    return result + scale * added(layer, given[0])
+
+
+def _linear(layer: nn.Module, x: Tensor) -> Tensor:
+    return linear(linear(x, layer.lora_A.weight), layer.lora_B.weight)
+
+
+def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    return conv2d(layer._conv_forward(x, layer.lora_A.weight, None), layer.lora_B.weight)
