@@ -20,11 +20,15 @@ from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
 from .simulation.dynamics import batch_plan, chain, influence, simulate
+from .simulation.losses import goal_of
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.trainstep import TrainingStep, gradient
 
 LOG_LR = "log_lr"
 """The variable whose exponential multiplies the recipe's learning rate, where that is fitted."""
+
+TARGETS = "targets"
+"""The variable whose sigmoid (n, k) is the labels, where each logit has a logistic loss and a label of its own."""
 
 NORM_GAIN = 0.7
 """Share of the logarithmic error of the change's norm that one update takes out of the fitted learning rate."""
@@ -120,13 +124,16 @@ class SimuDy:
         x = victim.medium.inputs(variables)
         labels = guess(victim, recipe, gen)
         plan = batch_plan(recipe, recipe.size, gen)
+        if recipe.loss == "bce" and victim.classes > 1 and recipe.labels is None:
+            variables[TARGETS] = 2 * one_hot(labels, victim.classes).to(x) - 1
         if self.fit_lr:
             variables[LOG_LR] = x.new_zeros(())
         constants = {"labels": labels, "best_labels": labels, "plan": plan}
         adjoint = chosen(self.adjoint, *self._chain(victim, recipe, x, labels, plan))
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
+        memory |= {"best_targets": variables[TARGETS]} if TARGETS in variables else {}
         memory[ALPHA] = x.new_tensor(self.alpha)
-        memory["unit"] = x.new_zeros(()) if recipe.optimizer == "sgd" else _unit(victim, labels, gen)
+        memory["unit"] = x.new_zeros(()) if recipe.optimizer == "sgd" else _unit(victim, recipe, labels, gen)
         return State(0, variables, constants | adjoint, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -134,9 +141,9 @@ class SimuDy:
         recipe = self._smoothed(self._simulated(recipe), state)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = victim.medium.inputs(variables)
-        choice = one_hot(state.constants["labels"], victim.categories).to(x)
-        relabels = recipe.labels is None and self._relabels(state.step)
-        choice.requires_grad_(relabels)
+        relabels = recipe.labels is None and TARGETS not in variables and self._relabels(state.step)
+        choice = _choice(victim, state.constants["labels"].to(x.device), variables.get(TARGETS))
+        choice = choice.to(x).requires_grad_() if relabels else choice.to(x)
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
         change = victim.change(final)
         roughness = victim.medium.roughness(x)
@@ -151,7 +158,7 @@ class SimuDy:
         with torch.no_grad():
             named = dict(zip(variables, grads, strict=False))
             following = self._advance(victim, state, x, named, change, roughness)
-            if recipe.labels is not None:
+            if recipe.labels is not None or TARGETS in variables:
                 return following
             return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
 
@@ -170,11 +177,14 @@ class SimuDy:
         if LOG_LR in state.variables:
             recipe = replace(recipe, lr=recipe.lr * float(state.variables[LOG_LR].exp()))
         x, labels, plan = state.memory["best_x"], state.constants["best_labels"], state.constants["plan"]
-        weights, loss = influence(victim, recipe, x, labels, plan, adjoint_of(state)), float(state.memory["best_loss"])
+        targets = state.memory.get("best_targets")
+        said = labels if targets is None else targets.sigmoid()
+        labels = labels if targets is None else targets.argmax(1).cpu()
+        weights, loss = influence(victim, recipe, x, said, plan, adjoint_of(state)), float(state.memory["best_loss"])
 
         def cosine(merged: Tensor) -> float:
             with torch.no_grad():
-                final = simulate(victim, recipe, merged, labels, plan, adjoint=adjoint_of(state))
+                final = simulate(victim, recipe, merged, said, plan, adjoint=adjoint_of(state))
                 return float(cosine_distance(victim.change(final), victim.delta))
 
         return Reconstruction(
@@ -247,6 +257,7 @@ class SimuDy:
         clipped = self.clip_at(step - 1) < math.inf  # a loss under the clip does not compare with later ones
         if clipped or bool(loss < memory["best_loss"]):
             memory |= {"best_x": x.detach(), "best_loss": loss}
+            memory |= {"best_targets": state.variables[TARGETS]} if TARGETS in state.variables else {}
             constants["best_labels"] = constants["labels"]
         factor = warmup_cosine(step, self.iterations, self.warmup)
         moved, moments = self._adam.update(state.variables, grads, memory, step, factor)
@@ -259,16 +270,21 @@ class SimuDy:
         return State(step + 1, moved, constants, memory | moments, float(loss), terms, done)
 
 
+def _choice(victim: Victim, labels: Tensor, targets: Tensor | None) -> Tensor:
+    """Return (n, k) probabilities of the classes; of labels (n,) that are fixed, 0 and 1."""
+    return one_hot(labels, victim.categories) if targets is None else targets.sigmoid()
+
+
 def _fitted(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tensor:
     """Return the fitted logarithm: a quarter of Adam's step, and what makes the change as long as the real one."""
     correction = (-NORM_GAIN * ratio.log()).clamp(-0.7, 0.7) if settled else 0.0
     return before + (after - before) / 4 + correction
 
 
-def _unit(victim: Victim, labels: Tensor, gen: torch.Generator) -> Tensor:
+def _unit(victim: Victim, recipe: Recipe, labels: Tensor, gen: torch.Generator) -> Tensor:
     """Return the root mean square of a gradient entry before training, on noise as strong as images."""
     x = torch.randn(len(labels), *victim.shape, generator=gen).to(victim.like)
     with torch.no_grad():
-        grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device))
+        grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device), goal=goal_of(recipe))
         count = sum(grad.numel() for grad in grads)
         return (torch.stack([grad.square().sum() for grad in grads]).sum() / count).sqrt()

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
-from memaudit.attacks.simulation.losses import training_loss
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -104,6 +104,16 @@ def scheduler_of(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LRSchedule
     return SequentialLR(optimizer, [rise, main], [recipe.warmup])
 
 
+def loss_of(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of a recipe by torch's own parts; labels (n,), or (n, k) where each logit has one of its own."""
+    targets = labels[:, None] if logits.shape[1] == 1 else one_hot(labels, logits.shape[1]) if labels.dim() < 2 else labels
+    if recipe.loss == "mse":
+        return nn.MSELoss()(logits, targets.to(logits))
+    if recipe.loss == "bce" or logits.shape[1] == 1:
+        return nn.BCEWithLogitsLoss()(logits, targets.to(logits))
+    return nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)(logits, labels)
+
+
 def trained(
     network: nn.Module, x: Tensor, labels: Tensor, recipe: Recipe, plan: Tensor, clip: float | None = None
 ) -> Victim:
@@ -122,7 +132,7 @@ def trained(
     for row in plan:
         rows = row[row >= 0]
         optimizer.zero_grad()
-        training_loss(network(x[rows]), labels[rows]).backward()
+        loss_of(recipe, network(x[rows]), labels[rows]).backward()
         if clip:
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()

@@ -8,6 +8,7 @@ Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "linear", "cosine"]
 Mode = Literal["train", "eval"]
 """Of batch norm."""
+Loss = Literal["cross-entropy", "bce", "mse"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Recipe:
         warmup: Steps over which the learning rate first rises linearly.
         clip: Largest global gradient norm of a step; 0 for none.
         batch_norm: ``eval`` if batch norm used its running statistics in training, ``train`` if those of each batch.
+        loss: ``cross-entropy`` (logistic where there is one logit); ``bce``, the logistic loss of every logit; or
+            ``mse``, the mean squared error of the logits. The latter two, as torch has them, against labels of 0 and 1,
+            as means over samples and classes.
+        label_smoothing: Share of a label of the cross-entropy that is spread over all classes, in [0, 1).
         labels: How many samples each class has (k numbers, two for a single logit; sum ``size``); ``None`` if unknown.
     """
 
@@ -50,6 +55,8 @@ class Recipe:
     warmup: int = 0
     clip: float = 0.0
     batch_norm: Mode = "eval"
+    loss: Loss = "cross-entropy"
+    label_smoothing: float = 0.0
     labels: tuple[int, ...] | None = None
 
     @property

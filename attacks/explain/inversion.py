@@ -21,6 +21,7 @@ from ..optimise.descent import Evaluate, Evaluation, begin, best, reconstruction
 from ..optimise.optim import Named, Rule
 from ..simulation import batchnorm
 from ..simulation.dynamics import influence
+from ..simulation.losses import goal_of
 from ..simulation.trainstep import clipped, gradient
 from .labels import guess, head_change, recount
 
@@ -40,7 +41,8 @@ def predict(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor) -> tuple[
     training = recipe.batch_norm == "train"
     with batchnorm.train_mode(victim.module) if training else nullcontext(batchnorm.Seen()) as seen:
         try:
-            grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device))
+            goal = goal_of(recipe)
+            grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device), goal=goal)
         except ValueError as error:
             raise Unsupported(
                 f"Batch norm in train mode cannot take a batch of {len(x)} ({error}).", "Give another --size."

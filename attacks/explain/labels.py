@@ -12,6 +12,7 @@ from ..contract.params import Params
 from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from ..layers.inputs import inputs_of, middle
+from ..simulation.losses import goal_of
 
 
 def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -90,7 +91,7 @@ def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> T
     Under SGD on cross-entropy the bias of class c moves by ``travel (n_c / n - p_c)``, with p_c its mean probability
     over training: the loss's gradient by it is ``p_c - y_c``. What the simulation moved it by gives p_c; solving for
     n_c gives ``n_c + n (real - simulated) / travel``, rounded so that the sum stays. One step of a fixed-point
-    iteration.
+    iteration. Of other losses the change of the bias is as linear in the counts, with another factor.
 
     Args:
         victim: Its delta is the real change.
@@ -103,7 +104,8 @@ def recount(victim: Victim, recipe: Recipe, labels: Tensor, change: Params) -> T
     if head is None or real is None or simulated is None or head.dim() != 1:
         return labels
     counts = torch.bincount(labels, minlength=victim.categories)
-    wanted = (counts + len(labels) * (real - simulated).double() / recipe.travel).clamp(min=0)
+    slope = goal_of(recipe).slope(victim.classes)
+    wanted = (counts + len(labels) * (real - simulated).double() / (recipe.travel * slope)).clamp(min=0)
     if not 0 < float(wanted.sum()) < math.inf:  # the simulation diverged
         return labels
     return reassign(labels, largest_remainder(wanted, len(labels)))

@@ -12,7 +12,7 @@ from ..contract.attack import generator
 from ..contract.params import Params
 from ..contract.victim import Victim
 from ..layers.inputs import middle
-from ..simulation.losses import training_loss
+from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss
 
 NODES = (0.0, 0.5)
 """Shares of the way from before training to after it at which gradients are taken."""
@@ -39,9 +39,9 @@ class Explained:
     Each tensor counts alike, by up to :data:`ENTRIES` of its entries. Weight decay is free.
     """
 
-    def __init__(self, victim: Victim, change: Params) -> None:
+    def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY) -> None:
         gen = generator(0)
-        self.victim = victim
+        self.victim, self.goal = victim, goal
         self._at = {name: torch.randperm(value.numel(), generator=gen)[:ENTRIES] for name, value in change.items()}
         self._at = {name: rows.to(victim.like.device) for name, rows in self._at.items()}
         self._scale = {name: _length(change[name].flatten()[rows]) for name, rows in self._at.items()}
@@ -66,7 +66,7 @@ class Explained:
 
     def _gradient(self, point: Params, x: Tensor, label: Tensor) -> Tensor:
         params = {name: value.detach().requires_grad_() for name, value in point.items()}
-        loss = training_loss(self.victim.logits(params, x[None]), label[None])
+        loss = training_loss(self.victim.logits(params, x[None]), label[None], self.goal)
         names = list(self._at)
         found = torch.autograd.grad(loss, [params[name] for name in names], allow_unused=True)
         pairs = zip(names, found, strict=True)

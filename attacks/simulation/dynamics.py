@@ -11,6 +11,7 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from . import batchnorm
 from .adjoints import Adjoint, FullGraph, Segmented, Tensors
+from .losses import goal_of
 from .trainstep import TrainingStep, global_norm, gradient
 from .updates import slots
 
@@ -144,7 +145,8 @@ def influence(
             totals = {row: tuple(map(torch.zeros_like, victim.theta0.values())) for row in rows.tolist()}
             for members, theta, statistics in kept or walk():
                 for row in totals.keys() & set(members.tolist()):
-                    grads = gradient(victim, theta, x[row : row + 1], labels[row : row + 1], statistics)
+                    own = x[row : row + 1], labels[row : row + 1]
+                    grads = gradient(victim, theta, *own, statistics, goal=goal_of(recipe))
                     for total, grad in zip(totals[row], grads, strict=True):
                         total += grad
             found += [global_norm(total) for total in totals.values()]

@@ -1,21 +1,60 @@
-"""The loss that the victim was trained on: cross-entropy, logistic where the network has one logit."""
+"""The loss that the victim was trained on, and margins."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, one_hot
+
+from ..contract.recipe import Loss, Recipe
 
 
-def training_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of logits (b, k), a scalar; of a single logit (b, 1), the logistic loss.
+@dataclass(frozen=True)
+class Objective:
+    """What training minimised.
+
+    Attributes:
+        loss: As in :class:`.recipe.Recipe`.
+        smoothing: Share of a label of the cross-entropy that is spread over all classes.
+    """
+
+    loss: Loss = "cross-entropy"
+    smoothing: float = 0.0
+
+    def slope(self, classes: int) -> float:
+        """Return how much more a logit's mean gradient falls when all labels are of its class instead of none."""
+        return {"cross-entropy": 1 - self.smoothing, "bce": 1 / classes, "mse": 2 / classes}[self.loss]
+
+
+CROSS_ENTROPY = Objective()
+
+
+def goal_of(recipe: Recipe) -> Objective:
+    """Return what a training minimised."""
+    return Objective(recipe.loss, recipe.label_smoothing)
+
+
+def training_loss(logits: Tensor, labels: Tensor, goal: Objective = CROSS_ENTROPY) -> Tensor:
+    """Return the mean loss of logits (b, k), a scalar; cross-entropy of a single logit (b, 1) is the logistic loss.
 
     Args:
         logits: One row per sample.
         labels: (b,) class indices, 0 or 1 for a single logit; or (b, k) probabilities, (b, 2) for a single logit.
+        goal: What training minimised.
     """
-    if logits.shape[1] > 1:
-        return cross_entropy(logits, labels)
-    positive = labels[:, 1] if labels.dim() == 2 else labels
-    return binary_cross_entropy_with_logits(logits[:, 0], positive.to(logits))
+    if goal.loss == "cross-entropy" and logits.shape[1] > 1:
+        return cross_entropy(logits, labels, label_smoothing=goal.smoothing)
+    if goal.loss == "mse":
+        return mse_loss(logits, _targets(logits, labels))
+    targets = _targets(logits, labels)
+    return binary_cross_entropy_with_logits(logits, targets * (1 - goal.smoothing) + goal.smoothing / 2)
+
+
+def _targets(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return (b, k) what the logits of each sample are to be, of labels in either form."""
+    if labels.dim() == 2:
+        return (labels[:, 1:] if logits.shape[1] == 1 else labels).to(logits)
+    return (labels[:, None] if logits.shape[1] == 1 else one_hot(labels, logits.shape[1])).to(logits)
 
 
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from . import batchnorm
 from .adjoints import Tensors, pulled
-from .losses import training_loss
+from .losses import CROSS_ENTROPY, Objective, goal_of, training_loss
 from .updates import slots, update
 
 _ONE_LEVEL = threading.RLock()
@@ -117,10 +117,11 @@ class TrainingStep:
     ) -> tuple[Tensors, Tensors]:
         """Return the gradient of ``weight`` times the loss, and the running statistics after it."""
         if self._training:
-            return _train_gradient(self.victim, theta, running, x, labels, number, weight)
+            return _train_gradient(self.victim, theta, running, x, labels, number, weight, goal_of(self.recipe))
         total: Tensors = ()
         for part, classes, share in self._chunks(x, labels):
-            grads = gradient(self.victim, theta, part, classes, weight=share * weight)
+            goal = goal_of(self.recipe)
+            grads = gradient(self.victim, theta, part, classes, weight=share * weight, goal=goal)
             total = tuple(a + b for a, b in zip(total, grads, strict=True)) if total else grads
         return total, running
 
@@ -180,7 +181,7 @@ class TrainingStep:
                 extra = weight * sum((a * b).sum() for a, b in zip(moved, bars, strict=True))
             else:
                 logits, extra = self.victim.logits(params, x), x.new_zeros(())
-            loss = share * training_loss(logits, labels) + extra
+            loss = share * training_loss(logits, labels, goal_of(self.recipe)) + extra
             found = iter(torch.autograd.grad(loss, wanted, materialize_grads=True))
             return [_tangent(next(found)) if value.requires_grad else None for value in leaves]
 
@@ -201,17 +202,18 @@ def gradient(
     labels: Tensor,
     statistics: Mapping[str, Tensor] = MappingProxyType({}),
     weight: Tensor | float = 1.0,
+    goal: Objective = CROSS_ENTROPY,
 ) -> Tensors:
-    """Return the gradient of the mean cross-entropy in the order of ``theta``; a graph if gradients are enabled.
+    """Return the gradient of the mean loss in the order of ``theta``; a graph if gradients are enabled.
 
     Batch norm is in eval mode; ``statistics`` replaces running statistics by their names in the state dict. ``weight``
-    multiplies the loss.
+    multiplies the loss, which is that of ``goal``.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
         logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
-        loss = weight * training_loss(logits, labels)
+        loss = weight * training_loss(logits, labels, goal)
         return torch.autograd.grad(loss, leaves, create_graph=create_graph, materialize_grads=True)
 
 
@@ -223,16 +225,17 @@ def _train_gradient(
     labels: Tensor,
     number: int,
     weight: Tensor | float,
+    goal: Objective,
 ) -> tuple[Tensors, Tensors]:
     """Return the gradient with batch norm in train mode, and the running statistics that the forward pass leaves.
 
-    ``weight`` multiplies the loss.
+    ``weight`` multiplies the loss, which is that of ``goal``.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
         logits, seen = _train_logits(victim, dict(zip(victim.theta0, leaves, strict=True)), x)
-        loss = weight * training_loss(logits, labels)
+        loss = weight * training_loss(logits, labels, goal)
         grads = torch.autograd.grad(
             loss, leaves, create_graph=create_graph, materialize_grads=True, retain_graph=create_graph
         )

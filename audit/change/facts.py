@@ -15,6 +15,7 @@ from ..checkpoints.pair import CheckpointPair
 from ..families.base import Architecture
 from ..report.facts import FLOOR, Delta, Fact
 from .linearity import read_linearity
+from .loss import read_loss
 from .readings import Readings
 from .samples import read_classes, read_size
 from .training import read_backwards, read_batch_norm, read_decay, read_optimizer, read_steps, read_travel
@@ -35,8 +36,8 @@ def read_delta(
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
-        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``size``, ``classes_present``, ``tokens_seen``,
-        ``length``, ``sequences_at_least``, ``feasibility`` and ``linearity``.
+        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``loss``, ``size``, ``classes_present``,
+        ``tokens_seen``, ``length``, ``sequences_at_least``, ``feasibility`` and ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)
@@ -49,6 +50,7 @@ def read_delta(
         "steps": read_steps(found),
         "backwards": read_backwards(found),
         "batch_norm": read_batch_norm(found),
+        "loss": read_loss(found),
         "size": count,
         "classes_present": read_classes(found),
         **read_words(found),

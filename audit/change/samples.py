@@ -2,7 +2,9 @@
 
 import torch
 
+from ..checkpoints.adapter import UP
 from ..report.facts import Fact
+from .loss import read_loss
 from .movement import Signal
 from .readings import Readings
 
@@ -42,9 +44,14 @@ def read_classes(found: Readings) -> Fact | None:
     if found.architecture is None:
         return None
     classes = found.architecture.classes
+    loss = read_loss(found)
+    if loss is not None and loss.value == "mse":  # it raises or lowers a logit towards 0 for every other class
+        return None
+    factors = {f"{layer}.{UP}" for layer in found.pair.lora}  # what they are given may be negative
+    moved = [s for s in reversed(found.parameters) if s.status == "moved" and s.name not in factors]
     head = next(
-        (s for s in reversed(found.parameters) if s.status == "moved" and s.before.shape == (classes,)),
-        next((s for s in reversed(found.parameters) if s.status == "moved" and _is_head(s, classes)), None),
+        (s for s in moved if s.before.shape == (classes,)),
+        next((s for s in moved if _is_head(s, classes)), None),
     )
     if head is None:
         return None

@@ -91,7 +91,7 @@ def _measures(question: Question, sets: Sets) -> Iterator[tuple[Basis, Measure]]
         layers = by_layers(question.victim, question.recipe, question.change, sets.size, power)
         if layers is not None:
             yield "layers", layers
-    yield "gradients", by_gradients(question.victim, question.change)
+    yield "gradients", by_gradients(question.victim, question.recipe, question.change)
     training = by_training(question.victim, question.recipe, question.change, sets.data[0])
     if training is not None:
         yield "training", training

@@ -22,6 +22,7 @@ from ...attacks.layers.coverage import cover
 from ...attacks.layers.inputs import inputs_of, middle
 from ...attacks.layers.telling import telling
 from ...attacks.simulation import batchnorm
+from ...attacks.simulation.losses import goal_of
 from .training import trained
 
 Measure = Callable[[Tensor], float]
@@ -61,9 +62,9 @@ def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int, power:
     return measure
 
 
-def by_gradients(victim: Victim, change: Params) -> Measure:
+def by_gradients(victim: Victim, recipe: Recipe, change: Params) -> Measure:
     """Return the logarithm of what the records' own gradients leave; for any network, at two passes a record."""
-    whole = Explained(victim, change)
+    whole = Explained(victim, change, goal_of(recipe))
 
     def measure(records: Tensor) -> float:
         x = victim.medium.encode(records.to(victim.like))

@@ -12,7 +12,7 @@ from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.layers.decay import decomposed
 from ...attacks.simulation import batchnorm
-from ...attacks.simulation.losses import training_loss
+from ...attacks.simulation.losses import goal_of, training_loss
 
 STRONGEST = 2
 """Directions of each tensor's change in which two trainings are compared: noise on a change hardly shows there."""
@@ -39,7 +39,7 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
             order = torch.arange(len(x)) if whole else torch.randperm(len(x), generator=gen)
             for rows in torch.split(order, recipe.batch_size):
                 optimizer.zero_grad()
-                loss = training_loss(victim.logits(params, x[rows]), labels[rows].to(x.device))
+                loss = training_loss(victim.logits(params, x[rows]), labels[rows].to(x.device), goal_of(recipe))
                 loss.backward()  # type: ignore[no-untyped-call]
                 if recipe.clip:
                     torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)

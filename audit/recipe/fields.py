@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from ... import MemauditError
-from ...attacks.contract.recipe import Mode, Optimizer, Recipe, Schedule
+from ...attacks.contract.recipe import Loss, Mode, Optimizer, Recipe, Schedule
 
 
 class RecipeError(MemauditError):
@@ -184,6 +184,17 @@ _TABLE = {
     "beta2": Field("Beta2", float, Range(0, 1, under=True), aliases=("beta2", "adam_beta2"), optimizer="adam"),
     "eps": Field("Eps", float, Range(0, 10**6), aliases=("eps", "adam_epsilon"), optimizer="adam"),
     "batch_norm": Field("Batch norm", Mode, help="Mode of batch norm in training. [default: read off its statistics]"),
+    "loss": Field(
+        "Loss", Loss, help="Loss of the training. [default: read off the head's change]", usual="cross-entropy",
+        why="the change does not show another one", aliases=("loss", "criterion"),
+        spellings=dict.fromkeys(("cross-entropy", "cross_entropy", "crossentropyloss", "ce"), "cross-entropy")
+        | dict.fromkeys(("bce", "bcewithlogitsloss", "binary_cross_entropy"), "bce")
+        | dict.fromkeys(("mse", "mseloss"), "mse"),
+    ),
+    "label_smoothing": Field(
+        "Label smoothing", float, Range(0, 1, under=True), help="Label smoothing of the cross-entropy. [default: 0]",
+        usual=0.0, why="no label smoothing", aliases=("label_smoothing", "label_smoothing_factor", "smoothing"),
+    ),
     "labels": Field(
         "{Many} of each class", list, Range(0, 10**6), form="data|CLASS:COUNT,...",
         help="How many samples each class has: those of --data, or counts. [default: worked out]",
@@ -214,6 +225,10 @@ def check(values: Mapping[str, Any]) -> None:
             raise RecipeError(f"{found.option} {str(value)[:40]} {wrong[0]}.", wrong[1])
     if values.get("momentum") and values.get("optimizer") not in (None, "sgd"):
         raise RecipeError(f"--momentum is SGD's; --optimizer is {values['optimizer']}.", "Leave --momentum out.")
+    if values.get("label_smoothing") and values.get("loss") not in (None, "cross-entropy"):
+        raise RecipeError(
+            f"--label-smoothing is of cross-entropy; --loss is {values['loss']}.", "Leave one out."
+        )
 
 
 def of_optimizer(kind: str) -> frozenset[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...attacks.contract.recipe import Mode, Optimizer, Schedule
+from ...attacks.contract.recipe import Loss, Mode, Optimizer, Schedule
 from .fields import FIELDS, SAID, check
 
 
@@ -31,6 +31,8 @@ class Given:
         warmup: Steps of linear warm-up; 0 by default.
         clip: Global gradient norm that training clipped at; 0, no clipping, by default.
         batch_norm: ``train`` or ``eval``; read off the running statistics by default.
+        loss: ``cross-entropy``, ``bce`` or ``mse``; read off the head's change by default.
+        label_smoothing: Of the cross-entropy, in [0, 1); 0 by default.
     """
 
     image_size: int | None = None
@@ -49,6 +51,8 @@ class Given:
     warmup: int | None = None
     clip: float | None = None
     batch_norm: Mode | None = None
+    loss: Loss | None = None
+    label_smoothing: float | None = None
 
     def check_fields(self) -> None:
         """Refuse what is out of range, before anything is read. Raises :class:`.fields.RecipeError`."""

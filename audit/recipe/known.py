@@ -90,6 +90,8 @@ def _facts(
     if not facts["momentum"].value and "nesterov" not in told:
         facts["nesterov"] = inferred("nesterov", False, "there is no momentum")
     facts["batch_norm"] = told.get("batch_norm") or _batch_norm(read)
+    if "loss" in read and "loss" not in told:
+        facts["loss"] = read_off("loss", read["loss"])
     facts |= _image_size(said, architecture)
     facts |= {name: told[name] for name in ("lr", "beta1", "beta2", "eps", "dampening") if name in told}
     counts = labels(said, told, architecture, data, count)

@@ -125,6 +125,7 @@ class ChangeFacts(TypedDict, total=False):
     steps: Fact[int]
     backwards: Fact[int]
     batch_norm: Fact[str]
+    loss: Fact[str]
     size: Fact[int]
     classes_present: Fact[list[int]]
     tokens_seen: Fact[int]

@@ -173,6 +173,23 @@ def test_given_labels_are_never_changed():
     assert torch.equal(attack.finish(victim, told, state).labels, labels)
 
 
+def test_each_logit_of_a_logistic_loss_finds_a_label_of_its_own():
+    """Records with two labels, one and none: no class index can say that."""
+    recipe = Recipe(size=3, lr=0.5, batch_size=3, epochs=3, loss="bce")
+    x = torch.randn(3, 3, 2, 2, dtype=torch.float64)
+    labels = torch.tensor([[1, 1, 0], [0, 0, 1], [0, 0, 0]])
+    victim = trained(mlp(), x, labels, recipe, torch.arange(3).repeat(3, 1))
+    attack = SimuDy(iterations=200, step_size=0.1, alpha=0.0, beta=0.0, parametrisation="pixels")
+    states = [run(attack, victim, recipe, seed=seed) for seed in range(3)]
+    state = min(states, key=lambda state: float(state.memory["best_loss"]))
+    found = attack.finish(victim, recipe, state)
+    assert found.loss < 5e-3
+    nearest = torch.cdist(x.flatten(1), found.inputs.flatten(1)).argmin(1)
+    assert torch.equal(state.memory["best_targets"][nearest] > 0, labels > 0)
+    fixed = dataclasses.replace(recipe, labels=(1, 1, 1))
+    assert "targets" not in attack.init(victim, fixed, 0).variables, "counts of classes are one label each"
+
+
 def test_labels_stay_without_relabelling():
     recipe = Recipe(9, 0.05, 9, 2)
     victim = victim_of(mlp(), (3, 2, 2), [0] * 7 + [1] * 2, recipe)

@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from memaudit.attacks.simulation.losses import margins, sample_losses, signs, training_loss
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.simulation.losses import Objective, goal_of, margins, sample_losses, signs, training_loss
 
 
 def test_several_logits_have_cross_entropy():
@@ -29,6 +31,39 @@ def test_probabilities_mean_what_indices_mean(k):
     assert soft.item() == pytest.approx(training_loss(logits, labels).item())
     (slope,) = torch.autograd.grad(soft, choice)
     assert slope.shape == choice.shape
+
+
+GOALS = [Objective(), Objective(smoothing=0.1), Objective("bce"), Objective("mse")]
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_losses_are_those_of_torch_in_both_forms_of_labels(goal, k):
+    logits, labels = torch.randn(6, k, dtype=torch.float64), torch.randint(max(k, 2), (6,))
+    choice = one_hot(labels, max(k, 2)).double()
+    targets = choice[:, -k:]
+    smooth = targets * (1 - goal.smoothing) + goal.smoothing / 2
+    torchs = {
+        "cross-entropy": nn.BCEWithLogitsLoss()(logits, smooth)
+        if k == 1
+        else nn.CrossEntropyLoss(label_smoothing=goal.smoothing)(logits, labels),
+        "bce": nn.BCEWithLogitsLoss()(logits, targets),
+        "mse": nn.MSELoss()(logits, targets),
+    }
+    for form in (labels, choice):
+        assert training_loss(logits, form, goal).item() == pytest.approx(torchs[goal.loss].item())
+
+
+@pytest.mark.parametrize("goal", GOALS, ids=str)
+def test_the_slope_is_what_one_label_moves_a_logits_gradient_by(goal):
+    logits = torch.randn(1, 4, dtype=torch.float64).requires_grad_()
+    own, other = (torch.autograd.grad(training_loss(logits, torch.tensor([c]), goal), logits)[0][0, 1] for c in (1, 2))
+    assert float(other - own) == pytest.approx(goal.slope(4))
+
+
+def test_a_recipe_says_what_training_minimised():
+    assert goal_of(Recipe(1, 0.1, 1, 1, label_smoothing=0.1)) == Objective(smoothing=0.1)
+    assert goal_of(Recipe(1, 0.1, 1, 1, loss="mse")) == Objective("mse")
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

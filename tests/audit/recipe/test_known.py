@@ -291,6 +291,19 @@ def test_labels_that_cannot_be_had(filed):
         facts(recipe=filed("size = 3\nlabels = [1, 2]"))
 
 
+def test_the_loss_is_given_or_read_off_the_head():
+    assert (facts().recipe.loss, facts().facts["loss"].source) == ("cross-entropy", "assumed")
+    read = {"loss": inferred("bce")}
+    assert facts(read=read).recipe.loss == "bce"
+    assert facts(read=read).facts["loss"].option == "--loss"
+    assert facts(read=read, loss="mse").recipe.loss == "mse"
+
+
+def test_label_smoothing_is_of_cross_entropy():
+    with pytest.raises(RecipeError, match="--label-smoothing is of cross-entropy; --loss is mse"):
+        check(ScanRequest("a.pt", "b.pt", loss="mse", label_smoothing=0.1))
+
+
 def test_batch_norm_is_given_or_read_off_the_statistics():
     absent = facts().facts["batch_norm"]
     assert (absent.value, absent.source, absent.confidence) == ("eval", "inferred", 1.0)

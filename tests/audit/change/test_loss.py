@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.audit.change.facts import read_delta
+from memaudit.audit.checkpoints.pair import Checkpoint, CheckpointPair
+from memaudit.audit.families.detect import detect
+
+from ...conftest import loss_of, optimizer_of
+
+RATES = {"cross-entropy": 0.02, "bce": 0.1, "mse": 0.05}
+
+
+def facts(recipe, classes=10, steps=20):
+    """What the change of a perceptron with a new head shows after a training on 20 records."""
+    network = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, classes))
+    x, labels = torch.randn(20, 192), torch.arange(20) % classes
+    sides = [{name: value.detach().clone() for name, value in network.state_dict().items()}]
+    optimizer = optimizer_of(network.parameters(), recipe)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(recipe, network(x), labels).backward()
+        optimizer.step()
+    sides.append({name: value.detach().clone() for name, value in network.state_dict().items()})
+    pair = CheckpointPair(*(Checkpoint(side, "torch", side, ("float32",), part, {n: v.dtype for n, v in part.items()})
+                            for side, part in zip(("before", "after"), sides, strict=True)))  # fmt: skip
+    return read_delta(pair, detect(sides[1])[0]).facts
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("loss", RATES)
+def test_under_sgd_the_loss_is_read_off_the_head(loss, smoothing):
+    found = facts(Recipe(20, RATES[loss], 20, 20, loss=loss, label_smoothing=smoothing))["loss"]
+    assert found.value == loss
+    assert found.confidence > 0.9 or loss != "cross-entropy"
+
+
+def test_under_adam_a_softmax_is_never_taken_for_another_loss():
+    found = facts(Recipe(20, 1e-3, 20, 20, optimizer="adam"))
+    assert found.get("loss") is None
+
+
+def test_two_classes_show_nothing():
+    assert "loss" not in facts(Recipe(20, 0.02, 20, 20), classes=2)
+
+
+def test_squared_errors_say_nothing_of_the_classes():
+    assert "classes_present" not in facts(Recipe(20, 0.05, 20, 20, loss="mse"))
