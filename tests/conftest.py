@@ -106,7 +106,8 @@ def scheduler_of(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LRSchedule
 
 def loss_of(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
     """Return the loss of a recipe by torch's own parts; labels (n,), or (n, k) where each logit has one of its own."""
-    targets = labels[:, None] if logits.shape[1] == 1 else one_hot(labels, logits.shape[1]) if labels.dim() < 2 else labels
+    classes = logits.shape[1]
+    targets = labels if labels.dim() == 2 else labels[:, None] if classes == 1 else one_hot(labels, classes)
     if recipe.loss == "mse":
         return nn.MSELoss()(logits, targets.to(logits))
     if recipe.loss == "bce" or logits.shape[1] == 1:

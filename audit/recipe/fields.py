@@ -226,9 +226,7 @@ def check(values: Mapping[str, Any]) -> None:
     if values.get("momentum") and values.get("optimizer") not in (None, "sgd"):
         raise RecipeError(f"--momentum is SGD's; --optimizer is {values['optimizer']}.", "Leave --momentum out.")
     if values.get("label_smoothing") and values.get("loss") not in (None, "cross-entropy"):
-        raise RecipeError(
-            f"--label-smoothing is of cross-entropy; --loss is {values['loss']}.", "Leave one out."
-        )
+        raise RecipeError(f"--label-smoothing is of cross-entropy; --loss is {values['loss']}.", "Leave one out.")
 
 
 def of_optimizer(kind: str) -> frozenset[str]:
