@@ -36,6 +36,7 @@ class ScanRequest(Given):
             or ``none`` (refused).
         skip_unreadable: Leave out files that are images but cannot be read, which are an error otherwise.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
+        key: Path of the state dict in torch files that hold several, such as ``ema/net``.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
             chooses from what the change of the parameters shows.
         options: Attack options as ``ATTACK.OPTION=VALUE``.
@@ -67,6 +68,7 @@ class ScanRequest(Given):
     preprocess: Preprocess = "squash"
     skip_unreadable: bool = False
     model: str = "auto"
+    key: str = ""
     attacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     matching: Literal["hungarian", "greedy"] = "hungarian"

@@ -129,7 +129,7 @@ def read_adapter(path: str | Path) -> Adapter | None:
             return None
         settings = _settings(file.parent / CONFIG)
         _check_kind(path, settings)
-        form, files, loaded = weights.load(file)
+        form, files, loaded, _ = weights.load(file)
         digest = weights.digest([*files, file.parent / CONFIG])
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error

@@ -35,6 +35,7 @@ class Checkpoint:
         tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.
         stored: Element type in the file by the same names.
         aside: Names in the file of tensors that are no part of the network, such as those of a loss or a metric.
+        key: Path of the state dict in a torch file, such as ``trainer/net``; empty where it is the file itself.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Checkpoint:
     tensors: Params
     stored: Mapping[str, torch.dtype] = field(default_factory=dict)
     aside: tuple[str, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def read(path: str | Path, key: str = "") -> Checkpoint:
 
     Args:
         path: Of the file or folder.
-        key: Path of the state dict in a torch file, such as ``trainer/net``; found where it is clear if empty.
+        key: Path of the state dict in a torch file, such as ``trainer/net``, where it has one there; else it is looked
+            for.
 
     Raises:
         CheckpointError: The file is missing, damaged, holds code or no weights, or one of its tensors is unusable.
@@ -113,7 +116,7 @@ def read(path: str | Path, key: str = "") -> Checkpoint:
         hint = f"Did you mean {source.with_name(alike[0])}?" if alike else "Check the path."
         raise CheckpointError(f"There is no checkpoint at {path}.", hint)
     try:
-        form, files, loaded = weights.load(source, key)
+        form, files, loaded, found_at = weights.load(source, key)
         sha256 = weights.digest(files)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
@@ -125,10 +128,18 @@ def read(path: str | Path, key: str = "") -> Checkpoint:
         tensors={names[name]: value for name, value in found.items()},
         stored={short: loaded[name].dtype for name, short in names.items()},
         aside=tuple(sorted(loaded.keys() - names)),
+        key=found_at,
     )
 
 
-def read_pair(before: str | Path, after: str | Path) -> CheckpointPair:
+def check_key(key: str, *read: Checkpoint) -> None:
+    """Refuse a path that no file has a state dict at. Raises :class:`CheckpointError`."""
+    if key and all(found.key != key for found in read):
+        places = ", ".join(f"{found.path}: {found.key or 'the file itself'}" for found in read)
+        raise CheckpointError(f"--key {key}: no file has a state dict there; read were {places}.", "Check the path.")
+
+
+def read_pair(before: str | Path, after: str | Path, key: str = "") -> CheckpointPair:
     """Read the checkpoints from before and after training and make sure that they belong together.
 
     Names are those of ``after``. Batch-norm counters (``num_batches_tracked``) that only one side has are dropped;
@@ -137,6 +148,11 @@ def read_pair(before: str | Path, after: str | Path) -> CheckpointPair:
 
     Where ``after`` is a LoRA adapter, ``before`` is its base, and the names are the base's. The start of A is fresh,
     unless the folder of the base holds the adapter from before training too.
+
+    Args:
+        before: File or folder.
+        after: File or folder.
+        key: As in :func:`read`; at least one of the two has a state dict there.
 
     Raises:
         CheckpointError: One of them cannot be read, names or shapes differ in more than a head, or nothing moved.
@@ -147,10 +163,14 @@ def read_pair(before: str | Path, after: str | Path) -> CheckpointPair:
         )
     adapter = read_adapter(after)
     if adapter is None:
-        pair = _joined(read(before), read(after))
+        sides = read(before, key), read(after, key)
+        check_key(key, *sides)
+        pair = _joined(*sides)
     else:
         start = start_of(before)
-        pair = _adapted(read(before), start, adapter)
+        base = read(before, key)
+        check_key(key, base)
+        pair = _adapted(base, start, adapter)
     if not pair.moved:
         raise _unmoved(pair)
     return pair

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from safetensors import safe_open
 from torch import Tensor
@@ -26,14 +27,29 @@ _LARGEST_INDEX = 2**26
 """Bytes of the list of shards: enough for half a million tensors."""
 
 
-def load(source: Path, key: str = "") -> tuple[str, list[Path], dict[str, Tensor]]:
-    """Return the format, the files read and the tensors by name, just as they are in the files.
+class Loaded(NamedTuple):
+    """What was read.
 
-    The format is ``safetensors``, ``torch``, either of them after ``sharded``, or ``npz``.
+    Attributes:
+        format: ``safetensors``, ``torch``, either of them after ``sharded``, or ``npz``.
+        files: All that were read.
+        tensors: By name, just as they are in the files.
+        key: Path of the state dict in a torch file, such as ``trainer/net``; empty where it is the file itself.
+    """
+
+    format: str
+    files: list[Path]
+    tensors: Mapping[str, Tensor]
+    key: str = ""
+
+
+def load(source: Path, key: str = "") -> Loaded:
+    """Read the weights in a file, or in a folder that holds one.
 
     Args:
-        source: A file, or a folder that holds one.
-        key: Path of the state dict in a torch file, such as ``trainer/net``; found where it is clear if empty.
+        source: The file or folder.
+        key: Path of the state dict in a torch file, such as ``trainer/net``, where it has one there; else it is looked
+            for.
 
     Raises:
         CheckpointError: Damaged, unsafe, without weights, or with several state dicts.
@@ -44,15 +60,15 @@ def load(source: Path, key: str = "") -> tuple[str, list[Path], dict[str, Tensor
     _check_file(file)
     if file.name.endswith(".index.json"):
         form = "torch" if file.name.endswith(".bin.index.json") else "safetensors"
-        return f"sharded {form}", *_load_shards(file)
+        return Loaded(f"sharded {form}", *_load_shards(file))
     if file.suffix == ".safetensors":
-        return "safetensors", [file], _holding_weights(file, _load_safetensors(file))
+        return Loaded("safetensors", [file], *_holding_weights(file, _load_safetensors(file)))
     if _is_npz(file):
-        return "npz", [file], _holding_weights(file, _load_npz(file))
-    return "torch", [file], _holding_weights(file, unpack(file), key)
+        return Loaded("npz", [file], *_holding_weights(file, _load_npz(file)))
+    return Loaded("torch", [file], *_holding_weights(file, unpack(file), key))
 
 
-def examine(file: Path) -> tuple[str, list[Path], Mapping[str, Tensor]]:
+def examine(file: Path) -> Loaded:
     """Return the same of a file that need not hold weights, such as an optimizer's state: then it has no tensors.
 
     Raises:
@@ -63,7 +79,7 @@ def examine(file: Path) -> tuple[str, list[Path], Mapping[str, Tensor]]:
     _check_file(file)
     if file.name.lower().endswith((".safetensors", ".index.json")) or _is_npz(file):
         return load(file)
-    return "torch", [file], next(iter(state_dicts(unpack(file)).values()), {})
+    return Loaded("torch", [file], next(iter(state_dicts(unpack(file)).values()), {}))
 
 
 def _weights_in(folder: Path) -> Path:
@@ -133,7 +149,7 @@ def _load_shards(index: Path) -> tuple[list[Path], dict[str, Tensor]]:
         tensors |= _load_shard(files[-1], set(names))
         if missing := [name for name in names if name not in tensors]:
             raise CheckpointError(f"The shard {files[-1]} lacks {quoted(missing)}, which {index.name} promises.", AGAIN)
-    return files, _holding_weights(index, tensors)
+    return files, _holding_weights(index, tensors)[0]
 
 
 def _load_shard(file: Path, names: Collection[str]) -> dict[str, Tensor]:
@@ -181,18 +197,18 @@ def _load_npz(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is damaged or truncated ({one_line(error)}).", AGAIN) from error
 
 
-def _holding_weights(file: Path, loaded: object, key: str = "") -> dict[str, Tensor]:
-    found = state_dicts(loaded)
-    if key:
-        found = {path: tensors for path, tensors in [(key, at(loaded, key))] if tensors}
+def _holding_weights(file: Path, loaded: object, key: str = "") -> tuple[dict[str, Tensor], str]:
+    """Return the one state dict in what was loaded, and its path."""
+    asked = at(loaded, key) if key else None
+    found = state_dicts(loaded) if asked is None else {key: asked}
     if len(found) == 1:
-        return next(iter(found.values()))
+        path, tensors = next(iter(found.items()))
+        return tensors, path
     if found:
         paths = quoted([path or "the file itself" for path in found])
-        raise CheckpointError(f"{file} holds several networks: {paths}.", "Save the one to audit in a file of its own.")
+        raise CheckpointError(f"{file} holds several networks: {paths}.", "Say with --key PATH which one to audit.")
     held = quoted([str(name) for name in loaded]) if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
-    where = f"under {key!r}, " if key else ""
-    raise CheckpointError(f"{file} holds no state dict, {where}only {held or 'an empty one'}.", WEIGHTS_ONLY)
+    raise CheckpointError(f"{file} holds no state dict, only {held or 'an empty one'}.", WEIGHTS_ONLY)
 
 
 def digest(files: Collection[Path]) -> str:

@@ -44,14 +44,14 @@ def inspect(
     from .show import print_inspection
 
     if each:
-        if network.model != "auto" or network.image_size is not None:
+        if network.model != "auto" or network.image_size is not None or network.key:
             raise MemauditError(
-                "inspect --each looks at files, not at networks.", "Leave out --model and --image-size."
+                "inspect --each looks at files, not at networks.", "Leave out --model, --image-size and --key."
             )
         raise typer.Exit(_each(files, as_json))
     if len(files) > 2:
         raise MemauditError(f"inspect compares two checkpoints, and {len(files)} were given.", "Add --each.")
-    pair = look(files[0], next(iter(files[1:]), None), network.model, network.image_size)
+    pair = look(files[0], next(iter(files[1:]), None), network.model, network.image_size, network.key)
     if as_json:
         typer.echo(json_text(pair))
     else:

@@ -94,6 +94,9 @@ class Network(OptionGroup):
     """What the checkpoints are of."""
 
     model: Annotated[str, inputs(help="auto, torchvision:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.")] = "auto"
+    key: Annotated[
+        str, inputs(metavar="PATH", help="State dict in torch files that hold several, such as ema/net.")
+    ] = ""
     image_size: Annotated[int | None, inputs(help=FIELDS["image_size"].help)] = None
 
 

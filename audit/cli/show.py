@@ -57,6 +57,7 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
             console.print(f"[bold]{side}[/] {escape(file['path'])}")
             console.print(f"  {file['format']}, {', '.join(file['dtypes'])}, {file['tensors']} tensors, ", end="")
             console.print(f"{file['parameters']:,} parameters, sha256 {file['sha256']}")
+            _print_names(console, "  state dict at:", [file["key"]] if file["key"] else [])
             _print_names(console, "  left out, no part of the network:", file["aside"])
     architecture = found["architecture"]
     if architecture["name"] is None:

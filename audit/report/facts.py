@@ -52,6 +52,7 @@ class Checkpoint(Model):
     format: str
     sha256: str
     dtypes: list[str] = []
+    key: str = Field("", description="Path of the state dict in the file; empty where it is the file itself.")
 
 
 class Records(Model):

@@ -140,7 +140,9 @@ def _search_point(candidate: Candidate, chosen: bool) -> SearchPoint:
 
 def _inputs(scene: Scene, attacks: Sequence[AttackResult]) -> Inputs:
     def checkpoint(found: Checkpoint) -> CheckpointInfo:
-        return CheckpointInfo(path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes))
+        return CheckpointInfo(
+            path=found.path, format=found.format, sha256=found.sha256, dtypes=list(found.dtypes), key=found.key
+        )
 
     def records(path: Any, found: TrainingSet | None) -> Records | None:
         if found is None:

@@ -81,7 +81,8 @@ def _untold(pair: CheckpointPair) -> list[str]:
         for side in (pair.before, pair.after)
         if side.aside
     ]
-    return said
+    nested = [side for side in (pair.before, pair.after) if side.key]
+    return [*said, *(f"Of {side.path}, the state dict at {side.key} was read." for side in nested)]
 
 
 def _adapted(pair: CheckpointPair) -> list[str]:

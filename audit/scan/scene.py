@@ -91,7 +91,7 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     if request.tf32 and device.type == "cpu":
         listener(Event("warning", "--tf32 changes nothing on a CPU."))
     listener(Event("load", "checkpoints"))
-    pair = read_pair(request.before, request.after)
+    pair = read_pair(request.before, request.after, request.key)
     listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     beside = read_beside(str(request.after), str(request.before))
     architecture, module = network(pair, request.model, request.image_size, beside)

@@ -1,6 +1,6 @@
 """What the files and the installation hold, without any run: the inspect and plugins commands."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from ...attacks.images.normalisation import PLAIN
 from .. import outputs, plugins
 from ..change.facts import read_delta
 from ..checkpoints.folder import look_into
-from ..checkpoints.pair import Checkpoint, CheckpointPair, read, read_pair
-from ..checkpoints.weights import CheckpointError, digest, examine, load
+from ..checkpoints.pair import Checkpoint, CheckpointPair, check_key, read, read_pair
+from ..checkpoints.weights import CheckpointError, Loaded, digest, examine, load
 from ..data.base import GROUP as DATA
 from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
@@ -33,13 +33,16 @@ Find = Callable[[str, int | None, Beside], tuple[Architecture, nn.Module]]
 GROUPS = {"attacks": ATTACKS, "families": FAMILIES, "data": DATA, "kinds": KINDS, "reports": outputs.GROUP}
 
 
-def inspect(before: str, after: str | None, model: str = "auto", image_size: int | None = None) -> dict[str, Any]:
+def inspect(
+    before: str, after: str | None, model: str = "auto", image_size: int | None = None, key: str = ""
+) -> dict[str, Any]:
     """Describe one checkpoint or a pair as plain data. Raises :class:`MemauditError` for unreadable files."""
     if after is None:
-        first, beside = read(before), read_beside(before)
+        first, beside = read(before, key), read_beside(before)
+        check_key(key, first)
         found = _recognised(partial(detect, first.tensors), model, image_size, beside)
         return {"before": _file(first), "architecture": _architecture(*found[::2])}
-    pair, beside = read_pair(before, after), read_beside(after, before)
+    pair, beside = read_pair(before, after, key), read_beside(after, before)
     architecture, module, problem = _recognised(partial(network, pair), model, image_size, beside)
     make = None
     if architecture and module:
@@ -105,9 +108,8 @@ def _noting(errors: list[CheckpointError], path: str) -> Iterator[None]:
         errors.append(CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check the path."))
 
 
-def _loaded(path: str, loaded: tuple[str, list[Path], Mapping[str, Any]]) -> dict[str, Any]:
-    form, sources, tensors = loaded
-    return {"path": path, "format": form, "sha256": digest(sources), "tensors": len(tensors)}
+def _loaded(path: str, found: Loaded) -> dict[str, Any]:
+    return {"path": path, "format": found.format, "sha256": digest(found.files), "tensors": len(found.tensors)}
 
 
 def _file(found: Checkpoint) -> dict[str, Any]:
@@ -119,6 +121,7 @@ def _file(found: Checkpoint) -> dict[str, Any]:
         "tensors": len(found.tensors),
         "parameters": sum(value.numel() for value in found.tensors.values() if value.is_floating_point()),
         "aside": list(found.aside),
+        "key": found.key,
     }
 
 

@@ -23,7 +23,7 @@ from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.images.medium import Images
 from ...attacks.simulation.linearity import linearity
-from ..checkpoints.pair import Checkpoint, CheckpointPair, read
+from ..checkpoints.pair import Checkpoint, CheckpointPair, check_key, read
 from ..data.base import DataError, TrainingSet
 from ..data.opening import open_source
 from ..events import Event, Listener, silence
@@ -55,6 +55,7 @@ class LinearityRequest:
         data: Images with labels: a folder with one sub-folder per class, ``.npz``, ``.pt``, ``.safetensors`` or
             ``torchvision:NAME:ROOT``.
         model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
+        key: Path of the state dict in a torch file that holds several.
         image_size: Height and width of the input images in pixels; read from the network where possible.
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
         size: How many of the images, the first ones; all by default.
@@ -72,6 +73,7 @@ class LinearityRequest:
     checkpoint: str | Path
     data: str | Path
     model: str = "auto"
+    key: str = ""
     image_size: int | None = None
     normalise: str | None = None
     size: int | None = None
@@ -134,7 +136,8 @@ def measure(request: LinearityRequest, listener: Listener = silence) -> Linearit
     torch.set_flush_denormal(True)
     device = pick_device(request.device)
     listener(Event("load", "checkpoint"))
-    found = read(request.checkpoint)
+    found = read(request.checkpoint, request.key)
+    check_key(request.key, found)
     architecture, module = detect(found.tensors, request.model, request.image_size)
     scale, seen = normalisation(request.normalise, architecture)
     if architecture.medium != "image":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from memaudit.audit.checkpoints.nested import at, state_dicts
-from memaudit.audit.checkpoints.pair import CheckpointError, read
+from memaudit.audit.checkpoints.pair import CheckpointError, read, read_pair
 from memaudit.audit.checkpoints.weights import examine
 
 STATE = {"a.weight": torch.ones(30, 10), "a.bias": torch.ones(30), "steps": torch.tensor(3)}
@@ -74,8 +74,21 @@ def test_several_are_named_and_one_can_be_chosen(tmp_path: Path, what: str) -> N
 
 def test_a_path_that_is_none(tmp_path: Path) -> None:
     torch.save({"generator": STATE, "discriminator": OTHER}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match="under 'critic', only 'generator', 'discriminator'"):
+    with pytest.raises(CheckpointError, match="several networks: 'generator', 'discriminator'") as caught:
         read(tmp_path / "a.pt", "critic")
+    assert caught.value.hint == "Say with --key PATH which one to audit."
+
+
+def test_a_pair_needs_the_path_in_one_file_at_least(tmp_path: Path) -> None:
+    after = {key: value + 1 for key, value in STATE.items()}
+    torch.save(STATE, tmp_path / "plain.pt")
+    torch.save({"ema": OTHER, "net": {"x": after}}, tmp_path / "two.pt")
+    found = read_pair(tmp_path / "plain.pt", tmp_path / "two.pt", "net/x")
+    assert (found.before.key, found.after.key, found.moved) == ("", "net/x", STATE.keys())
+    torch.save({"net": {"x": after}}, tmp_path / "one.pt")
+    assert read(tmp_path / "one.pt").key == "net/x"
+    with pytest.raises(CheckpointError, match=r"--key nets: no file has a state dict there; .*one.pt: net/x"):
+        read_pair(tmp_path / "plain.pt", tmp_path / "one.pt", "nets")
 
 
 @pytest.mark.parametrize(
