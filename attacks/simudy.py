@@ -22,6 +22,7 @@ from .simulation.adjoints import Tensors
 from .simulation.dynamics import batch_plan, chain, influence, simulate
 from .simulation.losses import goal_of
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
+from .simulation.shooting import corrected, started
 from .simulation.trainstep import TrainingStep, gradient
 
 LOG_LR = "log_lr"
@@ -53,7 +54,8 @@ class SimuDy:
     ``x``, where the medium says what the last two are: of images the total variation and the squared excess over the
     range of pixels. Differs from the published code in the logarithm of the cosine, a step size forty times larger, a
     TV weight that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is
-    annealed away, labels that are corrected, and all real epochs simulated (docs/attacks.md says why).
+    annealed away, labels that are corrected, and all real epochs simulated (docs/attacks.md says why). Starts of
+    parameters that are unknown are corrected in the second half of the run (:mod:`.shooting`).
     ``distance="cosine", step_size=0.01, alpha=2e-3, beta=0`` are the published ones.
 
     Attributes:
@@ -138,7 +140,7 @@ class SimuDy:
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
-        recipe = self._smoothed(self._simulated(recipe), state)
+        recipe, victim = self._smoothed(self._simulated(recipe), state), started(victim, state.memory)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = victim.medium.inputs(variables)
         relabels = recipe.labels is None and TARGETS not in variables and self._relabels(state.step)
@@ -158,6 +160,8 @@ class SimuDy:
         with torch.no_grad():
             named = dict(zip(variables, grads, strict=False))
             following = self._advance(victim, state, x, named, change, roughness)
+            if victim.guessed and self.clip_at(state.step) == math.inf:  # the clip would bend what leads to the end
+                following = replace(following, memory={**following.memory, **corrected(victim, final)})
             if recipe.labels is not None or TARGETS in variables:
                 return following
             return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
@@ -173,7 +177,7 @@ class SimuDy:
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the iterate whose simulated change came closest, by the loss that an attacker sees."""
-        recipe = self._simulated(recipe)
+        recipe, victim = self._simulated(recipe), started(victim, state.memory)
         if LOG_LR in state.variables:
             recipe = replace(recipe, lr=recipe.lr * float(state.variables[LOG_LR].exp()))
         x, labels, plan = state.memory["best_x"], state.constants["best_labels"], state.constants["plan"]

@@ -53,7 +53,8 @@ class Victim:
         classes: Number of logits k; one for a binary classifier with the logistic loss.
         medium: What records the inputs stand for.
         running: Batch-norm running statistics after training, by name; empty where none moved.
-        masked: Names of ``theta0`` whose change is mostly rounding noise: simulated, but not compared.
+        masked: Names of ``theta0`` whose change is mostly rounding noise, or unknown: simulated, but not compared.
+        guessed: Those of ``masked`` whose start is unknown: in ``theta0`` they have their end.
         entry: Where the inputs enter; ``None`` where they are what the network itself is fed.
     """
 
@@ -66,6 +67,7 @@ class Victim:
     medium: Medium
     running: Params = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
+    guessed: frozenset[str] = frozenset()
     entry: Entry | None = None
     delta: Params = field(init=False)
     """``thetaf - theta0`` without what is masked: what every attack explains."""

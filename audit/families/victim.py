@@ -57,6 +57,7 @@ def victim(
         medium=medium,
         running={name: after[name] for name in statistics},
         masked=frozenset(guessed),
+        guessed=frozenset(guessed),
     )
     _try(result, architecture)
     return result
