@@ -1,5 +1,6 @@
 """A LoRA adapter put onto its base: two checkpoints of the network that was trained, with A and B among its tensors."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,11 @@ def _check(adapter: Adapter, base: str, tensors: Params, there: Mapping[str, str
                 f"lora_A and lora_B make {parts.shape}.",
                 hint,
             )
+
+
+def joined_digest(base: str, start: Adapter) -> str:
+    """Return the SHA-256 that stands for a base and the adapter from before training beside it."""
+    return hashlib.sha256(f"{base} {start.sha256}".encode()).hexdigest()
 
 
 def check_alike(start: Adapter, end: Adapter) -> None:

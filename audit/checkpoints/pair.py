@@ -1,6 +1,5 @@
 """A network before and after training: two checkpoints read as plain tensors and found to belong together."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,42 +9,18 @@ import torch
 from torch import Tensor
 
 from ...attacks.contract.params import Params
-from . import weights
-from .adapted import among, check_alike, factors, on_base, start_of
+from .adapted import among, check_alike, factors, joined_digest, on_base, start_of
 from .adapter import DOWN, UP, Adapter, adapter_file, holds_weights, read_adapter
 from .arrays import is_numbered
-from .copies import copies
+from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import check_key as check_key
+from .checkpoint import read as read
 from .heads import initialised_anew, modules, moved_head, new_head
 from .names import COUNTER as COUNTER
-from .names import aligned, plain_names
+from .names import aligned
 from .names import shared_prefix as shared_prefix
+from .refusal import CheckpointError as CheckpointError
 from .refusal import quoted
-from .weights import CheckpointError as CheckpointError
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The tensors of one checkpoint.
-
-    Attributes:
-        path: As it was asked for.
-        format: ``safetensors``, ``torch``, either of them after ``sharded`` or ``adapter``, or ``npz``.
-        sha256: Hexadecimal digest of the file; of several files, that of the lines ``sha256sum`` prints for them.
-        dtypes: Element types in the file, sorted, e.g. ``("float16", "int64")``.
-        tensors: By name without wrapper prefixes; contiguous copies on the CPU, floating ones as float32 or float64.
-        stored: Element type in the file by the same names.
-        aside: Names in the file of tensors that are no part of the network, such as those of a loss or a metric.
-        key: Path of the state dict in a torch file, such as ``trainer/net``; empty where it is the file itself.
-    """
-
-    path: str
-    format: str
-    sha256: str
-    dtypes: tuple[str, ...]
-    tensors: Params
-    stored: Mapping[str, torch.dtype] = field(default_factory=dict)
-    aside: tuple[str, ...] = ()
-    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,47 +73,6 @@ class CheckpointPair:
         )
 
 
-def read(path: str | Path, key: str = "") -> Checkpoint:
-    """Read one checkpoint: a safetensors, torch or npz file, a shard index, or a folder that holds one of them.
-
-    Args:
-        path: Of the file or folder.
-        key: Path of the state dict in a torch file, such as ``trainer/net``, where it has one there; else it is looked
-            for.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, holds code or no weights, or one of its tensors is unusable.
-    """
-    source = Path(path)
-    if not source.exists():
-        beside = [file.name for file in source.parent.iterdir()] if source.parent.is_dir() else []
-        alike = difflib.get_close_matches(source.name, beside, n=1)
-        hint = f"Did you mean {source.with_name(alike[0])}?" if alike else "Check the path."
-        raise CheckpointError(f"There is no checkpoint at {path}.", hint)
-    try:
-        form, files, loaded, found_at = weights.load(source, key)
-        sha256 = weights.digest(files)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
-    names = plain_names(loaded)
-    found = copies(path, {name: loaded[name] for name in names})
-    dtypes = tuple(sorted({str(loaded[name].dtype).removeprefix("torch.") for name in names}))
-    return Checkpoint(
-        *(str(path), form, sha256, dtypes),
-        tensors={names[name]: value for name, value in found.items()},
-        stored={short: loaded[name].dtype for name, short in names.items()},
-        aside=tuple(sorted(loaded.keys() - names)),
-        key=found_at,
-    )
-
-
-def check_key(key: str, *read: Checkpoint) -> None:
-    """Refuse a path that no file has a state dict at. Raises :class:`CheckpointError`."""
-    if key and all(found.key != key for found in read):
-        places = ", ".join(f"{found.path}: {found.key or 'the file itself'}" for found in read)
-        raise CheckpointError(f"--key {key}: no file has a state dict there; read were {places}.", "Check the path.")
-
-
 def read_pair(before: str | Path, after: str | Path, key: str = "") -> CheckpointPair:
     """Read the checkpoints from before and after training and make sure that they belong together.
 
@@ -176,6 +110,19 @@ def read_pair(before: str | Path, after: str | Path, key: str = "") -> Checkpoin
     return pair
 
 
+def digests(path: str | Path, key: str = "") -> tuple[str, ...]:
+    """Return the SHA-256 that a pair may know a checkpoint by: several where an adapter lies beside a base.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    adapter = read_adapter(path)
+    if adapter is not None and not (Path(path).is_dir() and holds_weights(path)):
+        return (adapter.sha256,)
+    base = read(path, key).sha256
+    return (base,) if adapter is None else (base, joined_digest(base, adapter))
+
+
 def _joined(first: Checkpoint, second: Checkpoint) -> CheckpointPair:
     """Give both sides one set of names and, where the start of a head is unknown, the head's end for it."""
     names = aligned(first.tensors, second.tensors)
@@ -204,7 +151,9 @@ def _adapted(base: Checkpoint, start: Adapter | None, end: Adapter) -> Checkpoin
     if start is not None:
         start = on_base(start, base.path, base.tensors)
         check_alike(start, end)
-    first = base if start is None else _replaced(base, start)
+    first = base
+    if start is not None:
+        first = replace(_replaced(base, start), sha256=joined_digest(base.sha256, start))
     dtypes = tuple(sorted({str(kind).removeprefix("torch.") for kind in end.stored.values()}))
     second = replace(_replaced(base, end), path=end.path, format=end.format, sha256=end.sha256, dtypes=dtypes, aside=())
     plain = _joined(first, second)

@@ -155,7 +155,7 @@ def _load_shards(index: Path) -> tuple[list[Path], dict[str, Tensor]]:
 def _load_shard(file: Path, names: Collection[str]) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         return _load_safetensors(file, names)
-    return {name: value for name, value in _holding_weights(file, unpack(file)).items() if name in names}
+    return {name: value for name, value in _holding_weights(file, unpack(file))[0].items() if name in names}
 
 
 def _shard(index: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ... import MemauditError
 from ...attacks.contract.params import Params
 from ..checkpoints.pair import read
 from ..data.base import TrainingSet
@@ -93,6 +94,11 @@ def _measure(
     listener: Listener,
 ) -> tuple[AuditReport, Path]:
     """Scan the pair as it is and after each defence; return the report with the curve, and the run folder."""
+    if scene.pair.lora:
+        raise MemauditError(
+            f"{scene.pair.after.path} is a LoRA adapter, and defend alters whole weights.",
+            "Run memaudit scan on it.",
+        )
     folder = run_folder(scene)
     place = folder / "defences"
     runs = [Store(place / defence.name).folder for defence in defences]

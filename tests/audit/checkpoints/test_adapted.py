@@ -7,7 +7,7 @@ from torch import nn
 
 from memaudit.audit.checkpoints.adapted import on_base, start_of
 from memaudit.audit.checkpoints.adapter import read_adapter
-from memaudit.audit.checkpoints.pair import read_pair
+from memaudit.audit.checkpoints.pair import digests, read, read_pair
 from memaudit.audit.checkpoints.weights import CheckpointError
 
 from ...adapters import adapt, config, factors, save, tuned
@@ -33,6 +33,11 @@ def written(folder, base):
     return folder / "base.safetensors"
 
 
+def save_start(folder, base, start):
+    save_file(base, save(folder, start) / "model.safetensors")
+    return folder
+
+
 def test_a_and_b_are_tensors_of_the_network_that_was_trained(files):
     base, _, end, folder = files
     pair = read_pair(written(folder, base), save(folder / "adapter", end))
@@ -54,12 +59,16 @@ def test_a_and_b_are_tensors_of_the_network_that_was_trained(files):
 
 def test_the_start_is_known_where_it_lies_beside_the_base(files):
     base, start, end, folder = files
-    whole = save(folder / "before", start)
-    save_file(base, whole / "model.safetensors")
+    whole = save_start(folder / "before", base, start)
     pair = read_pair(whole, save(folder / "after", end))
     assert pair.fresh == pair.guessed == frozenset()
     assert all(torch.equal(pair.before.tensors[name], value) for name, value in start.items())
     assert pair.moved == end.keys()
+    other = save_start(folder / "again", base, {**start, "1.lora_A.weight": start["1.lora_A.weight"] + 1})
+    again = read_pair(other, folder / "after")
+    assert len({again.before.sha256, pair.before.sha256, read(whole).sha256}) == 3
+    assert pair.before.sha256 in digests(whole)
+    assert pair.after.sha256 in digests(folder / "after")
     with pytest.raises(CheckpointError, match="differ in their layers"):
         read_pair(whole, save(folder / "other", end, config(lora_alpha=16)))
 

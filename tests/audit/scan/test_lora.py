@@ -100,6 +100,16 @@ def test_attacks_on_whole_layers_refuse_factors(folder, attack, tmp_path):
     assert found.verdict.status == "inconclusive"
 
 
+def test_defences_of_an_adapter_are_refused(folder, tmp_path):
+    files = folder / "base.safetensors", folder / "adapter"
+    run = subprocess.run(
+        [SCRIPT, "defend", *files, "--data", folder / "private.npz", "--out", tmp_path, "--epochs", "1", "--lr", "0.1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "is a LoRA adapter, and defend alters whole weights" in run.stderr
+
+
 def test_a_damaged_adapter_is_one_sentence(folder, tmp_path):
     strange = {"9.lora_A.weight": torch.randn(8, 4), "9.lora_B.weight": torch.randn(4, 8)}
     broken = save(tmp_path / "adapter", strange, SETTINGS)
