@@ -1,4 +1,4 @@
-"""Networks that the user names: a torchvision model, or a function in a file or package of the user's own."""
+"""Networks that the user names: a library's by its name, or a function in a file or package of the user's own."""
 
 import ast
 import importlib
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,14 @@ from torch import Tensor, nn
 from ...attacks.contract.params import Params
 from ..files import read_regular
 from ..plugins import nearest, one_line
+from . import timm, torchvision
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
 
 SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
 """Image sizes in pixels, in the order in which they are tried on a network that does not fix its own."""
+
+LIBRARIES = {"torchvision": torchvision, "timm": timm}
+"""What may stand before a colon for a library's networks."""
 
 SQUASHING, SHAPING = ("Sigmoid", "Softmax"), ("Squeeze", "View", "UnsafeView", "ReshapeAlias", "Select")
 """What autograd calls the operations that make probabilities of logits, and those that only reshape their result."""
@@ -29,14 +32,16 @@ def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Arch
     """Build the network that ``spec`` names, load the checkpoint into it and find an image size that it takes.
 
     Args:
-        spec: As for :func:`resolve`.
+        spec: ``torchvision:NAME``, ``timm:NAME``, or as for :func:`resolve`.
         tensors: Parameters and buffers by name, floating ones of one dtype.
         image_size: Height and width of the images in pixels; tried out if not given, and then marked as assumed.
 
     Raises:
         UnknownArchitecture: There is no such network, the checkpoint does not fit it, or it takes no image we tried.
     """
-    module = _built(spec, resolve(spec, tensors))
+    place, _, name = spec.rpartition(":")
+    own = place not in LIBRARIES
+    module, size = (_built(spec, resolve(spec)), None) if own else _of_library(place, name, tensors)
     wrong = misfits(tensors, module)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -44,32 +49,31 @@ def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Arch
             f"The checkpoint does not fit {spec}: {'; '.join(wrong[:3])}{more}.",
             "Name the function that built the network the checkpoint was saved from.",
         )
-    module.to(next((value for value in tensors.values() if value.is_floating_point()), torch.zeros(()))).eval()
-    module.load_state_dict(fitted(tensors, module))
-    shape, classes, certain = _probe(spec, module, image_size)
+    like = next((value for value in tensors.values() if value.is_floating_point()), torch.zeros(()))
+    if own:
+        module.to(like)
+    module.load_state_dict(fitted(tensors, module), assign=not own)
+    shape, classes, certain = _probe(spec, module.to(like).eval(), image_size or size)
     assumed = () if certain else (IMAGE_SIZE,)
     return Architecture("custom", spec, {"spec": spec}, classes, shape, assumed, score=1.0), module
 
 
 def runs_code(spec: str) -> bool:
     """Return whether a network is built by a file or package of the user's own."""
-    return spec != "auto" and not spec.startswith("torchvision:")
+    return spec != "auto" and spec.rpartition(":")[0] not in LIBRARIES
 
 
-def resolve(spec: str, tensors: Params) -> Callable[[], nn.Module]:
-    """Return the function that builds a network on the CPU.
+def resolve(spec: str) -> Callable[[], nn.Module]:
+    """Return the function of the user's own that builds a network on the CPU.
 
     Args:
-        spec: ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``. The file or package is the user's own
-            code and is executed; the checkpoint never is.
-        tensors: The checkpoint; a torchvision model gets as many classes as its last layer has rows.
+        spec: ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``. The file or package is the user's own code and is executed;
+            the checkpoint never is.
 
     Raises:
-        UnknownArchitecture: There is no such model, file, package or function, or importing it failed.
+        UnknownArchitecture: There is no such file, package or function, or importing it failed.
     """
     place, _, function = spec.rpartition(":")
-    if place == "torchvision":
-        return _torchvision(function, tensors)
     namespace = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
     factory: Callable[[], nn.Module] | None = getattr(namespace, function, None)
     if factory is None or not callable(factory):
@@ -137,31 +141,14 @@ def _from_package(name: str) -> ModuleType:
         ) from error
 
 
-def _torchvision(name: str, tensors: Params) -> Callable[[], nn.Module]:
-    models = _import_torchvision()
-    known = models.list_models(module=models)
-    if name not in known:
-        raise UnknownArchitecture(f"torchvision has no classification model {name!r}.", nearest(name, known))
-    with torch.device("meta"):
-        last = list(models.get_model(name, weights=None).state_dict())[-1]
-    classes = {"num_classes": len(tensors[last])} if last in tensors and tensors[last].ndim else {}
+def _of_library(place: str, name: str, tensors: Params) -> tuple[nn.Module, int | None]:
+    """Return a library's network on the meta device, with the checkpoint's head and channels, and its image size.
 
-    def factory() -> nn.Module:
-        network: nn.Module = models.get_model(name, weights=None, **classes)
-        return network
-
-    return factory
-
-
-def _import_torchvision() -> Any:
-    try:
-        from torchvision import models
-    except (ImportError, RuntimeError) as error:  # "operator torchvision::nms does not exist" is a RuntimeError
-        raise UnknownArchitecture(
-            f"torchvision cannot be imported next to torch {torch.__version__} ({one_line(error)}).",
-            "Install torch and torchvision of one release from one package index: https://pytorch.org/get-started.",
-        ) from error
-    return models
+    Raises:
+        UnknownArchitecture: The library has no such network, or is not installed.
+    """
+    library = LIBRARIES[place]
+    return library.whole(library.known(name), tensors)
 
 
 def _built(spec: str, factory: Callable[[], nn.Module]) -> nn.Module:

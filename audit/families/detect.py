@@ -6,13 +6,17 @@ from typing import cast
 
 from torch import nn
 
+from ... import MemauditError
 from ...attacks.contract.params import Params
 from ..checkpoints.weights import quoted
 from ..plugins import PluginError, load, load_all, one_line
 from .base import GROUP, IMAGE_SIZE, Architecture, Family, FolderFamily, UnknownArchitecture, misfits
 from .beside import NOTHING, Beside
 
-_OWN_MODEL = "Pass the network with --model torchvision:NAME, --model FILE.py:FUNCTION or --model PKG.MOD:FUNCTION."
+_OWN_MODEL = (
+    "Pass the network with --model torchvision:NAME, --model timm:NAME, --model FILE.py:FUNCTION or "
+    "--model PKG.MOD:FUNCTION."
+)
 
 
 def detect(
@@ -52,10 +56,10 @@ def detect(
 
 def _candidates(
     families: Mapping[str, Callable[[], Family]], tensors: Params, beside: Beside
-) -> tuple[list[tuple[Architecture, nn.Module]], list[PluginError]]:
-    """Return what each family recognises, best score first, and one error for each family that broke."""
+) -> tuple[list[tuple[Architecture, nn.Module]], list[MemauditError]]:
+    """Return what each family recognises, best score first, and one error for each family that broke or refused."""
     found: list[tuple[Architecture, nn.Module]] = []
-    failed: list[PluginError] = []
+    failed: list[MemauditError] = []
     for name, factory in families.items():
         try:
             family = factory()
@@ -65,15 +69,19 @@ def _candidates(
                 architecture = family.recognise(tensors)
             if architecture:
                 found.append((architecture, family.build(architecture)))
+        except UnknownArchitecture as error:
+            failed.append(error)
         except Exception as error:  # one family must not hide the others
             failed.append(PluginError(f"The family {name!r} failed on this checkpoint ({one_line(error)})."))
     return sorted(found, key=lambda pair: -pair[0].score), failed
 
 
 def _unknown(
-    tensors: Params, candidates: list[tuple[Architecture, nn.Module]], failed: tuple[PluginError, ...]
+    tensors: Params, candidates: list[tuple[Architecture, nn.Module]], failed: tuple[MemauditError, ...]
 ) -> UnknownArchitecture:
-    hint = " ".join([_OWN_MODEL, *(str(error) for error in failed)])
+    refused = [str(error) for error in failed if isinstance(error, UnknownArchitecture)]
+    broken = [str(error) for error in failed if not isinstance(error, UnknownArchitecture)]
+    hint = " ".join([*refused, _OWN_MODEL, *broken])
     if not candidates:
         return UnknownArchitecture(f"The checkpoint, with {quoted(tensors)}, resembles no known model family.", hint)
     nearest = ", ".join(f"{found.family} ({found.name}) {found.score:.0%}" for found, _ in candidates)

@@ -68,7 +68,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def state(file: Path, function: str = "make") -> dict[str, torch.Tensor]:
-    return resolve(f"{file}:{function}", {})().state_dict()
+    return resolve(f"{file}:{function}")().state_dict()
 
 
 def refused(spec: str, tensors: dict[str, torch.Tensor], *parts: str, size: int | None = None) -> str:
@@ -106,7 +106,7 @@ def test_a_file_that_changed_within_a_second_is_read_anew(file: Path, monkeypatc
     for activation in ("ReLU", "Tanh"):
         file.write_text(f"from torch import nn\n\ndef make():\n    return nn.{activation}()\n")
         os.utime(file, (0, 0))
-        assert type(resolve(f"{file}:make", {})()).__name__ == activation
+        assert type(resolve(f"{file}:make")()).__name__ == activation
     assert [path.name for path in file.parent.iterdir()] == [file.name], "nothing is left beside the user's code"
 
 

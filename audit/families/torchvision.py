@@ -1,0 +1,207 @@
+"""Networks of torchvision: whichever of its builders has the names and shapes of a checkpoint."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import nn
+
+from ...attacks.contract.params import Params
+from ..plugins import nearest, one_line
+from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, scored
+from .endings import MARK, Fit, apply, channels, fit, share
+from .patches import Sizes, sizes
+from .weightless import Smooth, sketch, weightless
+
+MARKERS = {
+    "features.conv0.weight": ("densenet",),
+    "features.1.0.layer_scale": ("convnext",),
+    "features.1.0.block.1.fc1.weight": ("efficientnet_b",),
+    "features.1.0.block.0.0.weight": ("efficientnet_v2",),
+    "features.1.block.0.0.weight": ("mobilenet_v3",),
+    "features.1.conv.0.0.weight": ("mobilenet_v2",),
+    "features.1.0.attn.relative_position_bias_table": ("swin_t", "swin_s", "swin_b"),
+    "features.1.0.attn.logit_scale": ("swin_v2",),
+    "trunk_output.block1.block1-0.f.se.fc1.weight": ("regnet_y",),
+    "trunk_output.block1.block1-0.f.a.0.weight": ("regnet_x",),
+    "stage2.0.branch1.0.weight": ("shufflenet",),
+    "features.3.squeeze.weight": ("squeezenet",),
+    "inception3a.branch1.conv.weight": ("googlenet",),
+    "Conv2d_1a_3x3.conv.weight": ("inception",),
+    "layers.8.0.layers.0.weight": ("mnasnet",),
+    "blocks.0.layers.0.layers.MBconv.layers.pre_norm.weight": ("maxvit",),
+    "classifier.4.weight": ("alexnet",),
+}
+"""Beginnings of builders' names, by the name of a tensor that only their networks have, and maybe a later line's."""
+
+_PLACES, _BLOCK = "encoder.pos_embedding", "encoder.layers.encoder_layer_{}.mlp.0.weight"
+"""Tensors of torchvision's vision transformers."""
+
+_USUAL = 1000
+"""Classes of a network as it is published."""
+
+_BUILT_FOR = {"maxvit_t": 224}
+"""Builders whose networks take images of one size only."""
+
+
+class Build(NamedTuple):
+    """A network on the meta device with the settings that make it again, and how it differs from its builder's."""
+
+    name: str
+    settings: Mapping[str, Any]
+    fit: Fit
+    module: nn.Module
+    title: str
+    assumed: tuple[str, ...] = ()
+
+
+class Torchvision:
+    """Vision transformers of any size, and every other network of torchvision, found by a name that only it has.
+
+    ResNets and VGGs have families of their own, which read any depth and width.
+    """
+
+    name: ClassVar[str] = "torchvision"
+
+    def recognise(self, tensors: Params) -> Architecture | None:
+        """Return the builder's network with the most names and shapes of the checkpoint; None without a marker."""
+        best: tuple[float, Build | None] = (0.0, None)
+        for name in _names(tensors):
+            build = built(name, tensors)
+            score = share(build.module, tensors) if build else 0.0
+            if score > best[0]:
+                best = score, build
+            if score == 1:
+                break
+        return self._described(best[1], tensors) if best[1] else None
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return the network on the meta device."""
+        layout = architecture.layout
+        module = weightless(_maker(layout["builder"], layout["settings"]))
+        apply(module, layout["fit"])
+        return Smooth(module)
+
+    def _described(self, build: Build, tensors: Params) -> Architecture:
+        size, fixed = image_size(build)
+        architecture = Architecture(
+            family=self.name,
+            name=build.title,
+            layout={"builder": build.name, "settings": build.settings, "fit": build.fit},
+            classes=build.fit.classes,
+            shape=(channels(build.module), size, size),
+            assumed=(*(() if fixed else (IMAGE_SIZE,)), *build.assumed, *build.fit.assumed),
+        )
+        return scored(architecture, Smooth(build.module), tensors)
+
+
+def built(name: str, tensors: Params) -> Build | None:
+    """Return a builder's network fitted to the checkpoint as far as it goes; None where its classifier cannot.
+
+    Args:
+        name: Of torchvision's builder, or ``vit`` for a vision transformer of the checkpoint's sizes.
+        tensors: The checkpoint's, by name.
+    """
+    seen = _sizes(tensors) if name == "vit" else None
+    settings = _settings(name, tensors)
+    module = sketch(_maker(name, settings), tensors)
+    found = fit(module, tensors) if module else None
+    if module is None or found is None:
+        return None
+    if seen:
+        return Build(name, settings, found, module, f"torchvision {seen.title}", seen.assumed)
+    return Build(name, settings, found, module, f"torchvision {name}")
+
+
+def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
+    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its image size if one shows.
+
+    Args:
+        name: One that is :func:`known`.
+        tensors: The checkpoint's, by name.
+    """
+    settings = _settings(name, tensors)
+    module = weightless(_maker(name, settings))
+    module = module if fit(module, tensors) else weightless(_maker(name, settings, _USUAL))
+    return Smooth(module), settings.get("image_size")
+
+
+def image_size(build: Build) -> tuple[int, bool]:
+    """Return height and width of the images in pixels, and whether the network takes no others."""
+    if "image_size" in build.settings:
+        return build.settings["image_size"], True
+    if build.name in _BUILT_FOR:
+        return _BUILT_FOR[build.name], True
+    default = library().get_model_weights(build.name).DEFAULT
+    return int(default.transforms.keywords["crop_size"]), False
+
+
+def library() -> Any:
+    """Return torchvision's models.
+
+    Raises:
+        UnknownArchitecture: It cannot be imported.
+    """
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:  # "operator torchvision::nms does not exist" is a RuntimeError
+        raise UnknownArchitecture(
+            f"torchvision cannot be imported next to torch {torch.__version__} ({one_line(error)}).",
+            "Install torch and torchvision of one release from one package index: https://pytorch.org/get-started.",
+        ) from error
+    return models
+
+
+def known(name: str) -> str:
+    """Return the name of a builder if there is one.
+
+    Raises:
+        UnknownArchitecture: There is none.
+    """
+    models = library()
+    names = models.list_models(module=models)
+    if name not in names:
+        raise UnknownArchitecture(f"torchvision has no classification model {name!r}.", nearest(name, names))
+    return name
+
+
+def _names(tensors: Params) -> Iterator[str]:
+    """Yield the builders that may have made the checkpoint, by name."""
+    if _sizes(tensors):
+        yield "vit"
+    for starts in (starts for marker, starts in MARKERS.items() if marker in tensors):
+        models = library()
+        yield from (name for name in models.list_models(module=models) if name.startswith(starts))
+
+
+def _sizes(tensors: Params) -> Sizes | None:
+    return sizes(tensors, "conv_proj.weight", _PLACES, _BLOCK, (1,))
+
+
+def _settings(name: str, tensors: Params) -> dict[str, Any]:
+    """Return what a builder is to be told, as the checkpoint shows it."""
+    seen = _sizes(tensors) if name.startswith("vit") else None
+    if name in ("googlenet", "inception_v3"):
+        aux = "aux1.fc1.weight" in tensors or "AuxLogits.fc.weight" in tensors
+        return {"aux_logits": aux, "init_weights": False, "transform_input": False}
+    if seen is None:
+        return {}
+    if name != "vit":
+        return {"image_size": seen.image}
+    middle = tensors.get("heads.pre_logits.weight")
+    return {
+        "image_size": seen.image,
+        "patch_size": seen.patch,
+        "num_layers": seen.layers,
+        "num_heads": seen.heads,
+        "hidden_dim": seen.width,
+        "mlp_dim": seen.between,
+        "representation_size": None if middle is None else len(middle),
+    }
+
+
+def _maker(name: str, settings: Mapping[str, Any], classes: int = MARK) -> Callable[[], nn.Module]:
+    models = library()
+    if name == "vit":
+        return lambda: models.VisionTransformer(**settings, num_classes=classes)
+    return lambda: models.get_model(name, weights=None, num_classes=classes, **settings)
