@@ -175,8 +175,8 @@ def _check_kind(path: str | Path, settings: Mapping[str, object]) -> None:
     start = settings.get("init_lora_weights", True)
     if start is None or not any(start == known for known in _STARTS):
         raise CheckpointError(
-            f"{path} was initialised with init_lora_weights={str(start)[:40]!r}, so that its B did not begin at zero.",
-            "Put the adapter as it was initialised into the folder of the base, and pass that with plain LoRA.",
+            f"{path} was initialised with init_lora_weights={repr(start)[:40]}, so that its B did not begin at zero.",
+            "Adapters are read whose B did: init_lora_weights true, gaussian or eva.",
         )
 
 
