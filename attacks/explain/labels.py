@@ -47,8 +47,9 @@ def head_change(victim: Victim, change: Params) -> Tensor | None:
 
 
 def _head(victim: Victim, change: Params) -> Tensor | None:
-    for value in reversed(list(change.values())):
-        if value.shape[:1] == (victim.classes,) and value.dim() <= 2:
+    for name, value in reversed(list(change.items())):
+        fits = value.shape[:1] == (victim.classes,) and value.dim() <= 2
+        if fits and (value.dim() < 2 or isinstance(victim.module.get_submodule(name.rpartition(".")[0]), nn.Linear)):
             return value.detach().cpu()
     return None
 

@@ -182,3 +182,12 @@ def test_labels_by_the_rows_of_the_head_that_moved_towards_the_features():
     binary = trained(mlp(k=1), x, labels.clamp(max=1), recipe, torch.arange(6).repeat(3, 1))
     told = dataclasses.replace(recipe, labels=(2, 4))
     assert by_features(binary, told, binary.delta, x).bincount().tolist() == [2, 4]
+
+
+def test_a_matrix_that_is_no_linear_layer_shows_no_class():
+    """Of a factor of a low-rank update, what it is given may be negative."""
+    victim = victim_of([0, 0, 1])
+    head = next(name for name in reversed(victim.delta) if name.endswith("weight"))
+    victim.module.get_submodule(head.removesuffix(".weight")).__class__ = type("Factor", (nn.Module,), {})
+    change = {name: value for name, value in victim.delta.items() if not name.endswith("bias")}
+    assert head_change(victim, change) is None
