@@ -83,10 +83,12 @@ def scored(architecture: Architecture, module: nn.Module, tensors: Params) -> Ar
 def tensor_names(module: nn.Module, tensors: Params) -> dict[str, str]:
     """Return a checkpoint's names by those of the module's state dict, wrappers and prefixes of either side aside.
 
+    A module whose library saves tensors under other names tells these as ``filed``, by the names in its state dict.
     Losses and metrics of the module are left out; what the checkpoint lacks has the name that it should have there.
     """
     state: dict[str, Tensor] = module.state_dict()
-    plain = plain_names(state)
+    filed: Mapping[str, str] = getattr(module, "filed", {})
+    plain = {name: filed.get(name, short) for name, short in plain_names(state).items()}
     if tensors.keys() >= set(plain.values()):
         return plain
     moved = aligned({short: state[name] for name, short in plain.items()}, tensors)

@@ -94,11 +94,13 @@ class Smooth(nn.Module):
 
     Args:
         net: Takes images (b, c, h, w); returns logits (b, k), or an object that has them as ``logits``.
+        filed: Names of tensors in files, by those in ``net``, where the library saves them under other ones.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, filed: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.net = net.eval()
+        self.filed = {f"net.{name}": other for name, other in (filed or {}).items()}
         for part in list(net.modules()):
             if getattr(part, "inplace", False) is True:
                 part.inplace = False  # type: ignore[assignment]  # an activation's own switch
