@@ -84,7 +84,7 @@ def test_a_pair_needs_the_path_in_one_file_at_least(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "plain.pt")
     torch.save({"ema": OTHER, "net": {"x": after}}, tmp_path / "two.pt")
     found = read_pair(tmp_path / "plain.pt", tmp_path / "two.pt", "net/x")
-    assert (found.before.key, found.after.key, found.moved) == ("", "net/x", STATE.keys())
+    assert (found.before.key, found.after.key, found.moved) == ("", "net/x", OTHER.keys())
     torch.save({"net": {"x": after}}, tmp_path / "one.pt")
     assert read(tmp_path / "one.pt").key == "net/x"
     with pytest.raises(CheckpointError, match=r"--key nets: no file has a state dict there; .*one.pt: net/x"):
