@@ -39,6 +39,20 @@ class Patching:
     kernel: tuple[int, int]
     grid: tuple[int, int]
 
+    def numbers(self, victim: Victim) -> Tensor:
+        """Return it as whole numbers, which :meth:`of` understands: a state holds tensors alone."""
+        paths = [path for path, _ in victim.module.named_modules()]
+        return torch.tensor([paths.index(self.path), list(victim.delta).index(self.table), self.prefix])
+
+    @classmethod
+    def of(cls, victim: Victim, numbers: Tensor) -> "Patching":
+        """Return what :meth:`numbers` made numbers of."""
+        path, table, prefix = numbers.tolist()
+        path = [name for name, _ in victim.module.named_modules()][path]
+        height, width = victim.delta[f"{path}.weight".lstrip(".")].shape[2:]
+        grid = (victim.shape[1] // height, victim.shape[2] // width)
+        return cls(path, list(victim.delta)[table], prefix, (height, width), grid)
+
     @property
     def positions(self) -> int:
         """How many patches an image has."""

@@ -17,7 +17,7 @@ from memaudit.audit.run.store import Store
 from .. import hf
 from ..conftest import mlp, trained
 from ..notes import WORDS, read
-from ..vits import pictures, subject
+from ..vits import subject
 
 ATTACKS = list(plugins.available("memaudit.attacks"))
 IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["tokens"]
@@ -57,7 +57,7 @@ def images(tiny):
         tiny,
         (trained(mlp(k=1), x, binary, recipe, torch.arange(4).repeat(3, 1)), recipe, x, binary),
         (trained(mlp(), x[:1], labels[:1], alone, torch.arange(1).repeat(3, 1)), alone, x[:1], labels[:1]),
-        (*subject()[:2], pictures(1), labels[:1]),
+        (*subject(2), labels[:2]),
     ]
 
 
