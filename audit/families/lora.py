@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,23 +67,18 @@ def _adapt(layer: nn.Module, name: str, shapes: tuple[torch.Size, torch.Size], s
             "layers and on convolutions without groups.",
             "Where PEFT can merge it (merge_and_unload), the merged weights can be read.",
         )
-    added = _linear if isinstance(layer, nn.Linear) else _convolution
-    weight = layer.weight
-    layer.lora_A, layer.lora_B = (Factor(weight.detach(), shape) for shape in shapes)
-    layer.register_forward_hook(partial(_forward, added, scale))
+    weight = layer.weight.detach()
+    for part, shape in zip(("lora_A", "lora_B"), shapes, strict=True):
+        layer.add_module(part, Factor(weight, shape))
+    layer.register_forward_hook(partial(_forward, scale))
 
 
 def _groups(layer: nn.Module) -> str:
     return f" of {layer.groups} groups" if isinstance(layer, nn.Conv2d) else ""
 
 
-def _forward(added, scale: float, layer: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
-    return result + scale * added(layer, given[0])
-
-
-def _linear(layer: nn.Module, x: Tensor) -> Tensor:
-    return linear(linear(x, layer.lora_A.weight), layer.lora_B.weight)
-
-
-def _convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    return conv2d(layer._conv_forward(x, layer.lora_A.weight, None), layer.lora_B.weight)
+def _forward(scale: float, layer: Any, given: tuple[Tensor, ...], result: Tensor) -> Tensor:
+    down, up = layer.lora_A.weight, layer.lora_B.weight
+    if isinstance(layer, nn.Conv2d):
+        return result + scale * conv2d(layer._conv_forward(given[0], down, None), up)
+    return result + scale * linear(linear(given[0], down), up)
