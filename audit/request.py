@@ -35,7 +35,7 @@ class ScanRequest(Given):
         preprocess: How images of another size come into the network's: ``squash`` (stretched), ``center-crop``, ``pad``
             or ``none`` (refused).
         skip_unreadable: Leave out files that are images but cannot be read, which are an error otherwise.
-        model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
+        model: ``auto``, ``torchvision:NAME``, ``timm:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         key: Path of the state dict in torch files that hold several, such as ``ema/net``.
         attacks: Names of the attacks to run, in order; ``all`` for all that apply. None for those that the planner
             chooses from what the change of the parameters shows.

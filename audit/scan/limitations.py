@@ -15,7 +15,10 @@ PLATEAU = 0.1
 
 ASSUMED = {
     "activation": "the activations are ReLU",
+    "attention_heads": "attention has as many heads as is usual for its width",
+    "head_activation": "there is ReLU between the layers of the new classifier",
     "stem_pooling": "there is no pooling after the first convolution",
+    "timm_variant": "of timm's networks that have such tensors it is the one that the report names",
 }
 """What :attr:`.base.Architecture.assumed` stands for, in words."""
 

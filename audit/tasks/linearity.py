@@ -54,7 +54,7 @@ class LinearityRequest:
         checkpoint: The network that training would start from.
         data: Images with labels: a folder with one sub-folder per class, ``.npz``, ``.pt``, ``.safetensors`` or
             ``torchvision:NAME:ROOT``.
-        model: ``auto``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
+        model: ``auto``, ``torchvision:NAME``, ``timm:NAME``, ``FILE.py:FUNCTION`` or ``PKG.MOD:FUNCTION``.
         key: Path of the state dict in a torch file that holds several.
         image_size: Height and width of the input images in pixels; read from the network where possible.
         normalise: ``cifar10``, ``imagenet``, ``half``, ``none``, or ``MEAN,...;STD,...``.
