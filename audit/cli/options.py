@@ -93,9 +93,9 @@ class Files(OptionGroup):
 class Network(OptionGroup):
     """What the checkpoints are of."""
 
-    model: Annotated[
-        str, inputs(help="auto, torchvision:NAME, timm:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.")
-    ] = "auto"
+    model: Annotated[str, inputs(help="auto, torchvision:NAME, timm:NAME, FILE.py:FUNCTION or PKG.MOD:FUNCTION.")] = (
+        "auto"
+    )
     key: Annotated[
         str, inputs(metavar="PATH", help="State dict in torch files that hold several, such as ema/net.")
     ] = ""
