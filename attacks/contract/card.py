@@ -25,7 +25,9 @@ class Sight:
         lost: Nothing moved by more than its rounding.
         telling: How many convolutions have a change that tells records apart, under SGD.
         legible: The change shows tokens, which are read off without a search.
+        stored: Single units of the first layer hold records, under SGD.
         patched: The change shows which signal each patch of an image got, under SGD.
+        adaptive: The optimiser was not SGD: changes are no sums of gradients.
     """
 
     steps: int
@@ -37,6 +39,8 @@ class Sight:
     telling: int = 0
     legible: bool = False
     patched: bool = False
+    stored: bool = False
+    adaptive: bool = False
 
     @property
     def samples(self) -> str:
@@ -51,6 +55,8 @@ class Sight:
     @property
     def left(self) -> str:
         """Why attacks that search for inputs need not run, in words; empty where they may."""
+        if self.patched and self.size == 1:
+            return "left to patches: each patch got the signal of its place, which shows a single image exactly"
         if self.legible:
             return "left to tokens: the change shows which tokens training saw"
         return f"left to cover: {self.spanned}" if self.deep else ""

@@ -10,6 +10,7 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from ..layers.rounding import noise, stored
 from ..layers.spectrum import spectrum
+from .ladder import made
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ def subspace(victim: Victim, recipe: Recipe) -> Subspace:
     name = layer.name("bias")
     bias = (victim.theta0[name], victim.thetaf[name]) if layer.bias and name in victim.theta0 else None
     balanced = len(weight[0]) == victim.classes > 1
+    if bias is not None and made(weight[0], bias[0]):
+        raise Unsupported(
+            f"the units of {layer.path} share one direction, so that which of them an input passed does not tell it "
+            "from mixtures.",
+            "imprint reads such a layer.",
+        )
     found = spectrum(weight, noise(weight, [stored(side) for side in weight]), bias, balanced=balanced)
     edge, values = found.edge, found.values
     if edge.kind == "none":

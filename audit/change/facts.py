@@ -14,6 +14,7 @@ from ...attacks.contract.victim import Victim
 from ..checkpoints.pair import CheckpointPair
 from ..families.base import Architecture
 from ..report.facts import FLOOR, Delta, Fact
+from .ladders import read_ladders
 from .linearity import read_linearity
 from .loss import read_loss
 from .readings import Readings
@@ -37,7 +38,8 @@ def read_delta(
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
         ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``loss``, ``size``, ``classes_present``,
-        ``tokens_seen``, ``length``, ``sequences_at_least``, ``feasibility`` and ``linearity``.
+        ``tokens_seen``, ``length``, ``sequences_at_least``, ``ladders`` (weights that look made to store
+        inputs), ``feasibility`` and ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)
@@ -54,6 +56,7 @@ def read_delta(
         "size": count,
         "classes_present": read_classes(found),
         **read_words(found),
+        "ladders": read_ladders(pair.before.tensors),
         "feasibility": _feasibility(found, count),
         "linearity": read_linearity(found),
     }

@@ -69,6 +69,8 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
         )
         count = architecture["classes"]
         console.print(f"{'one logit' if count == 1 else f'{count} classes'}, {architecture['input']}{guess}")
+    stores = "[yellow]looks made to store what it is trained on (memaudit rules, MA007):[/]"
+    _print_names(console, stores, found.get("ladders", ()))
     if "tensors" in found:
         _print_lora(console, found["lora"])
         _print_names(console, "[yellow]start unknown, a new head:[/]", found["fresh"])

@@ -132,6 +132,7 @@ class ChangeFacts(TypedDict, total=False):
     tokens_seen: Fact[int]
     length: Fact[int]
     sequences_at_least: Fact[int]
+    ladders: Fact[list[str]]
     feasibility: Fact[float]
     linearity: Fact[float]
 

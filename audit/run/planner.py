@@ -13,6 +13,8 @@ from ...attacks.contract.attack import Attack
 from ...attacks.contract.card import DEEP, UNTOLD, Card, Rule, Sight, card_of
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
+from ...attacks.explain.inversion import undecayed
+from ...attacks.firstlayer.stored import first_change, stored
 from ...attacks.layers import telling as layers_of
 from ...attacks.layers.patching import patching
 from ...attacks.text.tables import legible
@@ -94,8 +96,14 @@ def look(victim: Victim, recipe: Recipe, known: Mapping[str, Fact], delta: Delta
     moved = sum(value.numel() for value in victim.delta.values())
     linearity = read["linearity"].value if "linearity" in read else None
     coverage = moved / (count * math.prod(victim.shape))
-    shown = _telling(victim, recipe), _legible(victim), _patched(victim, recipe)
-    return Sight(recipe.steps, size, sharp, linearity, coverage, delta.lost, *shown)
+    return Sight(
+        *(recipe.steps, size, sharp, linearity, coverage, delta.lost),
+        telling=_telling(victim, recipe),
+        legible=_legible(victim),
+        patched=_patched(victim, recipe),
+        stored=_stored(victim, recipe),
+        adaptive=recipe.optimizer != "sgd",
+    )
 
 
 def _legible(victim: Victim) -> bool:
@@ -110,6 +118,14 @@ def _patched(victim: Victim, recipe: Recipe) -> bool:
     """Return whether the change shows the patches' signals; a third-party network that fails on noise shows none."""
     try:
         return recipe.optimizer == "sgd" and bool(patching(victim))
+    except Exception:
+        return False
+
+
+def _stored(victim: Victim, recipe: Recipe) -> bool:
+    """Return whether units of the first layer hold single records; a third-party network that fails on noise: no."""
+    try:
+        return recipe.optimizer == "sgd" and len(stored(first_change(victim, undecayed(victim, recipe)))) > 0
     except Exception:
         return False
 

@@ -11,6 +11,7 @@ from torch import nn
 from ...attacks.images.normalisation import PLAIN
 from .. import outputs, plugins
 from ..change.facts import read_delta
+from ..change.ladders import ladders
 from ..checkpoints.folder import look_into
 from ..checkpoints.pair import Checkpoint, CheckpointPair, check_key, read, read_pair
 from ..checkpoints.weights import CheckpointError, Loaded, digest, examine, load
@@ -41,7 +42,8 @@ def inspect(
         first, beside = read(before, key), read_beside(before)
         check_key(key, first)
         found = _recognised(partial(detect, first.tensors), model, image_size, beside)
-        return {"before": _file(first), "architecture": _architecture(*found[::2])}
+        made = list(ladders(first.tensors))
+        return {"before": _file(first), "architecture": _architecture(*found[::2]), "ladders": made}
     pair, beside = read_pair(before, after, key), read_beside(after, before)
     architecture, module, problem = _recognised(partial(network, pair), model, image_size, beside)
     make = None

@@ -143,6 +143,12 @@ def _words(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("MA006", vocabulary.severity(found), vocabulary.said(found, evidence.kind))
 
 
+def _made_to_store(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.delta.facts.get("ladders")
+    if found is not None:
+        yield _finding("MA007", "high", f"{found.evidence[:1].upper()}{found.evidence[1:]}.")
+
+
 def _unexplained(evidence: Evidence) -> Iterator[Finding]:
     if evidence.inputs.data is not None and (evidence.check is None or not evidence.check.explained):
         reason = evidence.check.reason if evidence.check else "Whether the data explain the change was not looked at."
@@ -217,6 +223,6 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
 _OF_AUDITS = (
-    _exactly, _words, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless, _incomplete,
-    _swapped,
+    _exactly, _words, _made_to_store, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless,
+    _incomplete, _swapped,
 )  # fmt: skip

@@ -96,6 +96,14 @@ RULES = {
             "Training with frozen word embeddings does not write words there.",
         ),
         Rule(
+            "MA007", "BaseMadeToStore", ("high",),
+            "The network from before training looks made to store training {many}",
+            "At least half of the units of a linear layer share one direction while their thresholds rise one by one, "
+            "so that each input stops at a unit of its own, and differences of units are single inputs.",
+            "Do not train on this base: whoever made it can read training {many} off the result, whatever an attack "
+            "found here. Take the base from a source that you trust, and compare its digest.",
+        ),
+        Rule(
             "MA100", "FindingsNotRecorded", ("none",),
             "The report is older than the rules",
             "A report from before schema 1.3 has no findings of its own, and passes no gate.",

@@ -13,6 +13,7 @@ _TRACES = {
     "MA002": "No single {one} was rebuilt, but the training {many} as a whole show through",
     "MA003": "No {one} was rebuilt, but these two files tell which {many} were trained on",
     "MA004": "Independent runs rebuild the same {many}, which suggests that they are training {many}",
+    "MA007": "No {one} was rebuilt, but the network from before training looks made to store {many}",
     "MA006": "No {one} was rebuilt, but these two files tell which words training saw",
 }
 """What is said of leaks that rebuild no known record, by rule."""

@@ -19,6 +19,7 @@ _NAMES = {
     "tokens_seen": "Different tokens that training saw",
     "length": "Longest sequence, in tokens",
     "sequences_at_least": "Training {many}, at least",
+    "ladders": "Layers that look made to store inputs",
     "feasibility": "Parameters per unknown number",
     "linearity": "Linearity of the training",
 }

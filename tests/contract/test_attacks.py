@@ -20,15 +20,17 @@ from ..notes import WORDS, read
 from ..vits import subject
 
 ATTACKS = list(plugins.available("memaudit.attacks"))
-IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["tokens"]
+IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["rewrite", "tokens"]
 """Attacks that refuse all other records."""
+COUNTING = ["imprint", *TEXTS_ALONE]
+"""Attacks that find out themselves how many records there are, or some of them."""
 STEPS = 6
 REFUSED = {
     **{(name, kind): "image" for name in IMAGES_ALONE for kind in ("note", "text")},
     **{(name, kind): "text" for name in TEXTS_ALONE for kind in ("image", "note")},
 }
 """The kind that an attack is for, by its name and another kind."""
-WITHOUT = {"text": ["patches", "span", "spear"], "note": ["patches"]}
+WITHOUT = {"text": ["imprint", "patches", "span", "spear"], "note": ["patches"]}
 """Attacks that need a layer which the network of these records has not: one on whole records, or on patches."""
 CASES = [
     (name, kind)
@@ -133,7 +135,7 @@ def test_shapes_and_finite_numbers(attack, tiny):
     found = attack.finish(victim, recipe, state)
     assert state.done
     count = len(found.records)
-    assert count >= (1 if attack.name in TEXTS_ALONE else recipe.size)  # they find out how many there are
+    assert count >= (1 if attack.name in COUNTING else recipe.size)  # they find out how many there are
     assert found.inputs.shape in {(count, *victim.shape), victim.medium.encode(found.records).shape}
     assert found.records.shape == victim.medium.encode(found.records).shape[: found.records.ndim]
     assert torch.equal(found.records, victim.medium.records(found.inputs))

@@ -12,8 +12,8 @@ from memaudit.audit.verdict.rules import RULES
 from memaudit.reports import junit
 
 EVERY = ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"]
-LEAKS = [rule.id for rule in RULES.values() if rule.leak and rule.id != "MA006"]
-"""Rules about leaks of one attack; which words training saw is a finding of the audit as a whole."""
+LEAKS = [rule.id for rule in RULES.values() if rule.leak and rule.id not in ("MA006", "MA007")]
+"""Rules about leaks of one attack; words that training saw, and a base made to store, are of the whole audit."""
 
 
 def cases(report: AuditReport, suite: str) -> dict[str, tuple[str, str]]:

@@ -87,7 +87,7 @@ def test_no_number_is_lost(make, tmp_path):
     }
 
 
-SINCE = ("MA005", "MA006", "MA107", "MA108", "MA109", "MA110")
+SINCE = ("MA005", "MA006", "MA007", "MA107", "MA108", "MA109", "MA110")
 """Rules that came with schema 2.1 and later."""
 
 

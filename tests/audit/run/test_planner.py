@@ -20,7 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
-    "spear", "patches", "span", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
+    "imprint", "spear", "patches", "span", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
@@ -69,10 +69,12 @@ def test_a_deep_network_is_left_to_cover():
 
 def test_what_shows_patches_is_read_before_anything_is_searched_for():
     found = chosen(sharp=False, size=1, patched=True)
-    assert found["patches"].runs
+    assert [name for name, choice in found.items() if choice.runs] == ["patches"]
+    assert all("left to patches" in found[name].reason for name in ("sme", "loo", "simudy"))
     assert "1 sample" in found["patches"].reason
     assert found["patches"].card.blind
     assert "vision transformer" in chosen()["patches"].reason
+    assert running(sharp=False, size=2, patched=True) == ["patches", "sme", "loo", "simudy"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:7] == ["spear", "patches", "span", "tokens", "cover", "sme", "ready"]
+    assert list(found)[:8] == ["imprint", "spear", "patches", "span", "tokens", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs
