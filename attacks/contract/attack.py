@@ -150,6 +150,15 @@ class Fitting(Protocol):
         ...
 
 
+@runtime_checkable
+class Starting(Protocol):
+    """An attack that takes over another one's end by itself, whatever the shape of that one's variables."""
+
+    def started(self, victim: Victim, recipe: Recipe, state: State, start: State) -> State:
+        """Return a fresh ``state`` of its own with what the end ``start`` of another attack has learned."""
+        ...
+
+
 def generator(seed: int) -> torch.Generator:
     """Return a CPU generator: random draws are made on the CPU so that every device sees the same numbers."""
     return torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from ...attacks.contract.attack import Attack, State
+from ...attacks.contract.attack import Attack, Starting, State
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ..events import Event, Listener
@@ -113,7 +113,7 @@ class Campaign:
             why = failure(error)
             return choice.dropped(str(why) if choice.asked else why.message)
         firsts[choice.name] = outcome.state
-        if not (start and shared(outcome.state, start)):
+        if not (start and (isinstance(attack, Starting) or shared(outcome.state, start))):
             choice = dataclasses.replace(choice, start_from="")
         closing = self._closing(attack, outcome.state)
         return self._estimated(choice, attack, outcome, told.pace(outcome), closing)

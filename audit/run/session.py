@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...attacks.contract.attack import ALPHA, Attack, State
+from ...attacks.contract.attack import ALPHA, Attack, Starting, State
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from .store import Job
@@ -40,7 +40,10 @@ def opened(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job |
     saved = job.load(victim.like) if job else None
     if saved is None:
         state = attack.init(victim, recipe, seed)
-        return Session(state if start is None else _taken_over(state, start))
+        if start is not None:
+            own = isinstance(attack, Starting)
+            state = attack.started(victim, recipe, state, start) if own else _taken_over(state, start)
+        return Session(state)
     state, extra = saved
     return Session(state, resumed=state.step > 0, **extra)
 
