@@ -59,8 +59,8 @@ class Rewrite:
     the sentences of :class:`.tokens.Tokens`, or from what training saw, dealt out at random. Each step trains on the
     present sentences: the cosine distance of that change from the real one, over all parameters but the rows of words
     that training never saw, is the loss. Then edits are tried in the training replayed along this course
-    (:mod:`.text.replay`): other tokens, exchanges, moves, labels. Where none helps, or the loss no longer falls, the best
-    sentences are disturbed. There is no language model and no continuous phase: the words that training saw are known.
+    (:mod:`.text.replay`): other tokens, exchanges, moves, labels. Where none helps, or the loss no longer falls, the
+    best sentences are disturbed. There is no language model and no continuous phase: the words seen are known.
 
     Attributes:
         iterations: Most steps.

@@ -225,6 +225,17 @@ def test_a_start_gives_variables_of_the_same_name_and_shape_and_the_labels(scene
     assert all(torch.equal(value, fresh.variables[name]) for name, value in kept.variables.items())
 
 
+def test_an_attack_may_take_over_a_start_of_any_shape_by_itself(scene):
+    @dataclasses.dataclass(frozen=True)
+    class Own(type(ATTACK)):
+        def started(self, victim, recipe, state, start):
+            return dataclasses.replace(state, terms={"taken": start.loss})
+
+    own = Own(**{field.name: getattr(ATTACK, field.name) for field in dataclasses.fields(ATTACK)})
+    start = dataclasses.replace(ATTACK.init(*scene), variables={}, loss=0.25)
+    assert drive(own, *scene, budget=Budget(steps=0), start=start).state.terms == {"taken": 0.25}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e9])
 def test_divergence_is_an_outcome_with_the_last_finite_state(scene, value):
     outcome = drive(Failing(iterations=12, step_size=0.1, value=value), *scene)

@@ -21,7 +21,7 @@ from memaudit.audit.scan.scene import load as load_scene
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
     "imprint", "spear", "patches", "span", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
-    "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
+    "rewrite", "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
 
@@ -52,6 +52,13 @@ def test_exact_attacks_come_first_and_the_simulation_starts_from_the_surrogate()
     assert found["simudy"].start_from == "sme"
     assert all(choice.optional for choice in found.values() if choice.runs)
     assert "8 samples, as the change shows" in found["spear"].reason
+
+
+def test_text_under_adam_is_read_and_then_rewritten():
+    found = chosen(sharp=False, legible=True, adaptive=True)
+    assert [name for name in ("tokens", "rewrite", "simudy") if found[name].runs] == ["tokens", "rewrite"]
+    assert found["rewrite"].start_from == "tokens"
+    assert "left to tokens" in chosen(sharp=False, legible=True)["rewrite"].reason
 
 
 def test_a_deep_network_is_left_to_cover():
