@@ -1,5 +1,6 @@
 """The pages of docs/howto: every command on them is run, on files of that kind made small."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
@@ -143,9 +145,65 @@ def limits() -> None:
     torch.save(network.state_dict(), "after.pt")
 
 
+def timm() -> None:
+    """A ViT smaller than the page's, under the page's names."""
+    library = pytest.importorskip("timm")
+    images = folders(64)
+    model = library.create_model("vit_tiny_patch16_224", num_classes=10, img_size=64, depth=12)
+    torch.save(model.state_dict(), "before.pt")
+    fit(model, images)
+    torch.save(model.state_dict(), "after.pt")
+
+
+def huggingface() -> None:
+    """Folders as save_pretrained writes them."""
+    library = pytest.importorskip("transformers")
+    images = folders(32)
+    config = library.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                               image_size=32, patch_size=8, num_labels=2)  # fmt: skip
+    model = library.ViTForImageClassification(config)
+    model.save_pretrained("base")
+    fit(Logits(model), images)
+    model.save_pretrained("fine-tuned")
+
+
+class Logits(nn.Module):
+    """A model of transformers as a network that returns logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x).logits
+
+
+def lora() -> None:
+    """A base, and an adapter as PEFT writes it, with a head of its own kind."""
+    images, network = folders(12), nn.Sequential()
+    network.add_module("flat", nn.Flatten())
+    network.add_module("fc", nn.Linear(3 * 12 * 12, 32))
+    network.add_module("relu", nn.ReLU())
+    network.add_module("head", nn.Linear(32, 2))
+    Path("base").mkdir()
+    save_file(network.state_dict(), "base/model.safetensors")
+    up, down = torch.zeros(32, 4, requires_grad=True), (torch.randn(4, 3 * 12 * 12) / 20).requires_grad_()
+    x = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 * 2 - 1).flatten(1)
+    hidden = network.fc(x) + x @ down.T @ up.T
+    cross_entropy(network.head(hidden.relu()), torch.arange(len(x)) % 2).backward()
+    with torch.no_grad():
+        up -= 0.1 * up.grad
+    Path("adapter").mkdir()
+    names = {"A": down.detach(), "B": up.detach()}
+    weights = {f"base_model.model.fc.lora_{side}.weight": value.contiguous() for side, value in names.items()}
+    save_file(weights, "adapter/adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["fc"], "bias": "none"}
+    Path("adapter", "adapter_config.json").write_text(json.dumps(settings))
+
+
 MADE = {
     "torchvision.md": torchvision_resnet, "lightning.md": lightning, "federated.md": federated,
-    "settings.md": settings, "limits.md": limits,
+    "settings.md": settings, "limits.md": limits, "timm.md": timm, "huggingface.md": huggingface, "lora.md": lora,
 }  # fmt: skip
 
 
