@@ -24,7 +24,7 @@ from .optimise.distances import log_cosine
 from .optimise.lbfgs import LBFGS
 from .optimise.optim import Adam, warmup_cosine
 
-TOLD = 0.9
+TOLD = 0.75
 """A low loss is evidence for an image of which the changes tell this share, at least; the rest is made smooth."""
 
 CLEAR = 0.1
@@ -152,7 +152,7 @@ class Patches:
             return replace(found, doubt=DOUBT)
         x, loss = best(state)
         influence = torch.stack([torch.linalg.vector_norm(value) for value in victim.delta.values()]).norm()[None]
-        return replace(reconstruction(victim, x, labels, influence, loss), doubt=_doubt(*state.memory["told"].tolist()))
+        return replace(reconstruction(victim, x, labels, influence, loss), doubt=_doubt(*state.memory["told"].tolist(), float(state.memory["left"])))
 
     def _searched(self, at: Victim, place: Patching, state: State, total: int) -> State:
         """Return the state after one step of Adam on all images."""
@@ -180,7 +180,8 @@ class Patches:
         def objective(variables: Mapping[str, Tensor]) -> Tensor:
             return patched.outside(at, state.memory, images(variables)).mean()
 
-        variables, solver = dict(state.variables), {}
+        variables: dict[str, Tensor] = dict(state.variables)
+        solver: dict[str, Tensor] = {}
         if any(name.endswith(".kept") for name in state.memory):
             variables, solver = LBFGS(inner=INNER, history=50).update(variables, state.memory, objective)
         x = images(variables).detach()
@@ -221,8 +222,10 @@ def _label(victim: Victim, recipe: Recipe) -> Tensor:
         return torch.tensor([0])
 
 
-def _doubt(told: float, error: float) -> str:
+def _doubt(told: float, error: float, left: float) -> str:
     """Return why a low loss is no evidence for the image; empty where it is."""
+    if left == 1:
+        return "the table has about as many places as a row has numbers, so nothing tells one image from several"
     if told < TOLD:
         return f"the change tells {told:.0%} of the image, and the rest was chosen to be smooth"
     return f"noise in the change hides the image: an error of {error:.2g}" if error > CLEAR else ""

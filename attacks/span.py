@@ -32,6 +32,8 @@ STRETCH = 4
 def _joins(sight: Sight) -> tuple[bool, str]:
     if sight.legible:
         return False, sight.left
+    if sight.patched:
+        return False, "no linear layer of a vision transformer sees a whole image"
     if sight.deep:
         return False, "what the linear layers saw moved in training, as the convolutions before them did"
     return True, f"searches the span of the first layer's change; {sight.samples}"

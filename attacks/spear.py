@@ -35,6 +35,8 @@ INDEPENDENT = 0.02
 def _joins(sight: Sight) -> tuple[bool, str]:
     if sight.legible:
         return False, sight.left
+    if sight.patched:
+        return False, "no linear layer of a vision transformer sees a whole image"
     if sight.deep:
         return False, "what the linear layers saw moved in training, as the convolutions before them did"
     if sight.size > LARGEST:

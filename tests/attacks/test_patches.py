@@ -95,6 +95,7 @@ def test_where_units_are_too_few_to_tell_one_image_from_several_nothing_is_prove
     victim, recipe, x = subject(network=Vit(dim))
     done = drive(Patches(), victim, recipe, 0)
     assert done.status == "stalled"
+    assert "one image from several" in done.reconstruction.doubt
     assert off(done.reconstruction, x) < (0.45 if dim == 8 else 0.05) < off(done.reconstruction, STRANGERS)
 
 
