@@ -14,6 +14,7 @@ from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.labels import guess
 from .simulation.dynamics import batch_plan
+from .simulation.losses import CROSS_ENTROPY, goal_of
 from .text.edits import Edit, Promises, content, sentence
 from .text.medium import Tokens, sentences_of
 from .text.reading import Reading, read
@@ -93,8 +94,14 @@ class Rewrite:
         require(self, ("iterations", "rounds", "nodes", "few", "most"), ("tolerance",))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
-        """Deal out the tokens that training saw. Raises :class:`.Unsupported` where no table of words was trained."""
+        """Deal out the tokens that training saw.
+
+        Raises:
+            Unsupported: No table of words was trained, or by another loss than cross-entropy.
+        """
         only("text", "rewrite", victim)
+        if goal_of(recipe) != CROSS_ENTROPY:
+            raise Unsupported("edits are replayed with the cross-entropy alone, without label smoothing.")
         gen, seen = generator(seed), _reading(victim, recipe)
         tokens = seen.tokens[torch.randperm(len(seen.tokens), generator=gen)]
         ids = _dealt(victim, [tokens[k :: recipe.size].tolist() for k in range(recipe.size)])

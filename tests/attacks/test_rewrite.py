@@ -85,6 +85,12 @@ def test_frozen_words_are_refused():
         ATTACK.init(frozen, ADAMW, 0)
 
 
+def test_other_losses_are_refused(subject):
+    for known in (replace(ADAMW, loss="mse"), replace(ADAMW, label_smoothing=0.1)):
+        with pytest.raises(Unsupported, match="cross-entropy"):
+            ATTACK.init(subject, known, 0)
+
+
 def test_it_joins_where_tokens_reads_parts_only():
     seen = Sight(steps=20, size=4, sharp=False, linearity=None, coverage=1.0, lost=False, legible=True, adaptive=True)
     rule = Rewrite.card.rule
