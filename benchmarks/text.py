@@ -1,10 +1,10 @@
-"""What `tokens` reads off a fine-tuned MiniLM: ``python -m benchmarks.text [ROW ...] [--seeds N]``.
+"""What `tokens` and `rewrite` read off a fine-tuned MiniLM: ``python -m benchmarks.text [ROW ...] [--seeds N]``.
 
 A row is a fine-tuning of MiniLM (6 layers x 384) with a fresh head on sentences of CoLA, in plain PyTorch, padded to
-the longest, without dropout. The attack knows the kind of optimiser and nothing else: neither how many sentences there
-were nor a label or learning rate. Each sentence is paired with one that was found; beside it stand as many sentences
-that the victim never saw. A finished row goes to ``benchmarks/results/text.json`` and is not run again; ``--table``
-prints the file as Markdown.
+the longest, without dropout. `tokens` knows the kind of optimiser and nothing else: neither how many sentences there
+were nor a label or learning rate; `rewrite`, in rows of its own, is told the recipe. Each sentence is paired with one
+that was found; beside it stand as many sentences that the victim never saw. A finished row goes to
+``benchmarks/results/text.json`` and is not run again; ``--table`` prints the file as Markdown.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from torch.nn.functional import cross_entropy
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.normalisation import PLAIN
+from memaudit.attacks.rewrite import Rewrite
 from memaudit.attacks.text.medium import Tokens as Medium
 from memaudit.attacks.tokens import Tokens
 from memaudit.audit.checkpoints.pair import Checkpoint, CheckpointPair
@@ -53,6 +54,7 @@ class Row:
     Attributes:
         batch: Sentences of each step, in the same order in every epoch; 0 for all.
         joined: So many of the pack's sentences are joined to one.
+        rewritten: Steps of `rewrite`, which is told the recipe, from the end of `tokens`; 0 for none.
     """
 
     size: int
@@ -64,7 +66,10 @@ class Row:
     frozen: bool = False
     batch: int = 0
     joined: int = 1
+    rewritten: int = 0
 
+
+ADAMW: dict[str, Any] = {"lr": 1e-4, "optimizer": "adamw", "weight_decay": 0.01}
 
 ROWS = {
     **{f"n{n}": Row(n) for n in (1, 4, 10, 15)},
@@ -76,7 +81,8 @@ ROWS = {
     "n8-batches": Row(8, batch=4, steps=20),
     "n2-joined2": Row(2, joined=2),
     "n2-joined6": Row(2, joined=6),
-    **{f"n{n}-adamw": Row(n, lr=1e-4, optimizer="adamw", weight_decay=0.01) for n in (1, 4, 15)},
+    **{f"n{n}-adamw": Row(n, **ADAMW) for n in (1, 4, 15)},
+    "n4-adamw-rewrite": Row(4, **ADAMW, rewritten=60),
 }
 
 
@@ -152,14 +158,17 @@ def measure(name: str, seed: int, pack: Path, strangers: bool) -> dict[str, Any]
     row = ROWS[name]
     with exact_numerics():
         made, kind, truth, others = subject(row, pack, seed, strangers)
-        recipe = Recipe(row.size, row.lr, row.size, row.steps, optimizer=row.optimizer)  # only its kind is used
+        used: dict[str, Any] = {name: getattr(row, name) for name in ("optimizer", "momentum", "weight_decay")}
+        recipe = Recipe(row.size, row.lr, row.size, row.steps, **used)  # tokens uses its kind alone
         began = time.monotonic()
         outcome = drive(Tokens(), made, recipe, seed)
+        read = set(outcome.state.constants["tokens"].tolist())
+        if row.rewritten:
+            outcome = drive(Rewrite(iterations=row.rewritten), made, recipe, seed, start=outcome.state)
         seconds = time.monotonic() - began
     found = outcome.reconstruction
     assert found is not None
     seen, own = (set(ids.unique().tolist()) - {made.medium.pad} for ids in (found.records, truth))
-    read = set(outcome.state.constants["tokens"].tolist())
     return {
         **scores(kind, truth, found.records, found.inputs),
         "rouge_l_strangers": scores(kind, others, found.records, found.inputs)["rouge_l"],
