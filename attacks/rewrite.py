@@ -83,7 +83,7 @@ class Rewrite:
         rule=_joins,
         place=62,
     )
-    iterations: int = 60
+    iterations: int = 40
     rounds: int = 3
     nodes: int = 4
     few: int = 8

@@ -82,7 +82,7 @@ ROWS = {
     "n2-joined2": Row(2, joined=2),
     "n2-joined6": Row(2, joined=6),
     **{f"n{n}-adamw": Row(n, **ADAMW) for n in (1, 4, 15)},
-    "n4-adamw-rewrite": Row(4, **ADAMW, rewritten=60),
+    "n4-adamw-rewrite": Row(4, **ADAMW, rewritten=40),
 }
 
 
