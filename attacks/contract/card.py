@@ -57,8 +57,6 @@ class Sight:
         """Why attacks that search for inputs need not run, in words; empty where they may."""
         if self.patched and self.size == 1:
             return "left to patches: each patch got the signal of its place, which shows a single image exactly"
-        if self.patched and self.size == 1:
-            return "left to patches: each patch got the signal of its place, which shows a single image exactly"
         if self.legible:
             return "left to tokens: the change shows which tokens training saw"
         return f"left to cover: {self.spanned}" if self.deep else ""
