@@ -14,7 +14,19 @@ from ...attacks.layers.spectrum import Spectrum, spectrum
 from ..checkpoints.pair import CheckpointPair
 from ..families.base import Architecture, tensor_names
 from .movement import Signal, signals
-from .optimizer import Decay, HeadSum, Sizes, agreed, head_decay, head_sum, sizes, still_decay
+from .optimizer import (
+    SURELY,
+    UNLIKE,
+    UNSETTLED,
+    Decay,
+    HeadSum,
+    Sizes,
+    agreed,
+    head_decay,
+    head_sum,
+    sizes,
+    still_decay,
+)
 
 STATISTICS = ("running_mean", "running_var")
 """Last parts of the names of batch norm's running statistics, which are not parameters."""
@@ -65,7 +77,13 @@ class Readings:
     @cached_property
     def suspicion(self) -> float | None:
         """Log-odds of Adam against SGD before the first layer is looked at; ``None`` if all weights are in rounding."""
-        return None if self.sizes is None else self.sizes.odds + (self.head.odds if self.head else 0.0)
+        if self.sizes is None or self.head is None:
+            return self.sizes.odds if self.sizes else None
+        if not self.head.broken:
+            return self.sizes.odds + self.head.odds
+        alike = self.sizes.spread <= UNLIKE
+        sizes = max(self.sizes.odds, UNSETTLED) if alike or self.head.apart else self.sizes.odds
+        return sizes + (SURELY if alike and self.head.apart else self.head.odds)
 
     @cached_property
     def odds(self) -> float | None:

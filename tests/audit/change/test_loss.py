@@ -22,7 +22,12 @@ def facts(recipe, classes=10, steps=20):
         optimizer.zero_grad()
         loss_of(recipe, network(x), labels).backward()
         optimizer.step()
-    sides.append({name: value.detach().clone() for name, value in network.state_dict().items()})
+    return changed(sides[0], network)
+
+
+def changed(before, network):
+    """What the change of a network shows."""
+    sides = [before, {name: value.detach().clone() for name, value in network.state_dict().items()}]
     pair = CheckpointPair(*(Checkpoint(side, "torch", side, ("float32",), part, {n: v.dtype for n, v in part.items()})
                             for side, part in zip(("before", "after"), sides, strict=True)))  # fmt: skip
     return read_delta(pair, detect(sides[1])[0]).facts
@@ -39,6 +44,24 @@ def test_under_sgd_the_loss_is_read_off_the_head(loss, smoothing):
 def test_under_adam_a_softmax_is_never_taken_for_another_loss():
     found = facts(Recipe(20, 1e-3, 20, 20, optimizer="adam"))
     assert found.get("loss") is None
+
+
+@pytest.mark.parametrize("rate", [1e-3, 3e-4])
+def test_hundreds_of_steps_of_adam_on_many_records_are_not_taken_for_sgd(rate):
+    """Its changes then differ in size as SGD's do, but a softmax's rows would cancel under SGD."""
+    teacher = nn.Linear(192, 10)
+    network = nn.Sequential(nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    x = torch.randn(2000, 192) * torch.logspace(0, -2, 192)
+    sides = [{name: value.detach().clone() for name, value in network.state_dict().items()}]
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    for step in range(500):
+        rows = torch.arange(64).add(64 * step) % 2000
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(x[rows]), teacher(x[rows]).argmax(1)).backward()
+        optimizer.step()
+    found = changed(sides[0], network)
+    assert found["optimizer"].value == "adam"
+    assert "loss" not in found
 
 
 def test_two_classes_show_nothing():
