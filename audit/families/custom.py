@@ -21,7 +21,7 @@ from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_s
 SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
 """Image sizes in pixels, in the order in which they are tried on a network that does not fix its own."""
 
-LIBRARIES = {"torchvision": torchvision, "timm": timm}
+LIBRARIES = ("torchvision", "timm")
 """What may stand before a colon for a library's networks."""
 
 SQUASHING, SHAPING = ("Sigmoid", "Softmax"), ("Squeeze", "View", "UnsafeView", "ReshapeAlias", "Select")
@@ -147,8 +147,9 @@ def _of_library(place: str, name: str, tensors: Params) -> tuple[nn.Module, int 
     Raises:
         UnknownArchitecture: The library has no such network, or is not installed.
     """
-    library = LIBRARIES[place]
-    return library.whole(library.known(name), tensors)
+    if place == "timm":
+        return timm.whole(timm.known(name), tensors)
+    return torchvision.whole(torchvision.known(name), tensors)
 
 
 def _built(spec: str, factory: Callable[[], nn.Module]) -> nn.Module:

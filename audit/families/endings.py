@@ -113,8 +113,7 @@ def _rows(part: nn.Module) -> int:
 
 def _swap(module: nn.Module, path: str, tensors: Params) -> Iterator[Swap]:
     """Yield how the checkpoint has the classifier at ``path``: with other rows, or replaced there or further up."""
-    part = module.get_submodule(path)
-    weight, found = part.weight, tensors.get(f"{path}.weight")
+    weight, found = module.get_parameter(f"{path}.weight"), tensors.get(f"{path}.weight")
     if found is not None and found.shape[1:] == weight.shape[1:] and len(found):
         yield Swap(path, (Layer("", found.shape[1], len(found), f"{path}.bias" in tensors),))
         return
@@ -132,12 +131,13 @@ def _linears(tensors: Params, place: str) -> tuple[Layer, ...]:
     below = {name[len(place) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{place}.")}
     paths = [name.removesuffix(".weight") if "." in name else "" for name, value in below.items() if value.ndim == 2]
     paths.sort(key=lambda path: [(part.isdecimal(), part.zfill(9)) for part in path.split(".")])
+    weights = {path: below[_named(path, "weight")] for path in paths if _named(path, "weight") in below}
     layers = tuple(
-        Layer(path, *reversed(below[_named(path, "weight")].shape), _named(path, "bias") in below)
-        for path in paths
-        if _named(path, "weight") in below
+        Layer(path, weight.shape[1], len(weight), _named(path, "bias") in below) for path, weight in weights.items()
     )
-    expected = {_named(layer.path, "weight"): (layer.outside, layer.inside) for layer in layers}
+    expected: dict[str, tuple[int, ...]] = {
+        _named(layer.path, "weight"): (layer.outside, layer.inside) for layer in layers
+    }
     expected |= {_named(layer.path, "bias"): (layer.outside,) for layer in layers if layer.bias}
     fits = all(a.outside == b.inside for a, b in pairwise(layers))
     return layers if fits and {name: tuple(value.shape) for name, value in below.items()} == expected else ()
@@ -175,8 +175,8 @@ def _first(module: nn.Module) -> nn.Conv2d | None:
 
 def _widen(part: nn.Module, layer: Layer) -> None:
     setattr(part, "out_channels" if isinstance(part, nn.Conv2d) else "out_features", layer.outside)
-    part.weight = _empty(layer.outside, *part.weight.shape[1:])
-    part.bias = _empty(layer.outside) if layer.bias else None
+    part.register_parameter("weight", _empty(layer.outside, *part.get_parameter("weight").shape[1:]))
+    part.register_parameter("bias", _empty(layer.outside) if layer.bias else None)
 
 
 def _put(module: nn.Module, path: str, part: nn.Module) -> None:

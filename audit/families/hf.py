@@ -161,7 +161,7 @@ def _size(config: Any) -> tuple[int, int]:
     said = getattr(config, "image_size", None) or _USUAL
     if config.model_type.startswith("dinov2"):
         said = _USUAL  # its position embedding is made larger or smaller as needed
-    height, width = said if isinstance(said, list | tuple) and len(said) == 2 else (said, said)
-    if not all(type(side) is int and 0 < side <= _MOST for side in (height, width)):
+    sides = said if isinstance(said, list | tuple) else (said, said)
+    if len(sides) != 2 or not all(type(side) is int and 0 < side <= _MOST for side in sides):
         raise UnknownArchitecture(f"image_size is {str(said)[:20]} in config.json, which no image has.")
-    return height, width
+    return int(sides[0]), int(sides[1])

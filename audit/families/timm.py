@@ -128,10 +128,11 @@ def image_size(build: Build) -> tuple[int, bool]:
     """Return height and width of the images in pixels, and whether the network takes no others."""
     if "img_size" in build.settings:
         return build.settings["img_size"], True
-    inside: Any = getattr(build.module, "patch_embed", None)
-    if getattr(inside, "strict_img_size", False) and inside.img_size:
-        return inside.img_size[0], True
-    return build.module.default_cfg["input_size"][1], False  # type: ignore[index,union-attr]
+    module: Any = build.module
+    inside = getattr(module, "patch_embed", None)
+    if inside is not None and getattr(inside, "strict_img_size", False) and inside.img_size:
+        return int(inside.img_size[0]), True
+    return int(module.default_cfg["input_size"][1]), False
 
 
 def library() -> Any:
