@@ -79,7 +79,7 @@ class Readings:
         """Log-odds of Adam against SGD before the first layer is looked at; ``None`` if all weights are in rounding."""
         if self.sizes is None or self.head is None:
             return self.sizes.odds if self.sizes else None
-        if not self.head.broken:
+        if self.head.holds or (self.head.sure and not self.head.broken):
             return self.sizes.odds + self.head.odds
         alike = self.sizes.spread <= UNLIKE
         sizes = max(self.sizes.odds, UNSETTLED) if alike or self.head.apart else self.sizes.odds
