@@ -1,6 +1,7 @@
 """One checkpoint read as plain tensors."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from . import weights
 from .copies import copies
 from .names import plain_names
 from .refusal import CheckpointError
+
+_FACTOR = re.compile(r"\.lora_(embedding_)?[AB]\b")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ def read(path: str | Path, key: str = "") -> Checkpoint:
         sha256 = weights.digest(files)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
+    if loaded and all(_FACTOR.search(name) for name in loaded):
+        raise CheckpointError(
+            f"{path} holds nothing but the factors of a LoRA adapter.",
+            "Pass the base first and the adapter's folder, with adapter_config.json in it, second.",
+        )
     names = plain_names(loaded)
     found = copies(path, {name: loaded[name] for name in names})
     dtypes = tuple(sorted({str(loaded[name].dtype).removeprefix("torch.") for name in names}))

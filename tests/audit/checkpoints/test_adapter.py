@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from memaudit.audit.checkpoints.adapter import CONFIG, adapter_file, holds_weights, read_adapter
+from memaudit.audit.checkpoints.pair import read
 from memaudit.audit.checkpoints.weights import CheckpointError
 
 from ...adapters import config, save
@@ -33,6 +34,14 @@ def test_the_file_stands_for_its_folder(tmp_path):
     assert adapter_file(folder / "adapter_model.safetensors") == folder / "adapter_model.safetensors"
     (folder / CONFIG).unlink()
     assert adapter_file(folder) is adapter_file(folder / "adapter_model.safetensors") is None
+
+
+def test_an_adapter_without_its_base_is_no_network(tmp_path):
+    folder = save(tmp_path / "a", PLAIN)
+    (folder / CONFIG).unlink()
+    for path in (folder, folder / "adapter_model.safetensors"):
+        with pytest.raises(CheckpointError, match="nothing but the factors of a LoRA adapter"):
+            read(path)
 
 
 def test_names_of_other_versions_and_whole_modules(tmp_path):
