@@ -16,6 +16,7 @@ from torch import Tensor
 from ..contract.params import Params, cosine_distance
 from ..contract.recipe import Recipe
 from ..contract.victim import Victim
+from ..simulation.adjoints import Tensors
 from ..simulation.dynamics import chain
 from ..simulation.updates import slots, update
 from .medium import sentences_of
@@ -119,7 +120,7 @@ class Replay:
 
     def trained(self, before: Tensor, gradients: Iterable[Tensor]) -> Tensor:
         """Return how far the optimiser moves numbers (...), given their gradient at every step."""
-        theta = (before,)
+        theta: Tensors = (before,)
         memory = tuple(torch.zeros_like(before) for _ in range(slots(self.recipe)))
         for step, gradient in enumerate(gradients):
             theta, memory = update(self.recipe, theta, memory, (gradient,), step)
@@ -149,7 +150,8 @@ class Replay:
 
         change = self.trained(self.before.expand(len(which), -1), map(gradient, range(len(self.plan))))
         size = torch.linalg.vector_norm(change, dim=1) * torch.linalg.vector_norm(self.target)
-        return 1 - change @ self.target / size.clamp_min(1e-30)
+        cosine: Tensor = change @ self.target / size.clamp_min(1e-30)
+        return 1 - cosine
 
     def promises(self, ids: Tensor, signals: Tensor) -> Tensor:
         """Return (n, L, V) by how much each token's own row fits better where it takes the place of another.

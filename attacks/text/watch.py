@@ -36,15 +36,15 @@ def narrowed(victim: Victim, found: Tables, tokens: Tensor) -> Narrow:
     """Return a network of the tokens (t,) that training saw, and of those that begin and end sentences."""
     medium, name = sentences_of(victim), f"{found.word}.weight"
     special = torch.tensor([token for token in (medium.first, medium.last) if token >= 0], dtype=torch.long)
-    kept = torch.cat([torch.arange(medium.pad + 1), special, tokens]).unique()  # the padding keeps its number
+    kept = torch.unique(torch.cat([torch.arange(medium.pad + 1), special, tokens]))  # the padding keeps its number
 
     def cut(params: Params) -> dict[str, Tensor]:
         return {key: value[kept] if key == name else value for key, value in params.items()}
 
     first, last = (int(torch.searchsorted(kept, token)) if token >= 0 else -1 for token in (medium.first, medium.last))
     small = replace(medium, table=medium.table[kept], first=first, last=last)
-    theta = {"theta0": cut(victim.theta0), "thetaf": cut(victim.thetaf), "buffers": cut(victim.buffers)}
-    return Narrow(replace(victim, medium=small, **theta), kept)
+    theta0, thetaf, buffers = (cut(params) for params in (victim.theta0, victim.thetaf, victim.buffers))
+    return Narrow(replace(victim, theta0=theta0, thetaf=thetaf, buffers=buffers, medium=small), kept)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Watch:
     def words(self, watched: Tensor) -> Tensor:
         """Return (..., V, D) what is watched of the words."""
         table = self.medium.table
-        return watched[..., : table.numel()].unflatten(-1, tuple(table.shape))
+        return watched[..., : table.numel()].reshape(*watched.shape[:-1], *table.shape)
 
     def signals(self, params: Params, ids: Tensor, labels: Tensor) -> Tensor:
         """Return (b, L, D) derivatives of the losses of sentences (b, L) of classes (b,) by their embeddings."""

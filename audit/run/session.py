@@ -40,10 +40,11 @@ def opened(attack: Attack, victim: Victim, recipe: Recipe, seed: int, job: Job |
     saved = job.load(victim.like) if job else None
     if saved is None:
         state = attack.init(victim, recipe, seed)
-        if start is not None:
-            own = isinstance(attack, Starting)
-            state = attack.started(victim, recipe, state, start) if own else _taken_over(state, start)
-        return Session(state)
+        if start is None:
+            return Session(state)
+        if isinstance(attack, Starting):
+            return Session(attack.started(victim, recipe, state, start))
+        return Session(_taken_over(state, start))
     state, extra = saved
     return Session(state, resumed=state.step > 0, **extra)
 
