@@ -41,7 +41,6 @@ TABLE = {
     "audit/change/training.py": "audit/change/test_facts.py",
     "audit/checkpoints/calls.py": "audit/checkpoints/test_program.py",
     "audit/checkpoints/checkpoint.py": "audit/checkpoints/test_pair.py",
-    "audit/checkpoints/checkpoint.py": "audit/checkpoints/test_pair.py",
     "audit/checkpoints/copies.py": "audit/checkpoints/test_pair.py",
     "audit/checkpoints/refusal.py": "audit/checkpoints/test_pair.py",
     "audit/checkpoints/unpacking.py": "audit/checkpoints/test_program.py",
