@@ -25,6 +25,9 @@ _FOREIGN = re.compile(
 )
 """First part of the names of losses, metrics and averages, which training scripts keep beside the network."""
 
+_METRIC = frozenset(("confmat", "tp", "fp", "tn", "fn", "correct", "total", "preds", "target", "sum_error", "measures"))
+"""Last part of the names of what metrics count, whatever the metric is called."""
+
 
 def plain_names(names: Collection[str]) -> dict[str, str]:
     """Return the name without wrappers, by the name as it stands; without the :func:`foreign` ones.
@@ -43,8 +46,15 @@ def plain_names(names: Collection[str]) -> dict[str, str]:
 
 def foreign(names: Collection[str]) -> frozenset[str]:
     """Return the names of losses, metrics and averaged copies, which are no part of a network; not where all are."""
-    found = frozenset(name for name in names if _FOREIGN.fullmatch(_unwrapped(name).partition(".")[0]))
+    found = frozenset(
+        name for name in names if _FOREIGN.fullmatch(_unwrapped(name).partition(".")[0]) or _counted(name)
+    )
     return found if len(found) < len(names) else frozenset()
+
+
+def _counted(name: str) -> bool:
+    head, _, last = name.rpartition(".")
+    return bool(head) and last in _METRIC
 
 
 def shared_prefix(names: Collection[str]) -> str:
