@@ -51,7 +51,8 @@ def test_wrappers_stay_where_two_names_would_become_one() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    ["acc.confmat", "model.score.tp", "criterion.weight", "loss.pos_weight", "ce_loss.weight", "loss_fn.weight", "train_acc.total", "val_f1.tp",
+    ["acc.confmat", "model.score.tp",
+     "criterion.weight", "loss.pos_weight", "ce_loss.weight", "loss_fn.weight", "train_acc.total", "val_f1.tp",
      "metrics.accuracy.total", "ema_model.net.conv.weight", "model_ema.decay", "n_averaged", "module.criterion.weight"],
 )  # fmt: skip
 def test_losses_metrics_and_averages_are_no_part(other: str) -> None:
