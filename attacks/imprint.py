@@ -42,7 +42,7 @@ class Imprint:
         reads="first layer",
         blind=True,
         rule=_joins,
-        place=5,
+        place=21,
     )
     deterministic: ClassVar[bool] = True
     iterations: int = 1

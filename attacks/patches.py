@@ -84,7 +84,7 @@ class Patches:
 
     name: ClassVar[str] = "patches"
     card: ClassVar[Card] = Card(
-        goal="The training image of a vision transformer, exactly, where there was one; else its few images.",
+        goal="What a vision transformer was trained on: one record exactly, else a few.",
         knowledge="That training was SGD. For one image no labels, recipe or head; for more how many there were.",
         source="memaudit, after Lu et al., CVPR 2022",
         exact=True,

@@ -15,6 +15,9 @@ NODES = (0.25, 0.75)
 CONFIRMED = 8
 """So many changes of a sentence are tried at all nodes."""
 
+MOST, FEWEST = 480, 6
+"""Tokens, at most, that are tried at all places of a long sentence together, and those at each place at least."""
+
 EXCHANGED = 12
 """Free places, at most, of which any two exchange their tokens; of more only neighbours do."""
 
@@ -109,6 +112,7 @@ class Whole:
         free = [place for place in range(1, used + 1) if place not in held]
         if tried == TRIED:  # at first where they are known to stand
             promise = torch.where(self.middle.able(), promise, -torch.inf)
+        tried = min(tried, max(MOST // max(len(free), 1), FEWEST))
         rows, _ = self.middle.options(ids, [gap] if gap else free, promise, tried)
         ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
         moves = [] if gap else [*ends, *_moves(ids, free, self.middle.pad)]

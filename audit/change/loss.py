@@ -19,8 +19,9 @@ def read_loss(found: Readings) -> Fact | None:
     if head.holds and not head.alike:
         return _fact("cross-entropy", 0.97, f"{_measured(head)}, as under SGD with a softmax")
     rise = _rise(found, head)
-    if rise is None or head.apart or head.alike or not (found.is_sgd or head.residual > TOGETHER):
-        return None
+    low = found.is_sgd and found.spectrum is not None and 2 * found.spectrum.edge.rank <= found.spectrum.live
+    if rise is None or head.apart or head.alike or not (low or head.residual > TOGETHER):
+        return None  # noise on the weights breaks the sum as well, and leaves no rank
     value, way = ("mse", "rose") if rise > 0 else ("bce", "fell")
     return _fact(value, 0.6, f"{_measured(head)}, unlike under a softmax, and together the logits' biases {way}")
 

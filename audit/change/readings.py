@@ -82,7 +82,7 @@ class Readings:
         if self.head.holds or (self.head.sure and not self.head.broken):
             return self.sizes.odds + self.head.odds
         alike = self.sizes.spread <= UNLIKE
-        sizes = max(self.sizes.odds, UNSETTLED) if alike or self.head.apart else self.sizes.odds
+        sizes = max(self.sizes.odds, UNSETTLED) if alike else self.sizes.odds
         return sizes + (SURELY if alike and self.head.apart else self.head.odds)
 
     @cached_property

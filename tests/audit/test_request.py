@@ -13,7 +13,7 @@ from memaudit.audit.request import RANGES, RequestError, ScanRequest, check, fro
 
 WHOLE = ScanRequest(
     "a.pt", "b.pt", data="train", control="held-out", exif="apply", preprocess="pad", skip_unreadable=True, power="off",
-    model="torchvision:resnet18", image_size=64, normalise="half",
+    model="torchvision:resnet18", key="net", image_size=64, loss="cross-entropy", label_smoothing=0.1, normalise="half",
     recipe="recipe.toml", size=12, labels="0:4,3:8", optimizer="adamw", lr=0.25, batch_size=4, epochs=3, momentum=0.0,
     nesterov=False, weight_decay=0.1, schedule="cosine", warmup=2, clip=1.5, batch_norm="train",
     attacks=("simudy", "loo"), options=("simudy.alpha=1", "loo.iterations=3"), matching="greedy", seed=3, restarts=2,

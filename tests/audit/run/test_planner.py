@@ -20,7 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
-    "imprint", "spear", "patches", "span", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
+    "spear", "patches", "span", "imprint", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "rewrite", "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
@@ -221,7 +221,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:8] == ["imprint", "spear", "patches", "span", "tokens", "cover", "sme", "ready"]
+    assert list(found)[:8] == ["spear", "patches", "span", "imprint", "tokens", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs

@@ -58,7 +58,7 @@ def test_stdout_is_a_recipe_file_and_the_table_is_on_stderr(printed):
     assert done.returncode == 0, done.stderr
     assert done.stdout == path.read_text()
     table = tomllib.loads(done.stdout)["recipe"]
-    assert table.keys() == {"optimizer", "lr", "nesterov", "weight_decay", "batch_norm", "size"}
+    assert table.keys() == {"optimizer", "lr", "nesterov", "weight_decay", "batch_norm", "size", "loss"}
     assert all(f"\n{name} = " in done.stdout or f"\n# {name} = " in done.stdout for name in FIELDS)
     assert table == load(path)
     assert (table["optimizer"], table["size"]) == ("sgd", 4)
