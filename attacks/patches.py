@@ -152,10 +152,9 @@ class Patches:
             return replace(found, doubt=DOUBT)
         x, loss = best(state)
         influence = torch.stack([torch.linalg.vector_norm(value) for value in victim.delta.values()]).norm()[None]
-        return replace(
-            reconstruction(victim, x, labels, influence, loss),
-            doubt=_doubt(*state.memory["told"].tolist(), float(state.memory["left"])),
-        )
+        told, error = (float(value) for value in state.memory["told"])
+        doubt = _doubt(told, error, float(state.memory["left"]))
+        return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
     def _searched(self, at: Victim, place: Patching, state: State, total: int) -> State:
         """Return the state after one step of Adam on all images."""
