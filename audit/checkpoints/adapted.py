@@ -41,8 +41,7 @@ def on_base(adapter: Adapter, base: str, tensors: Params) -> Adapter:
     Raises:
         CheckpointError: It adapts a layer that the base does not have, or has in another shape.
     """
-    wanted = {f"{layer}.weight": torch.empty(parts.shape, device="meta") for layer, parts in adapter.layers.items()}
-    names = aligned({**wanted, **adapter.whole}, tensors)
+    names = _aligned(adapter, tensors)
     there = {layer: names[f"{layer}.weight"].removesuffix(".weight") for layer in adapter.layers}
     _check(adapter, base, tensors, there)
     stored = {_moved(name, names, there): kind for name, kind in adapter.stored.items()}
@@ -52,6 +51,17 @@ def on_base(adapter: Adapter, base: str, tensors: Params) -> Adapter:
         whole={names[name]: value for name, value in adapter.whole.items()},
         stored=stored,
     )
+
+
+def absent(adapter: Adapter, tensors: Params) -> bool:
+    """Return whether the adapter adapts a layer that a base with these tensors has under no name like its own."""
+    names = _aligned(adapter, tensors)
+    return any(names[f"{layer}.weight"] not in tensors for layer in adapter.layers)
+
+
+def _aligned(adapter: Adapter, tensors: Params) -> dict[str, str]:
+    wanted = {f"{layer}.weight": torch.empty(parts.shape, device="meta") for layer, parts in adapter.layers.items()}
+    return aligned({**wanted, **adapter.whole}, tensors)
 
 
 def _moved(name: str, names: Mapping[str, str], layers: Mapping[str, str]) -> str:

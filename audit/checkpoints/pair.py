@@ -1,6 +1,6 @@
 """A network before and after training: two checkpoints read as plain tensors and found to belong together."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...attacks.contract.params import Params
-from .adapted import among, check_alike, factors, joined_digest, on_base, start_of
+from .adapted import absent, among, check_alike, factors, joined_digest, on_base, start_of
 from .adapter import DOWN, UP, Adapter, adapter_file, holds_weights, read_adapter
 from .arrays import is_numbered
 from .checkpoint import Checkpoint as Checkpoint
@@ -73,7 +73,11 @@ class CheckpointPair:
         )
 
 
-def read_pair(before: str | Path, after: str | Path, key: str = "") -> CheckpointPair:
+Own = Callable[[Params], Mapping[str, str]]
+"""Returns, by the names of a base's tensors, those that its network has for them, where its library files others."""
+
+
+def read_pair(before: str | Path, after: str | Path, key: str = "", own: Own = lambda _: {}) -> CheckpointPair:
     """Read the checkpoints from before and after training and make sure that they belong together.
 
     Names are those of ``after``. Batch-norm counters (``num_batches_tracked``) that only one side has are dropped;
@@ -87,6 +91,7 @@ def read_pair(before: str | Path, after: str | Path, key: str = "") -> Checkpoin
         before: File or folder.
         after: File or folder.
         key: As in :func:`read`; at least one of the two has a state dict there.
+        own: An adapter has the names of the network: asked where those of the base's file are not these.
 
     Raises:
         CheckpointError: One of them cannot be read, names or shapes differ in more than a head, or nothing moved.
@@ -104,6 +109,9 @@ def read_pair(before: str | Path, after: str | Path, key: str = "") -> Checkpoin
         start = start_of(before)
         base = read(before, key)
         check_key(key, base)
+        if absent(adapter, base.tensors):
+            names = own(base.tensors)
+            base = _named(base, {name: names.get(name, name) for name in base.tensors})
         pair = _adapted(base, start, adapter)
     if not pair.moved:
         raise _unmoved(pair)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
+from ... import MemauditError
+from ...attacks.contract.params import Params
 from ..checkpoints.adapter import DOWN, UP
+from ..checkpoints.names import plain_names
 from ..checkpoints.pair import CheckpointPair
 from .base import Architecture, UnknownArchitecture, tensor_names
 from .beside import NOTHING, Beside
@@ -57,6 +60,21 @@ def network(
         ranks.add(down[0])
     told = f"{min(ranks)}" if len(ranks) == 1 else f"{min(ranks)} to {max(ranks)}"
     return replace(architecture, name=f"{architecture.name}, LoRA of rank {told}"), module
+
+
+def own_names(model: str, image_size: int | None, beside: Beside, tensors: Params) -> dict[str, str]:
+    """Return the names that a network has for its tensors by those in its file, where its library files others.
+
+    None where nothing is recognised, or the network is the user's own. Arguments as in :func:`network`.
+    """
+    if ":" in model or model.endswith(".py"):
+        return {}
+    try:
+        _, module = detect(tensors, model, image_size, beside)
+    except MemauditError:
+        return {}
+    plain, filed = plain_names(module.state_dict()), getattr(module, "filed", {})
+    return {other: plain[name] for name, other in filed.items() if name in plain}
 
 
 def _adapt(layer: nn.Module, name: str, shapes: tuple[torch.Size, torch.Size], scale: float) -> None:

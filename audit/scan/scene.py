@@ -19,7 +19,7 @@ from ..families.base import Architecture
 from ..families.beside import read_beside
 from ..families.custom import runs_code
 from ..families.ground import Ground
-from ..families.lora import network
+from ..families.lora import network, own_names
 from ..families.media import medium_of
 from ..families.victim import placed
 from ..families.victim import victim as make_victim
@@ -91,9 +91,10 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     if request.tf32 and device.type == "cpu":
         listener(Event("warning", "--tf32 changes nothing on a CPU."))
     listener(Event("load", "checkpoints"))
-    pair = read_pair(request.before, request.after, request.key)
-    listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     beside = read_beside(str(request.after), str(request.before))
+    own = partial(own_names, request.model, request.image_size, beside)
+    pair = read_pair(request.before, request.after, request.key, own)
+    listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     architecture, module = network(pair, request.model, request.image_size, beside)
     scale, seen = normalisation(request.normalise, architecture)
     architecture, medium = medium_of(pair, architecture, module, beside, scale)

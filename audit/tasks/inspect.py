@@ -20,7 +20,7 @@ from ..families.base import GROUP as FAMILIES
 from ..families.base import Architecture, UnknownArchitecture
 from ..families.beside import Beside, read_beside
 from ..families.detect import detect
-from ..families.lora import network
+from ..families.lora import network, own_names
 from ..families.media import medium_of
 from ..families.victim import victim
 from ..run import options
@@ -44,7 +44,8 @@ def inspect(
         found = _recognised(partial(detect, first.tensors), model, image_size, beside)
         made = list(ladders(first.tensors))
         return {"before": _file(first), "architecture": _architecture(*found[::2]), "ladders": made}
-    pair, beside = read_pair(before, after, key), read_beside(after, before)
+    beside = read_beside(after, before)
+    pair = read_pair(before, after, key, partial(own_names, model, image_size, beside))
     architecture, module, problem = _recognised(partial(network, pair), model, image_size, beside)
     make = None
     if architecture and module:

@@ -16,9 +16,9 @@ from memaudit.attacks.simulation.adjoints import FullGraph
 from memaudit.attacks.simulation.dynamics import batch_plan, simulate
 from memaudit.audit.checkpoints.pair import read_pair
 from memaudit.audit.families.base import UnknownArchitecture
-from memaudit.audit.families.beside import NOTHING
+from memaudit.audit.families.beside import NOTHING, read_beside
 from memaudit.audit.families.ground import Ground
-from memaudit.audit.families.lora import network
+from memaudit.audit.families.lora import network, own_names
 from memaudit.audit.families.media import medium_of
 from memaudit.audit.families.victim import placed, victim
 
@@ -134,3 +134,27 @@ def test_another_process_makes_the_same_victim(tmp_path):
     assert again.masked == subject.masked
     same = partial(torch.equal, subject.logits(subject.thetaf, x))
     assert same(again.logits(again.thetaf, x))
+
+
+def test_an_adapter_has_the_names_of_the_network_where_the_base_is_filed_under_others(tmp_path):
+    """transformers files a ViT's layers under other names from version 5 on; PEFT knows the network's."""
+    library = pytest.importorskip("transformers")
+    settings = library.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                                 image_size=32, patch_size=8, num_labels=3)  # fmt: skip
+    model = library.ViTForImageClassification(settings).eval()
+    model.save_pretrained(tmp_path / "base")
+    layers = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and "classifier" not in name]
+    adapted = adapt(model, layers[:2])
+    optimizer = torch.optim.SGD([value for value in adapted.parameters() if value.requires_grad], lr=0.1)
+    x = torch.randn(2, 3, 32, 32)
+    nn.functional.cross_entropy(adapted(x).logits, torch.tensor([0, 1])).backward()
+    optimizer.step()
+    folder = save(tmp_path / "adapter", factors(adapted), config(target_modules=layers[:2]))
+    beside = read_beside(str(tmp_path / "base"))
+    pair = read_pair(tmp_path / "base", folder, own=partial(own_names, "auto", None, beside))
+    architecture, module = network(pair, beside=beside)
+    _, medium = medium_of(pair, architecture, module, beside, PLAIN)
+    subject = victim(pair, architecture, module, medium)
+    with torch.no_grad():
+        assert torch.allclose(subject.logits(subject.thetaf, x), adapted(x).logits, atol=1e-5)
+    assert own_names("FILE.py:build", None, beside, pair.network) == {}
