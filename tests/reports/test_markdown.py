@@ -67,7 +67,7 @@ def test_the_numbers_are_those_of_the_report(leak: AuditReport) -> None:
 
 def test_the_next_step_and_what_the_verdict_rests_on_are_told(wrong: AuditReport, proven: AuditReport) -> None:
     text = markdown.render(wrong)
-    assert text.startswith("# The training images that were given do not explain how this model changed\n")
+    assert text.startswith("# Nothing shows that the training images that were given changed this model\n")
     assert "**Next step.** Give the images that this model was trained on" in text
     assert "```text\nmemaudit check runs/cifar/before.safetensors" in text
     assert "Takes under a minute." in text

@@ -74,7 +74,7 @@ def power(status, recovered=0):
         (audit(rules=["MA004"], data=False),
          "Independent runs rebuild the same images, which suggests that they are training images"),
         (audit(data=False), "No training images were given, so that nothing was compared"),
-        (audit(check=check(False)), "The training images that were given do not explain how this model changed"),
+        (audit(check=check(False)), "Nothing shows that the training images that were given changed this model"),
         (audit(check=check(None)),
          "None of 10 training images was rebuilt, but whether the images given explain the change cannot be told"),
         (audit(rules=["MA102"]),

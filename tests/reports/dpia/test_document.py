@@ -248,7 +248,7 @@ def test_one_page_says_what_was_found_how_sure_and_what_next(
         return dpia.markdown(report).partition("## Summary")[2].partition("**Contents:**")[0]
 
     undecided = summary(wrong)
-    assert "**What was found.** The training images that were given do not explain how this model changed." in undecided
+    assert "**What was found.** Nothing shows that the training images that were given changed this model." in undecided
     assert "the images given 42.0 %, held-out images, mean of 4 39.0 %" in undecided
     assert "**What next.** Give the images that this model was trained on" in undecided
     assert "memaudit check runs/cifar/before.safetensors" in undecided
