@@ -68,8 +68,8 @@ def _unexplained(report: AuditReport) -> Cause | None:
     return Cause(
         f"Nothing shows that the training {many} that were given changed this model",
         f"Give the {many} that this model was trained on, prepared as they were then: folder and split, size, crop, "
-        "orientation, normalisation, order of the channels. Those given explain the change no better than others do, as "
-        "after a long training or Adam even the right ones may. This command looks at them alone.",
+        "orientation, normalisation, order of the channels. Those given explain the change no better than others do, "
+        "as after a long training or Adam even the right ones may. This command looks at them alone.",
         of_pair(report, "check"),
         "under a minute",
     )
