@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LR
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
+from memaudit.audit.machine.memory import in_use
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -25,6 +26,19 @@ STATE = tempfile.TemporaryDirectory(prefix="memaudit-state-")
 """States of tests are sealed with a key of their own, also by processes that tests start."""
 
 os.environ["XDG_STATE_HOME"] = STATE.name  # before a test module copies the environment
+
+
+@pytest.fixture
+def filled():
+    """Hold what the process has freed and not given back: then 200 MB more are 200 MB more."""
+    cpu, held = torch.device("cpu"), []
+    for _ in range(40):
+        before = in_use(cpu)
+        held.append(torch.ones(50_000_000))
+        if in_use(cpu) - before > 0.9 * held[-1].nbytes:
+            break
+    del held[-1]
+    return held
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def test_precision_is_kept_in_the_block_only(tf32):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
-def test_memory_is_limited_in_the_block_only():
+def test_memory_is_limited_in_the_block_only(filled):
     with Limits(memory=in_use(CPU) + 100_000_000).kept(CPU), pytest.raises(RuntimeError, match="memory"):
         torch.ones(50_000_000)
     assert len(torch.ones(50_000_000)) == 50_000_000

@@ -49,7 +49,7 @@ def test_a_control_group_of_the_first_version_limits(tmp_path):
     assert group_room(tmp_path, "a") == 300
 
 
-def test_what_is_held_is_in_use():
+def test_what_is_held_is_in_use(filled):
     before = in_use(CPU)
     held = torch.ones(50_000_000)
     assert in_use(CPU) - before > 0.9 * held.nbytes
@@ -66,7 +66,7 @@ def test_the_room_is_what_the_limit_leaves_and_never_more_than_there_is(monkeypa
 
 
 @linux
-def test_what_would_go_beyond_the_ceiling_is_not_allocated():
+def test_what_would_go_beyond_the_ceiling_is_not_allocated(filled):
     with ceiling(CPU, in_use(CPU) + 100_000_000):
         held = torch.ones(5_000_000)
         with pytest.raises(RuntimeError, match="memory"):
