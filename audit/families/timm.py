@@ -8,12 +8,11 @@ from torch import nn
 
 from ...attacks.contract.params import Params
 from ..plugins import nearest, one_line
-from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, scored
+from .base import Architecture, UnknownArchitecture
 from .beside import NOTHING, Beside
-from .endings import MARK, apply, channels, fit, share
+from .building import Build, best, described, made, made_again, made_whole
+from .endings import MARK
 from .patches import Sizes, sizes
-from .torchvision import Build
-from .weightless import Smooth, sketch, weightless
 
 MARKERS = {
     "blocks.0.attn.relative_position_bias_table": ("beit",),
@@ -39,9 +38,6 @@ _BLOCK = "blocks.{}.mlp.fc1.weight"
 _FIRST = ("cls_token", "dist_token", "reg_token")
 """Tokens that are no patches."""
 
-_USUAL = 1000
-"""Classes of a network as it is published."""
-
 _NEVER = ("test_",)
 """Beginnings of names that timm has for its own tests."""
 
@@ -62,35 +58,16 @@ class Timm:
             UnknownArchitecture: The tensors have timm's names, and timm is not installed.
         """
         named = str(beside.settings.get("architecture", "")).partition(".")[0]
-        best: tuple[float, Build | None] = (0.0, None)
-        for name in _names(tensors, named):
-            build = built(name, tensors)
-            score = share(build.module, tensors) if build else 0.0
-            if score > best[0]:
-                best = score, build
-            if score == 1:
-                break
-        return self._described(best[1], tensors, named) if best[1] else None
+        found = best(_names(tensors, named), built, tensors)
+        if found is None:
+            return None
+        image = image_size(found)
+        sure = (image[1] and found.name == "vit") or found.name == named
+        return described(self.name, found, tensors, image, () if sure else (VARIANT,))
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network on the meta device."""
-        layout = architecture.layout
-        module = weightless(_maker(layout["builder"], layout["settings"]))
-        apply(module, layout["fit"])
-        return Smooth(module)
-
-    def _described(self, build: Build, tensors: Params, named: str) -> Architecture:
-        size, fixed = image_size(build)
-        chosen = () if (fixed and build.name == "vit") or build.name == named else (VARIANT,)
-        architecture = Architecture(
-            family=self.name,
-            name=build.title,
-            layout={"builder": build.name, "settings": build.settings, "fit": build.fit},
-            classes=build.fit.classes,
-            shape=(channels(build.module), size, size),
-            assumed=(*(() if fixed else (IMAGE_SIZE,)), *build.assumed, *chosen, *build.fit.assumed),
-        )
-        return scored(architecture, Smooth(build.module), tensors)
+        return made_again(_maker, architecture)
 
 
 def built(name: str, tensors: Params) -> Build | None:
@@ -100,15 +77,10 @@ def built(name: str, tensors: Params) -> Build | None:
         name: As timm calls it, or ``vit`` for a vision transformer of the checkpoint's sizes.
         tensors: The checkpoint's, by name.
     """
-    settings = _settings(name, tensors)
-    module = sketch(_maker(name, settings), tensors)
-    found = fit(module, tensors) if module else None
-    if module is None or found is None:
-        return None
-    seen = _sizes(tensors)
-    if name == "vit" and seen:
-        return Build(name, settings, found, module, f"timm {seen.title}", seen.assumed)
-    return Build(name, settings, found, module, f"timm {name}")
+    seen = _sizes(tensors) if name == "vit" else None
+    title = f"timm {seen.title if seen else name}"
+    found = made(_maker, name, _settings(name, tensors), tensors, title)
+    return found._replace(assumed=seen.assumed) if found and seen else found
 
 
 def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
@@ -119,9 +91,7 @@ def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    module = weightless(_maker(name, settings))
-    module = module if fit(module, tensors) else weightless(_maker(name, settings, _USUAL))
-    return Smooth(module), settings.get("img_size")
+    return made_whole(_maker, name, settings, tensors), settings.get("img_size")
 
 
 def image_size(build: Build) -> tuple[int, bool]:

@@ -1,17 +1,17 @@
 """Networks of torchvision: whichever of its builders has the names and shapes of a checkpoint."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from ...attacks.contract.params import Params
 from ..plugins import nearest, one_line
-from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, scored
-from .endings import MARK, Fit, apply, channels, fit, share
+from .base import Architecture, UnknownArchitecture
+from .building import Build, best, described, made, made_again, made_whole
+from .endings import MARK
 from .patches import Sizes, sizes
-from .weightless import Smooth, sketch, weightless
 
 MARKERS = {
     "features.conv0.weight": ("densenet",),
@@ -37,22 +37,8 @@ MARKERS = {
 _PLACES, _BLOCK = "encoder.pos_embedding", "encoder.layers.encoder_layer_{}.mlp.0.weight"
 """Tensors of torchvision's vision transformers."""
 
-_USUAL = 1000
-"""Classes of a network as it is published."""
-
 _BUILT_FOR = {"maxvit_t": 224}
 """Builders whose networks take images of one size only."""
-
-
-class Build(NamedTuple):
-    """A network on the meta device with the settings that make it again, and how it differs from its builder's."""
-
-    name: str
-    settings: Mapping[str, Any]
-    fit: Fit
-    module: nn.Module
-    title: str
-    assumed: tuple[str, ...] = ()
 
 
 class Torchvision:
@@ -65,34 +51,12 @@ class Torchvision:
 
     def recognise(self, tensors: Params) -> Architecture | None:
         """Return the builder's network with the most names and shapes of the checkpoint; None without a marker."""
-        best: tuple[float, Build | None] = (0.0, None)
-        for name in _names(tensors):
-            build = built(name, tensors)
-            score = share(build.module, tensors) if build else 0.0
-            if score > best[0]:
-                best = score, build
-            if score == 1:
-                break
-        return self._described(best[1], tensors) if best[1] else None
+        found = best(_names(tensors), built, tensors)
+        return described(self.name, found, tensors, image_size(found)) if found else None
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network on the meta device."""
-        layout = architecture.layout
-        module = weightless(_maker(layout["builder"], layout["settings"]))
-        apply(module, layout["fit"])
-        return Smooth(module)
-
-    def _described(self, build: Build, tensors: Params) -> Architecture:
-        size, fixed = image_size(build)
-        architecture = Architecture(
-            family=self.name,
-            name=build.title,
-            layout={"builder": build.name, "settings": build.settings, "fit": build.fit},
-            classes=build.fit.classes,
-            shape=(channels(build.module), size, size),
-            assumed=(*(() if fixed else (IMAGE_SIZE,)), *build.assumed, *build.fit.assumed),
-        )
-        return scored(architecture, Smooth(build.module), tensors)
+        return made_again(_maker, architecture)
 
 
 def built(name: str, tensors: Params) -> Build | None:
@@ -103,14 +67,9 @@ def built(name: str, tensors: Params) -> Build | None:
         tensors: The checkpoint's, by name.
     """
     seen = _sizes(tensors) if name == "vit" else None
-    settings = _settings(name, tensors)
-    module = sketch(_maker(name, settings), tensors)
-    found = fit(module, tensors) if module else None
-    if module is None or found is None:
-        return None
-    if seen:
-        return Build(name, settings, found, module, f"torchvision {seen.title}", seen.assumed)
-    return Build(name, settings, found, module, f"torchvision {name}")
+    title = f"torchvision {seen.title if seen else name}"
+    found = made(_maker, name, _settings(name, tensors), tensors, title)
+    return found._replace(assumed=seen.assumed) if found and seen else found
 
 
 def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
@@ -121,9 +80,7 @@ def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    module = weightless(_maker(name, settings))
-    module = module if fit(module, tensors) else weightless(_maker(name, settings, _USUAL))
-    return Smooth(module), settings.get("image_size")
+    return made_whole(_maker, name, settings, tensors), settings.get("image_size")
 
 
 def image_size(build: Build) -> tuple[int, bool]:

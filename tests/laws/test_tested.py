@@ -39,6 +39,7 @@ TABLE = {
     "audit/change/readings.py": "audit/change/test_facts.py",
     "audit/change/samples.py": "audit/change/test_facts.py",
     "audit/change/training.py": "audit/change/test_facts.py",
+    "audit/families/building.py": "audit/families/test_torchvision.py",
     "audit/checkpoints/calls.py": "audit/checkpoints/test_program.py",
     "audit/checkpoints/checkpoint.py": "audit/checkpoints/test_pair.py",
     "audit/checkpoints/copies.py": "audit/checkpoints/test_pair.py",

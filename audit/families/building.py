@@ -1,0 +1,97 @@
+"""Networks that a library builds: on the meta device, and changed into that of a checkpoint."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from ...attacks.contract.params import Params
+from .base import IMAGE_SIZE, Architecture, scored
+from .endings import MARK, Fit, apply, channels, fit, share
+from .weightless import Smooth, sketch, weightless
+
+_USUAL = 1000
+"""Classes of a network as it is published."""
+
+
+class Maker(Protocol):
+    """Returns what builds one of the library's networks, by its name and settings."""
+
+    def __call__(self, name: str, settings: Mapping[str, Any], classes: int = MARK) -> Callable[[], nn.Module]:
+        """Return the builder."""
+        ...
+
+
+class Build(NamedTuple):
+    """A network on the meta device with the settings that make it again, and how it differs from its builder's."""
+
+    name: str
+    settings: Mapping[str, Any]
+    fit: Fit
+    module: nn.Module
+    title: str
+    assumed: tuple[str, ...] = ()
+
+
+def best(names: Iterable[str], built: Callable[[str, Params], Build | None], tensors: Params) -> Build | None:
+    """Return the network with the most names and shapes of a checkpoint, ``None`` where none is like it.
+
+    Args:
+        names: The networks to try, the likeliest first; the first that fits wholly counts.
+        built: Builds one.
+        tensors: The checkpoint's, by name.
+    """
+    most, found = 0.0, None
+    for name in names:
+        build = built(name, tensors)
+        score = share(build.module, tensors) if build else 0.0
+        if score > most:
+            most, found = score, build
+        if score == 1:
+            break
+    return found
+
+
+def made(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params, title: str) -> Build | None:
+    """Return a network fitted to the checkpoint as far as it goes; ``None`` where its classifier cannot."""
+    module = sketch(maker(name, settings), tensors)
+    found = fit(module, tensors) if module else None
+    return None if module is None or found is None else Build(name, settings, found, module, title)
+
+
+def made_whole(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params) -> nn.Module:
+    """Return a network fitted to the checkpoint as far as it goes, as it is published where its classifier cannot."""
+    module = weightless(maker(name, settings))
+    return Smooth(module if fit(module, tensors) else weightless(maker(name, settings, _USUAL)))
+
+
+def made_again(maker: Maker, architecture: Architecture) -> nn.Module:
+    """Return the network that :func:`described` describes."""
+    layout = architecture.layout
+    module = weightless(maker(layout["builder"], layout["settings"]))
+    apply(module, layout["fit"])
+    return Smooth(module)
+
+
+def described(
+    family: str, build: Build, tensors: Params, image: tuple[int, bool], chosen: tuple[str, ...] = ()
+) -> Architecture:
+    """Return what a network is, scored against the checkpoint.
+
+    Args:
+        family: Name of the entry point.
+        build: The network.
+        tensors: The checkpoint's, by name.
+        image: Height and width of its images in pixels, and whether it takes no others.
+        chosen: What else is assumed.
+    """
+    size, fixed = image
+    architecture = Architecture(
+        family=family,
+        name=build.title,
+        layout={"builder": build.name, "settings": build.settings, "fit": build.fit},
+        classes=build.fit.classes,
+        shape=(channels(build.module), size, size),
+        assumed=(*(() if fixed else (IMAGE_SIZE,)), *build.assumed, *chosen, *build.fit.assumed),
+    )
+    return scored(architecture, Smooth(build.module), tensors)
