@@ -10,13 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from ...attacks.contract.params import Params
-from .base import IMAGE_SIZE, Architecture, scored
+from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, scored
 
 SHORTCUTS = ("downsample", "shortcut")
 """What torchvision and the CIFAR implementations call the projection beside a block."""
 
 HEADS = ("fc", "linear", "classifier", "head")
 """Names of the last layer, or of a sequence, such as dropout and a linear layer, of which it alone has weights."""
+
+GROUPS = "norm_groups"
+"""The fact in :attr:`.base.Architecture.assumed` that layers of normalisation without statistics are group norm."""
+
+USUAL_GROUPS = 32
+"""Groups of group norm (Wu and He, https://arxiv.org/abs/1803.08494, Table 3); fewer channels are a group each."""
 
 
 class Convolution(NamedTuple):
@@ -39,6 +45,10 @@ class Plan(NamedTuple):
 class ResNet:
     """Basic and bottleneck residual networks of any depth, width and grouping, with an ImageNet or a CIFAR stem.
 
+    Normalisation with running statistics is batch norm; without any it is taken for group norm, as timm's
+    ``resnet50_gn``, torchvision's ``norm_layer`` and Opacus's ``ModuleValidator.fix`` have it: :data:`USUAL_GROUPS`
+    groups, or as many as there are channels where these are fewer.
+
     Shortcuts are projections (``downsample`` in torchvision, ``shortcut`` in CIFAR implementations) or, in blocks that
     change shape without having one, the parameter-free option A of the paper's CIFAR section.
     """
@@ -46,7 +56,11 @@ class ResNet:
     name: ClassVar[str] = "resnet"
 
     def recognise(self, tensors: Params) -> Architecture | None:
-        """Return the network whose blocks and widths names and shapes show; None without stem, blocks or head."""
+        """Return the network whose blocks and widths names and shapes show; None without stem, blocks or head.
+
+        Raises:
+            UnknownArchitecture: It has no running statistics, and channels that the usual groups do not divide.
+        """
         stem = tensors.get("conv1.weight")
         if stem is None or stem.ndim != 4 or not stem.numel() or stem.shape[2] not in (1, 3, 7):
             return None
@@ -54,28 +68,30 @@ class ResNet:
         head = _head(tensors)
         if not stages or not head:
             return None
-        kernel = stem.shape[2]
-        classes = len(tensors[f"{head}.weight"])
+        kernel, groups = stem.shape[2], _groups(tensors, len(stem), stages)
+        guesses = {IMAGE_SIZE: True, "stem_pooling": kernel == 3 and head.startswith("fc"), GROUPS: groups > 0}
         architecture = Architecture(
             family=self.name,
-            name=_title(stages, kernel),
+            name=_title(stages, kernel) + (", group norm" if groups else ""),
             layout={
                 "stem": (stem.shape[1], len(stem), kernel),
                 "stages": stages,
                 "head": head,
                 "bias": f"{head}.bias" in tensors,
+                "groups": groups,
             },
-            classes=classes,
+            classes=len(tensors[f"{head}.weight"]),
             shape=(stem.shape[1], *((64, 64) if kernel == 7 else (32, 32))),
-            assumed=(IMAGE_SIZE, "stem_pooling") if kernel == 3 and head.startswith("fc") else (IMAGE_SIZE,),
+            assumed=tuple(fact for fact, guessed in guesses.items() if guessed),
         )
         return scored(architecture, self.build(architecture), tensors)
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """Return the network with ReLU after batch norm, as torchvision and the CIFAR implementations compute it."""
+        """Return the network with ReLU after each norm, as torchvision and the CIFAR implementations compute it."""
         layout = architecture.layout
+        head = (layout["head"], architecture.classes, layout["bias"])
         with torch.device("meta"):
-            return Residual(layout["stem"], layout["stages"], layout["head"], architecture.classes, layout["bias"])
+            return Residual(layout["stem"], layout["stages"], head, layout["groups"])
 
 
 class Residual(nn.Module):
@@ -84,24 +100,28 @@ class Residual(nn.Module):
     Args:
         stem: Channels in, channels out, side of the kernel; a kernel of 7 brings stride 2 and max pooling.
         stages: The blocks of each stage, registered as ``layer1.0`` and so on.
-        head: Name under which the last layer is registered, ``fc`` or ``fc.1``.
-        classes: Number of logits k.
-        bias: Whether the head has one.
+        head: Name under which the last layer is registered, ``fc`` or ``fc.1``, number of logits k, and whether it has
+            a bias.
+        groups: Of group norm; 0 for batch norm.
     """
 
     def __init__(
-        self, stem: tuple[int, int, int], stages: tuple[tuple[Plan, ...], ...], head: str, classes: int, bias: bool
+        self,
+        stem: tuple[int, int, int],
+        stages: tuple[tuple[Plan, ...], ...],
+        head: tuple[str, int, bool],
+        groups: int = 0,
     ) -> None:
         super().__init__()
         inside, outside, kernel = stem
         self.conv1 = nn.Conv2d(inside, outside, kernel, 2 if kernel == 7 else 1, kernel // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(outside)
+        self.bn1 = _norm(outside, groups)
         self.pool = nn.MaxPool2d(3, 2, 1) if kernel == 7 else nn.Identity()
         self.stages = tuple(f"layer{index}" for index in range(1, len(stages) + 1))
         for name, blocks in zip(self.stages, stages, strict=True):
-            self.add_module(name, nn.Sequential(*(Block(plan) for plan in blocks)))
-        self.head = head
-        place, _, index = head.partition(".")
+            self.add_module(name, nn.Sequential(*(Block(plan, groups) for plan in blocks)))
+        self.head, classes, bias = head
+        place, _, index = self.head.partition(".")
         linear = nn.Linear(stages[-1][-1].convolutions[-1].outside, classes, bias)
         self.add_module(place, nn.Sequential(OrderedDict({index: linear})) if index else linear)
 
@@ -115,21 +135,21 @@ class Residual(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolutions with batch norm, ReLU between them and after adding the shortcut; the first wide kernel strides."""
+    """Convolutions with a norm, ReLU between them and after adding the shortcut; the first wide kernel strides."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, groups: int) -> None:
         super().__init__()
         self.depth, self.stride, self.projection = len(plan.convolutions), plan.stride, plan.projection
         strider = next((i for i, convolution in enumerate(plan.convolutions) if convolution.kernel > 1), 0)
-        for index, (inside, outside, kernel, groups) in enumerate(plan.convolutions):
+        for index, (inside, outside, kernel, parts) in enumerate(plan.convolutions):
             stride = plan.stride if index == strider else 1
-            convolution = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=groups, bias=False)
+            convolution = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, groups=parts, bias=False)
             self.add_module(f"conv{index + 1}", convolution)
-            self.add_module(f"bn{index + 1}", nn.BatchNorm2d(outside))
+            self.add_module(f"bn{index + 1}", _norm(outside, groups))
         if plan.projection:
             inside, outside = plan.convolutions[0].inside, plan.convolutions[-1].outside
             convolution = nn.Conv2d(inside, outside, 1, plan.stride, bias=False)
-            self.add_module(plan.projection, nn.Sequential(convolution, nn.BatchNorm2d(outside)))
+            self.add_module(plan.projection, nn.Sequential(convolution, _norm(outside, groups)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to (b, c', h / stride, w / stride)."""
@@ -147,6 +167,24 @@ class Block(nn.Module):
             x = x[:, :, :: self.stride, :: self.stride]
         extra = channels - x.shape[1]
         return nn.functional.pad(x, (0, 0, 0, 0, extra // 2, extra - extra // 2)) if extra else x
+
+
+def _norm(channels: int, groups: int) -> nn.Module:
+    return nn.GroupNorm(min(groups, channels), channels) if groups else nn.BatchNorm2d(channels)
+
+
+def _groups(tensors: Params, stem: int, stages: tuple[tuple[Plan, ...], ...]) -> int:
+    """Return the groups of group norm, 0 for batch norm, which has running statistics."""
+    if any(name.endswith(("running_mean", "running_var")) for name in tensors):
+        return 0
+    widths = [stem, *(layer.outside for blocks in stages for plan in blocks for layer in plan.convolutions)]
+    odd = next((width for width in widths if width % min(USUAL_GROUPS, width)), 0)
+    if odd:
+        raise UnknownArchitecture(
+            "The norms of this ResNet have no running statistics, and the usual number of groups of group norm, "
+            f"{USUAL_GROUPS}, does not divide {odd} channels."
+        )
+    return USUAL_GROUPS
 
 
 def _head(tensors: Params) -> str:

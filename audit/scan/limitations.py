@@ -17,6 +17,7 @@ ASSUMED = {
     "activation": "the activations are ReLU",
     "attention_heads": "attention has as many heads as is usual for its width",
     "head_activation": "there is ReLU between the layers of the new classifier",
+    "norm_groups": "norms without statistics are group norm of 32 groups (of one a channel where these are fewer)",
     "stem_pooling": "there is no pooling after the first convolution",
     "timm_variant": "of timm's networks that have such tensors it is the one that the report names",
 }

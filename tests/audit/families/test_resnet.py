@@ -132,6 +132,63 @@ def test_wrapped_modules(tmp_path: Path, wrap: Callable[[nn.Module], nn.Module])
     assert module.state_dict().keys() == original.state_dict().keys()
 
 
+def grouped(network: nn.Module, groups: int = 32) -> nn.Module:
+    """Replace every batch norm by group norm, as Opacus's ModuleValidator.fix does."""
+    for path, part in list(network.named_modules()):
+        if isinstance(part, nn.BatchNorm2d):
+            place, _, leaf = path.rpartition(".")
+            norm = nn.GroupNorm(min(groups, part.num_features), part.num_features)
+            network.get_submodule(place).add_module(leaf, norm)
+    return network
+
+
+def timms(name: str) -> nn.Module:
+    timm = pytest.importorskip("timm")
+    module: nn.Module = timm.create_model(name, pretrained=False, num_classes=10)
+    return module
+
+
+def torchvisions_own() -> nn.Module:
+    from torchvision import models
+
+    return models.resnet18(num_classes=10, norm_layer=lambda channels: nn.GroupNorm(32, channels))
+
+
+@pytest.mark.parametrize(
+    ("factory", "title"),
+    [
+        (lambda: timms("resnet50_gn"), "ResNet-50, ImageNet stem, group norm"),
+        (torchvisions_own, "ResNet-18, ImageNet stem, group norm"),
+        (lambda: grouped(CifarNet((8, 32, 64), 2)), "ResNet-14, CIFAR stem, width 8, group norm"),
+        (lambda: grouped(CifarNet((16, 32, 64), 3, "A")), "ResNet-20, CIFAR stem, width 16, group norm"),
+    ],
+)
+def test_group_norm_is_told_by_the_lack_of_statistics(factory: Callable[[], nn.Module], title: str) -> None:
+    torch.manual_seed(0)
+    original = shaken(factory())
+    state = original.state_dict()
+    architecture, module = detect(state)
+    assert (architecture.family, architecture.name, architecture.score) == ("resnet", title, 1)
+    assert architecture.assumed == ("image_size", "norm_groups")
+    x = torch.randn(2, *architecture.shape)
+    with torch.no_grad():
+        torch.testing.assert_close(functional_call(module, state, (x,)), original(x), rtol=1e-4, atol=1e-4)
+
+
+def test_groups_that_do_not_divide_the_channels_are_not_guessed() -> None:
+    with pytest.raises(UnknownArchitecture) as caught:
+        detect(grouped(CifarNet((16, 48), 1), 8).state_dict())
+    assert "no running statistics" in caught.value.hint
+    assert "48 channels" in caught.value.hint
+    assert "--model" in caught.value.hint
+
+
+def test_some_statistics_are_no_group_norm() -> None:
+    state = grouped(CifarNet((32, 64), 1)).state_dict() | {"bn1.running_mean": torch.zeros(32)}
+    with pytest.raises(UnknownArchitecture, match="running_var"):
+        detect(state)
+
+
 def test_what_cannot_be_read_is_assumed() -> None:
     assert detect(torchvision("resnet18").state_dict())[0].assumed == ("image_size",)
     assert detect(torchvision("resnet18", cifar=True).state_dict())[0].assumed == ("image_size", "stem_pooling")
