@@ -6,6 +6,7 @@ checkpoint folder: no file may name code to run, or have anything written outsid
 """
 
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ PATHS = frozenset({"after", "before", "context", "control", "data", "out", "outp
 
 SPELLINGS = {"normalize": "normalise"}
 """Other spellings of options."""
+
+HARMLESS = re.compile(r"auto|(torchvision|timm):\w+(\.\w+)?", re.ASCII)
+"""Models that a file may name: what an installed library builds by its own names, which open no file and no network."""
 
 WRITTEN = frozenset({"out", "output"})
 """Those of them that are written: a file may name only places in its own folder."""
@@ -170,9 +174,10 @@ def from_table(
 
 def _harmless(model: str, where: str) -> None:
     """Refuse a model that would import or run a file: the folder of the configuration may come from a stranger."""
-    if model != "auto" and not (model.startswith("torchvision:") and model.removeprefix("torchvision:").isidentifier()):
+    if not HARMLESS.fullmatch(model):
         raise ConfigError(
-            f"{where}: a configuration file may name only auto or torchvision:NAME, as other models are code to run.",
+            f"{where}: a configuration file may name only auto, torchvision:NAME or timm:NAME, as other models are "
+            "code to run.",
             f"Give it with --model or {PREFIX}MODEL.",
         )
 

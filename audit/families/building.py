@@ -59,7 +59,7 @@ def made(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params, 
     return None if module is None or found is None else Build(name, settings, found, module, title)
 
 
-def made_whole(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params) -> nn.Module:
+def made_whole(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params) -> Smooth:
     """Return a network fitted to the checkpoint as far as it goes, as it is published where its classifier cannot."""
     module = weightless(maker(name, settings))
     return Smooth(module if fit(module, tensors) else weightless(maker(name, settings, _USUAL)))

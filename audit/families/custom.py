@@ -4,7 +4,7 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -28,20 +28,23 @@ SQUASHING, SHAPING = ("Sigmoid", "Softmax"), ("Squeeze", "View", "UnsafeView", "
 """What autograd calls the operations that make probabilities of logits, and those that only reshape their result."""
 
 
-def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Architecture, nn.Module]:
+def fit(
+    spec: str, tensors: Params, image_size: int | None = None, usual: int | None = None
+) -> tuple[Architecture, nn.Module]:
     """Build the network that ``spec`` names, load the checkpoint into it and find an image size that it takes.
 
     Args:
         spec: ``torchvision:NAME``, ``timm:NAME``, or as for :func:`resolve`.
         tensors: Parameters and buffers by name, floating ones of one dtype.
         image_size: Height and width of the images in pixels; tried out if not given, and then marked as assumed.
+        usual: The same, tried first.
 
     Raises:
         UnknownArchitecture: There is no such network, the checkpoint does not fit it, or it takes no image we tried.
     """
     place, _, name = spec.rpartition(":")
     own = place not in LIBRARIES
-    module, size = (_built(spec, resolve(spec)), None) if own else _of_library(place, name, tensors)
+    module, (size, fixed) = (_built(spec, resolve(spec)), (None, False)) if own else _of_library(place, name, tensors)
     wrong = misfits(tensors, module)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -53,7 +56,9 @@ def fit(spec: str, tensors: Params, image_size: int | None = None) -> tuple[Arch
     if own:
         module.to(like)
     module.load_state_dict(fitted(tensors, module), assign=not own)
-    shape, classes, certain = _probe(spec, module.to(like).eval(), image_size or size)
+    only = image_size or (size if fixed else None)
+    sizes = (only,) if only else tuple(filter(None, (usual or size, *SIZES)))
+    shape, classes, certain = _probe(spec, module.to(like).eval(), sizes)
     assumed = () if certain else (IMAGE_SIZE,)
     return Architecture("custom", spec, {"spec": spec}, classes, shape, assumed, score=1.0), module
 
@@ -141,8 +146,10 @@ def _from_package(name: str) -> ModuleType:
         ) from error
 
 
-def _of_library(place: str, name: str, tensors: Params) -> tuple[nn.Module, int | None]:
+def _of_library(place: str, name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
     """Return a library's network on the meta device, with the checkpoint's head and channels, and its image size.
+
+    With it comes whether the network takes no other.
 
     Raises:
         UnknownArchitecture: The library has no such network, or is not installed.
@@ -166,16 +173,15 @@ def _built(spec: str, factory: Callable[[], nn.Module]) -> nn.Module:
     return module
 
 
-def _probe(spec: str, module: nn.Module, image_size: int | None) -> tuple[tuple[int, int, int], int, bool]:
+def _probe(spec: str, module: nn.Module, sizes: Sequence[int]) -> tuple[tuple[int, int, int], int, bool]:
     """Return (c, h, w) of an image that the network takes, the number of logits, and whether no other would do."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)), None)
-    shapes = [(first.in_channels if isinstance(first, nn.Conv2d) else 3, size, size) for size in SIZES]
-    certain = False
+    shapes = [(first.in_channels if isinstance(first, nn.Conv2d) else 3, size, size) for size in sizes]
+    certain = len(sizes) == 1
     if isinstance(first, nn.Linear):
-        shapes = [image_shape(first.in_features)]
-        certain = shapes[0][1] == shapes[0][2]
-    if image_size is not None:
-        shapes, certain = [(shapes[0][0], image_size, image_size)], True
+        channels, height, width = image_shape(first.in_features)
+        shapes = [(channels, sizes[0], sizes[0]) if certain else (channels, height, width)]
+        certain = certain or height == width
     reason = ""
     for shape in shapes:
         try:

@@ -36,9 +36,9 @@ def detect(
         PluginError: There is no family of this name.
     """
     if ":" in spec:
-        from .custom import fit  # it builds on this module
+        from .custom import fit, runs_code
 
-        return fit(spec, tensors, image_size)
+        return fit(spec, tensors, image_size, None if runs_code(spec) else _usual(tensors, beside))
     if spec.endswith(".py"):
         from .custom import function_of
 
@@ -52,6 +52,15 @@ def detect(
         raise _unknown(tensors, candidates, (*broken, *failed))
     architecture, module = candidates[0]
     return _resized(architecture, image_size), module.eval()
+
+
+def _usual(tensors: Params, beside: Beside) -> int | None:
+    """Return the height of images where no network is named; None where none is recognised."""
+    try:
+        architecture, _ = detect(tensors, beside=beside)
+    except UnknownArchitecture:
+        return None
+    return architecture.shape[1] if architecture.medium == "image" else None
 
 
 def _candidates(

@@ -61,7 +61,7 @@ class Timm:
         found = best(_names(tensors, named), built, tensors)
         if found is None:
             return None
-        image = image_size(found)
+        image = image_size(found.module, found.settings)
         sure = (image[1] and found.name == "vit") or found.name == named
         return described(self.name, found, tensors, image, () if sure else (VARIANT,))
 
@@ -83,22 +83,22 @@ def built(name: str, tensors: Params) -> Build | None:
     return found._replace(assumed=seen.assumed) if found and seen else found
 
 
-def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
-    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its image size if one shows.
+def whole(name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
+    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its :func:`image_size`.
 
     Args:
         name: One that is :func:`known`.
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    return made_whole(_maker, name, settings, tensors), settings.get("img_size")
+    module = made_whole(_maker, name, settings, tensors)
+    return module, image_size(module.net, settings)
 
 
-def image_size(build: Build) -> tuple[int, bool]:
-    """Return height and width of the images in pixels, and whether the network takes no others."""
-    if "img_size" in build.settings:
-        return build.settings["img_size"], True
-    module: Any = build.module
+def image_size(module: Any, settings: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return height and width of the images in pixels, and whether a network of the library takes no others."""
+    if "img_size" in settings:
+        return settings["img_size"], True
     inside = getattr(module, "patch_embed", None)
     if inside is not None and getattr(inside, "strict_img_size", False) and inside.img_size:
         return int(inside.img_size[0]), True

@@ -52,7 +52,7 @@ class Torchvision:
     def recognise(self, tensors: Params) -> Architecture | None:
         """Return the builder's network with the most names and shapes of the checkpoint; None without a marker."""
         found = best(_names(tensors), built, tensors)
-        return described(self.name, found, tensors, image_size(found)) if found else None
+        return described(self.name, found, tensors, image_size(found.name, found.settings)) if found else None
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the network on the meta device."""
@@ -72,24 +72,24 @@ def built(name: str, tensors: Params) -> Build | None:
     return found._replace(assumed=seen.assumed) if found and seen else found
 
 
-def whole(name: str, tensors: Params) -> tuple[nn.Module, int | None]:
-    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its image size if one shows.
+def whole(name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
+    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its :func:`image_size`.
 
     Args:
         name: One that is :func:`known`.
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    return made_whole(_maker, name, settings, tensors), settings.get("image_size")
+    return made_whole(_maker, name, settings, tensors), image_size(name, settings)
 
 
-def image_size(build: Build) -> tuple[int, bool]:
-    """Return height and width of the images in pixels, and whether the network takes no others."""
-    if "image_size" in build.settings:
-        return build.settings["image_size"], True
-    if build.name in _BUILT_FOR:
-        return _BUILT_FOR[build.name], True
-    default = library().get_model_weights(build.name).DEFAULT
+def image_size(name: str, settings: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return height and width of the images in pixels, and whether the network of a builder takes no others."""
+    if "image_size" in settings:
+        return settings["image_size"], True
+    if name in _BUILT_FOR:
+        return _BUILT_FOR[name], True
+    default = library().get_model_weights(name).DEFAULT
     return int(default.transforms.keywords["crop_size"]), False
 
 

@@ -201,12 +201,19 @@ def test_variables_are_read_as_their_types_and_empty_ones_say_nothing(tmp_path):
     assert found["data"].source == found["fail-if"].source == "default"
 
 
-@pytest.mark.parametrize("text", ["evil.py:make", "./evil.py:make", "os:system", "torchvision:", "torchvision:a:b", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "evil.py:make", "./evil.py:make", "os:system", "torchvision:", "torchvision:a:b", "", "timm:", "timm:a:b",
+        "timm.evil:make", "timm:local-dir:.", "timm:../evil.py:make", "timm:hf-hub:a/b", "torchvision:a.b.c", "evil:a",
+        "timm:a\nb", "timm:vit.py:make", "autoevil:make",
+    ],
+)  # fmt: skip
 def test_a_file_may_not_name_code_to_run(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
-    assert "code to run" in refused(tmp_path, f'model = "{text}"')
+    assert "code to run" in refused(tmp_path, f"model = {json.dumps(text)}")
     (tmp_path / "memaudit.toml").unlink()
-    assert "code to run" in refused(tmp_path, f'[tool.memaudit]\nmodel = "{text}"', "pyproject.toml")
+    assert "code to run" in refused(tmp_path, f"[tool.memaudit]\nmodel = {json.dumps(text)}", "pyproject.toml")
     if text:
         (tmp_path / "pyproject.toml").unlink()
         assert settings(tmp_path, MEMAUDIT_MODEL=text)["model"].value == text
@@ -234,8 +241,10 @@ def test_a_hostile_checkpoint_folder_runs_nothing(tmp_path):
     assert done.returncode == 2, "the file is refused even where the command line wins"
 
 
-@pytest.mark.parametrize("model", ["auto", "torchvision:resnet18"])
-def test_a_file_may_name_models_of_torchvision(tmp_path, model):
+@pytest.mark.parametrize(
+    "model", ["auto", "torchvision:resnet18", "timm:resnet50_gn", "timm:vit_tiny_patch16_224.augreg_in21k"]
+)
+def test_a_file_may_name_networks_that_libraries_build(tmp_path, model):
     (tmp_path / "memaudit.toml").write_text(f'model = "{model}"')
     assert settings(tmp_path)["model"].value == model
 

@@ -53,6 +53,9 @@ def leave():
 def perceptron():
     return nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.Tanh(), nn.Linear(5, 2))
 
+def grey():
+    return nn.Sequential(nn.Flatten(), nn.Linear(49, 5), nn.Tanh(), nn.Linear(5, 2))
+
 def empty():
     return nn.Identity()
 
@@ -142,12 +145,30 @@ def test_a_perceptron_fixes_its_size(file: Path) -> None:
     assert (architecture.shape, architecture.assumed) == ((3, 4, 4), ())
 
 
-def test_torchvision() -> None:
+def test_a_perceptron_of_grey_images_and_its_size(file: Path) -> None:
+    tensors = state(file, "grey")
+    assert fit(f"{file}:grey", tensors, 7)[0].shape == (1, 7, 7)
+    assert fit(f"{file}:grey", tensors)[0].shape == (1, 7, 7)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "vgg11_bn", "mobilenet_v3_small", "inception_v3"])
+def test_a_library_s_network_has_the_size_of_detection_whether_it_is_named_or_not(name: str) -> None:
     from torchvision import models
 
-    tensors = models.squeezenet1_1(num_classes=7).state_dict()
-    architecture, _ = detect(tensors, "torchvision:squeezenet1_1")
-    assert (architecture.classes, architecture.shape) == (7, (3, 32, 32))
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    tensors = models.get_model(name, num_classes=7, **options).state_dict()
+    named, found = detect(tensors, f"torchvision:{name}")[0], detect(tensors)[0]
+    assert (named.classes, named.shape) == (7, found.shape)
+    assert "image_size" in named.assumed
+    assert "image_size" in found.assumed
+
+
+def test_a_network_that_detection_does_not_know_has_its_builder_s_size() -> None:
+    timm = pytest.importorskip("timm")
+    tensors = timm.create_model("ghostnetv2_100", num_classes=7).state_dict()
+    assert detect(tensors, "timm:ghostnetv2_100")[0].shape == (3, 224, 224)
+    changed = timm.create_model("resnet10t", num_classes=7).state_dict()
+    assert detect(changed, "timm:resnet10t")[0].shape == detect(changed)[0].shape == (3, 176, 176)
 
 
 def test_unknown_torchvision_model() -> None:
