@@ -59,10 +59,23 @@ def made(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params, 
     return None if module is None or found is None else Build(name, settings, found, module, title)
 
 
-def made_whole(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params) -> Smooth:
-    """Return a network fitted to the checkpoint as far as it goes, as it is published where its classifier cannot."""
+class Whole(NamedTuple):
+    """A network on the meta device, the size of its images, whether it takes no others, and what is assumed."""
+
+    module: Smooth
+    size: int
+    fixed: bool
+    assumed: tuple[str, ...]
+
+
+def made_whole(maker: Maker, name: str, settings: Mapping[str, Any], tensors: Params) -> tuple[Smooth, tuple[str, ...]]:
+    """Return a network fitted to the checkpoint as far as it goes, and what is assumed of its classifier.
+
+    Where its classifier cannot be fitted, it is as it is published.
+    """
     module = weightless(maker(name, settings))
-    return Smooth(module if fit(module, tensors) else weightless(maker(name, settings, _USUAL)))
+    found = fit(module, tensors)
+    return (Smooth(module), found.assumed) if found else (Smooth(weightless(maker(name, settings, _USUAL))), ())
 
 
 def made_again(maker: Maker, architecture: Architecture) -> nn.Module:

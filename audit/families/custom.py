@@ -17,6 +17,7 @@ from ..files import read_regular
 from ..plugins import nearest, one_line
 from . import timm, torchvision
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, fitted, image_shape, misfits
+from .building import Whole
 
 SIZES = (32, 28, 64, 224, 96, 128, 16, 8)
 """Image sizes in pixels, in the order in which they are tried on a network that does not fix its own."""
@@ -44,7 +45,9 @@ def fit(
     """
     place, _, name = spec.rpartition(":")
     own = place not in LIBRARIES
-    module, (size, fixed) = (_built(spec, resolve(spec)), (None, False)) if own else _of_library(place, name, tensors)
+    module, size, fixed, guessed = (
+        (_built(spec, resolve(spec)), None, False, ()) if own else _of_library(place, name, tensors)
+    )
     wrong = misfits(tensors, module)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -59,7 +62,7 @@ def fit(
     only = image_size or (size if fixed else None)
     sizes = (only,) if only else tuple(filter(None, (usual or size, *SIZES)))
     shape, classes, certain = _probe(spec, module.to(like).eval(), sizes)
-    assumed = () if certain else (IMAGE_SIZE,)
+    assumed = (*(() if certain else (IMAGE_SIZE,)), *guessed)
     return Architecture("custom", spec, {"spec": spec}, classes, shape, assumed, score=1.0), module
 
 
@@ -146,10 +149,8 @@ def _from_package(name: str) -> ModuleType:
         ) from error
 
 
-def _of_library(place: str, name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
-    """Return a library's network on the meta device, with the checkpoint's head and channels, and its image size.
-
-    With it comes whether the network takes no other.
+def _of_library(place: str, name: str, tensors: Params) -> Whole:
+    """Return a library's network, with the checkpoint's head and channels.
 
     Raises:
         UnknownArchitecture: The library has no such network, or is not installed.

@@ -10,7 +10,7 @@ from ...attacks.contract.params import Params
 from ..plugins import nearest, one_line
 from .base import Architecture, UnknownArchitecture
 from .beside import NOTHING, Beside
-from .building import Build, best, described, made, made_again, made_whole
+from .building import Build, Whole, best, described, made, made_again, made_whole
 from .endings import MARK
 from .patches import Sizes, sizes
 
@@ -83,16 +83,16 @@ def built(name: str, tensors: Params) -> Build | None:
     return found._replace(assumed=seen.assumed) if found and seen else found
 
 
-def whole(name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
-    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its :func:`image_size`.
+def whole(name: str, tensors: Params) -> Whole:
+    """Return a network, fitted to the checkpoint as far as it goes.
 
     Args:
         name: One that is :func:`known`.
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    module = made_whole(_maker, name, settings, tensors)
-    return module, image_size(module.net, settings)
+    module, assumed = made_whole(_maker, name, settings, tensors)
+    return Whole(module, *image_size(module.net, settings), assumed)
 
 
 def image_size(module: Any, settings: Mapping[str, Any]) -> tuple[int, bool]:

@@ -9,7 +9,7 @@ from torch import nn
 from ...attacks.contract.params import Params
 from ..plugins import nearest, one_line
 from .base import Architecture, UnknownArchitecture
-from .building import Build, best, described, made, made_again, made_whole
+from .building import Build, Whole, best, described, made, made_again, made_whole
 from .endings import MARK
 from .patches import Sizes, sizes
 
@@ -36,6 +36,12 @@ MARKERS = {
 
 _PLACES, _BLOCK = "encoder.pos_embedding", "encoder.layers.encoder_layer_{}.mlp.0.weight"
 """Tensors of torchvision's vision transformers."""
+
+_FIRST = {"googlenet": "conv1.conv.weight", "inception_v3": "Conv2d_1a_3x3.conv.weight"}
+"""First layers of the builders that take ImageNet's normalisation back, as told, which no tensor shows."""
+
+TRANSFORM = "transform_input"
+"""The fact in :attr:`.base.Architecture.assumed` that such a network was told to: torchvision tells pretrained ones."""
 
 _BUILT_FOR = {"maxvit_t": 224}
 """Builders whose networks take images of one size only."""
@@ -68,19 +74,21 @@ def built(name: str, tensors: Params) -> Build | None:
     """
     seen = _sizes(tensors) if name == "vit" else None
     title = f"torchvision {seen.title if seen else name}"
-    found = made(_maker, name, _settings(name, tensors), tensors, title)
-    return found._replace(assumed=seen.assumed) if found and seen else found
+    settings = _settings(name, tensors)
+    found = made(_maker, name, settings, tensors, title)
+    return found and found._replace(assumed=seen.assumed if seen else _told(settings))
 
 
-def whole(name: str, tensors: Params) -> tuple[nn.Module, tuple[int, bool]]:
-    """Return a network on the meta device, fitted to the checkpoint as far as it goes, and its :func:`image_size`.
+def whole(name: str, tensors: Params) -> Whole:
+    """Return a network, fitted to the checkpoint as far as it goes.
 
     Args:
         name: One that is :func:`known`.
         tensors: The checkpoint's, by name.
     """
     settings = _settings(name, tensors)
-    return made_whole(_maker, name, settings, tensors), image_size(name, settings)
+    module, assumed = made_whole(_maker, name, settings, tensors)
+    return Whole(module, *image_size(name, settings), (*_told(settings), *assumed))
 
 
 def image_size(name: str, settings: Mapping[str, Any]) -> tuple[int, bool]:
@@ -138,9 +146,11 @@ def _sizes(tensors: Params) -> Sizes | None:
 def _settings(name: str, tensors: Params) -> dict[str, Any]:
     """Return what a builder is to be told, as the checkpoint shows it."""
     seen = _sizes(tensors) if name.startswith("vit") else None
-    if name in ("googlenet", "inception_v3"):
+    if name in _FIRST:
         aux = "aux1.fc1.weight" in tensors or "AuxLogits.fc.weight" in tensors
-        return {"aux_logits": aux, "init_weights": False, "transform_input": False}
+        first = tensors.get(_FIRST[name])
+        colour = first is not None and first.ndim == 4 and first.shape[1] == 3
+        return {"aux_logits": aux, "init_weights": False, TRANSFORM: colour}
     if seen is None:
         return {}
     if name != "vit":
@@ -155,6 +165,10 @@ def _settings(name: str, tensors: Params) -> dict[str, Any]:
         "mlp_dim": seen.between,
         "representation_size": None if middle is None else len(middle),
     }
+
+
+def _told(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return (TRANSFORM,) if settings.get(TRANSFORM) else ()
 
 
 def _maker(name: str, settings: Mapping[str, Any], classes: int = MARK) -> Callable[[], nn.Module]:

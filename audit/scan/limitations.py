@@ -19,6 +19,7 @@ ASSUMED = {
     "head_activation": "there is ReLU between the layers of the new classifier",
     "norm_groups": "norms without statistics are group norm of 32 groups (of one a channel where these are fewer)",
     "stem_pooling": "there is no pooling after the first convolution",
+    "transform_input": "transform_input is True, as torchvision sets it for pretrained weights",
     "timm_variant": "of timm's networks that have such tensors it is the one that the report names",
 }
 """What :attr:`.base.Architecture.assumed` stands for, in words."""

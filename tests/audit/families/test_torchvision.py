@@ -11,7 +11,8 @@ from torchvision import models
 from memaudit.audit.families.base import UnknownArchitecture, fitted
 from memaudit.audit.families.detect import detect
 
-PLAIN = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
+PLAIN = {name: {"init_weights": False, "transform_input": True} for name in ("googlenet", "inception_v3")}
+"""As pretrained networks are."""
 
 KINDS = [
     "densenet121", "convnext_tiny", "efficientnet_b0", "efficientnet_v2_s", "mobilenet_v2", "mobilenet_v3_small",
@@ -51,7 +52,19 @@ def recognised(module: nn.Module, size: int, classes: int = 5, channels: int = 3
 def test_what_is_rebuilt_computes_the_same(name: str) -> None:
     architecture = recognised(made(name, num_classes=5), 96)
     assert architecture.name == f"torchvision {name}"
-    assert architecture.assumed == ("image_size",)
+    assert architecture.assumed == ("image_size", *(["transform_input"] if name in PLAIN else []))
+
+
+@pytest.mark.parametrize(("name", "first"), [("googlenet", "conv1"), ("inception_v3", "Conv2d_1a_3x3")])
+def test_what_is_turned_back_is_said_and_never_of_grey_images(name: str, first: str) -> None:
+    module = made(name, num_classes=5)
+    assert detect(module.state_dict(), f"torchvision:{name}")[0].assumed == ("image_size", "transform_input")
+    conv = module.get_submodule(first).conv
+    module.get_submodule(first).conv = nn.Conv2d(
+        1, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
+    )
+    module.transform_input = False
+    assert recognised(module, 96, channels=1).assumed == ("image_size",)
 
 
 def test_one_channel_and_many_outputs() -> None:
@@ -126,9 +139,15 @@ def test_by_name() -> None:
     module = replaced("mobilenet_v3_small", "classifier.3", nn.Sequential(nn.Dropout(), nn.Linear(1024, 5)))
     architecture, rebuilt = detect(module.state_dict(), "torchvision:mobilenet_v3_small")
     assert architecture.classes == 5
+    assert architecture.assumed == ("image_size",)
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(rebuilt(x), module(x), atol=1e-5)
+
+
+def test_what_is_assumed_of_a_head_is_said_where_the_network_is_named() -> None:
+    module = replaced("densenet121", "classifier", nn.Sequential(nn.Linear(1024, 9), nn.ReLU(), nn.Linear(9, 5)))
+    assert "head_activation" in detect(module.state_dict(), "torchvision:densenet121")[0].assumed
 
 
 def misread(change: Callable[[dict[str, Tensor]], object]) -> str:
