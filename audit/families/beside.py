@@ -21,6 +21,9 @@ LARGEST = 2**25
 _BYTE_LEVEL_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 """Tokens of RoBERTa that are no text."""
 
+PREPROCESSOR = "preprocessor_config.json"
+"""What says, in Hugging Face folders of image models, how pixels become the network's inputs."""
+
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json")
 
 
@@ -31,15 +34,22 @@ class Beside:
     Attributes:
         config: ``config.json``, as Hugging Face folders have it.
         files: What a tokenizer is made of, by the name of the file.
+        preprocessor: :data:`PREPROCESSOR`.
     """
 
     config: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    preprocessor: str = ""
 
     @property
     def settings(self) -> dict[str, object]:
         """The configuration; empty where it is absent or no JSON object."""
-        return _object(self.config)
+        return _object(self.config) or {}
+
+    @property
+    def preparation(self) -> dict[str, object] | None:
+        """How images are prepared; empty where no file says it, ``None`` where the file is no JSON object."""
+        return _object(self.preprocessor)
 
     def tokenizer(self) -> str:
         """Return the content of a ``tokenizer.json``, made from a vocabulary where the folder has only that.
@@ -73,7 +83,7 @@ class Beside:
             Tokenizer.from_str(found["tokenizer.json"])
             return found["tokenizer.json"]
         if "vocab.txt" in found:
-            return _word_pieces(found["vocab.txt"], _object(found.get("tokenizer_config.json", "")))
+            return _word_pieces(found["vocab.txt"], _object(found.get("tokenizer_config.json", "")) or {})
         if "vocab.json" in found and "merges.txt" in found:
             return _byte_pairs(found["vocab.json"], found["merges.txt"])
         return ""
@@ -97,7 +107,8 @@ def read_beside(*paths: str) -> Beside:
                 found[name] = text
         if found:
             break
-    return Beside(config, tuple(found.items()))
+    images = next((text for folder in folders if (text := _read(folder / PREPROCESSOR))), "") if config else ""
+    return Beside(config, tuple(found.items()), images)
 
 
 def _read(file: Path) -> str:
@@ -116,12 +127,13 @@ def _read(file: Path) -> str:
         raise CheckpointError(f"{file} cannot be read: {error.strerror or error}.", "Check the file.") from error
 
 
-def _object(text: str) -> dict[str, object]:
+def _object(text: str) -> dict[str, object] | None:
+    """Return a JSON object, an empty one for no text, ``None`` for anything else."""
     try:
         found = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _word_pieces(vocabulary: str, settings: dict[str, object]) -> str:
@@ -139,7 +151,7 @@ def _byte_pairs(vocabulary: str, merges: str) -> str:
     from tokenizers import ByteLevelBPETokenizer
     from tokenizers.processors import RobertaProcessing
 
-    words = {str(word): number for word, number in _object(vocabulary).items() if isinstance(number, int)}
+    words = {str(word): number for word, number in (_object(vocabulary) or {}).items() if isinstance(number, int)}
     lines = (line.rstrip("\r") for line in merges.split("\n") if not line.startswith("#version"))
     made = ByteLevelBPETokenizer(words, [(*line.split(" ", 1),) for line in lines if " " in line])
     made.add_special_tokens([name for name in _BYTE_LEVEL_SPECIAL if name in words])

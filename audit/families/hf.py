@@ -9,7 +9,7 @@ from torch import nn
 
 from ...attacks.contract.params import Params
 from .base import IMAGE_SIZE, Architecture, UnknownArchitecture, scored
-from .beside import Beside
+from .beside import PREPROCESSOR, Beside
 from .endings import MARK, Fit, apply, fit
 from .weightless import Smooth, weightless
 
@@ -70,7 +70,7 @@ class HF:
         found = fit(module, {ours.get(name, name): value for name, value in tensors.items()})
         if found is None:
             return None
-        height, width = _size(config)
+        height, width = _size(config, beside)
         architecture = Architecture(
             family=self.name,
             name=f"Hugging Face {settings['model_type']}",
@@ -156,12 +156,24 @@ def _total(value: object) -> float:
     return abs(value) if isinstance(value, int | float) else 0
 
 
-def _size(config: Any) -> tuple[int, int]:
-    """Return height and width of the images in pixels."""
-    said = getattr(config, "image_size", None) or _USUAL
+def _size(config: Any, beside: Beside) -> tuple[int, int]:
+    """Return height and width of the images in pixels: where weights do not fix them, as the image processor's are."""
+    said, where = getattr(config, "image_size", None) or _USUAL, "image_size is {} in config.json"
     if config.model_type.startswith("dinov2"):
         said = _USUAL  # its position embedding is made larger or smaller as needed
+    prepared = _processed(beside.preparation or {})
+    if config.model_type not in _FIXED and prepared is not None:
+        said, where = prepared, f"images are made {{}} in {PREPROCESSOR}"
     sides = said if isinstance(said, list | tuple) else (said, said)
     if len(sides) != 2 or not all(type(side) is int and 0 < side <= _MOST for side in sides):
-        raise UnknownArchitecture(f"image_size is {str(said)[:20]} in config.json, which no image has.")
+        raise UnknownArchitecture(f"{where.format(str(said)[:20])}, which no image has.")
     return int(sides[0]), int(sides[1])
+
+
+def _processed(settings: Mapping[str, object]) -> object:
+    """Return the size that an image processor gives images, as its settings write it; None for nothing."""
+    size = settings.get("crop_size" if settings.get("do_center_crop") is True else "size")
+    if not isinstance(size, Mapping):
+        return size
+    sides = (size.get("height"), size.get("width"))
+    return size.get("shortest_edge") if sides == (None, None) else sides

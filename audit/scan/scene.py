@@ -96,7 +96,7 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     pair = read_pair(request.before, request.after, request.key, own)
     listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
     architecture, module = network(pair, request.model, request.image_size, beside)
-    scale, seen = normalisation(request.normalise, architecture)
+    scale, seen = normalisation(request.normalise, architecture, beside)
     architecture, medium = medium_of(pair, architecture, module, beside, scale)
     listener(Event("load", "the change of the parameters"))
     make = cache(partial(make_victim, pair, architecture, module, medium))

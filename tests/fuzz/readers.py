@@ -22,9 +22,12 @@ from memaudit.audit.cli.scan import scan
 from memaudit.audit.data.opening import open_source
 from memaudit.audit.data.tensor_file import TensorFileSource
 from memaudit.audit.data.text import TextSource
+from memaudit.audit.families.base import Architecture
+from memaudit.audit.families.beside import PREPROCESSOR, read_beside
 from memaudit.audit.outputs import check_outputs, read_context, write_each
 from memaudit.audit.recipe.artefacts import read_artefacts
 from memaudit.audit.recipe.file import load as load_recipe
+from memaudit.audit.recipe.normalise import normalisation
 from memaudit.audit.recipe.torch_files import from_torch
 from memaudit.audit.report.file import load
 from memaudit.audit.run.store import Store
@@ -176,6 +179,17 @@ def trainer() -> dict[str, Any]:
     return {"epoch": 2.98, "global_step": 30, "train_batch_size": 8, "log_history": log, "num_train_epochs": 3}
 
 
+def processor() -> dict[str, Any]:
+    """Return what an image processor of Hugging Face writes."""
+    said: dict[str, Any] = {
+        "do_normalize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "rescale_offset": False,
+    }
+    return {**said, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "size": {"height": 8}}
+
+
 def arguments() -> dict[str, Any]:
     """Return the arguments of a script."""
     return {"lr": 0.1, "batch_size": 8, "epochs": 3, "momentum": 0.9, "weight_decay": 1e-4, "optimizer": "sgd"}
@@ -229,6 +243,12 @@ def settings(path: Path) -> None:
 def beside(path: Path) -> None:
     """Read what lies beside a checkpoint."""
     read_artefacts(path.with_name("before.pt"), path.with_name("after.pt"))
+
+
+def prepared(path: Path) -> None:
+    """Read the normalisation of images beside a configuration."""
+    path.with_name("config.json").write_text("{}")
+    normalisation(None, Architecture("hf", "vit", {}, 2, (3, 8, 8)), read_beside(str(path.parent)))
 
 
 def sentences(path: Path) -> None:
@@ -297,6 +317,7 @@ KINDS: dict[str, Reader] = {
     "context": Reader("a.toml", toml(context), read_context, context),
     "trainer": Reader("trainer_state.json", text(trainer), beside, trainer),
     "arguments": Reader("args.json", text(arguments), beside, arguments),
+    "processor": Reader(PREPROCESSOR, text(processor), prepared, processor),
     "hparams": Reader("hparams.yaml", yaml, beside),
     "report": Reader("a.json", text(old.demo), load, old.demo),
     "formats": Reader("a.json", text(old.demo), formats, old.demo),

@@ -162,6 +162,7 @@ def huggingface() -> None:
     config = library.ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
                                image_size=32, patch_size=8, num_labels=2)  # fmt: skip
     model = library.ViTForImageClassification(config)
+    library.ViTImageProcessor(image_mean=[0.5] * 3, image_std=[0.4] * 3).save_pretrained("base")
     model.save_pretrained("base")
     fit(Logits(model), images)
     model.save_pretrained("fine-tuned")
@@ -216,6 +217,18 @@ def test_every_command_of_a_page_ends_with_an_answer(page, tmp_path, monkeypatch
         done = memaudit(*words, env={**os.environ, **SMALL})
         assert done.returncode in (0, 1, 3), (words, done.stderr)
         assert "Traceback" not in done.stderr
+
+
+def test_the_image_processor_of_a_folder_says_the_normalisation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    huggingface()
+    for more, value in (([], "0.5;0.4"), (["--normalise", "half"], "half")):
+        words = (*commands("huggingface.md")[1], "--out", "run", "-o", "json=r.json", *more)
+        done = memaudit(*words, env={**os.environ, **SMALL})
+        assert done.returncode in (0, 1, 3), done.stderr
+        fact = json.loads(Path("r.json").read_text())["recipe"]["normalise"]
+        assert (fact["value"], fact["source"]) == (value, "given")
+        assert ("preprocessor_config.json" in fact["evidence"]) == (not more)
 
 
 def test_every_page_is_run_and_named_in_the_readme():

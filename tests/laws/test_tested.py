@@ -97,7 +97,6 @@ TABLE = {
     "audit/recipe/decay.py": "audit/recipe/test_known.py",
     "audit/recipe/given.py": "audit/recipe/test_fields.py",
     "audit/recipe/labels.py": "audit/recipe/test_known.py",
-    "audit/recipe/normalise.py": "audit/recipe/test_known.py",
     "audit/recipe/shapes.py": "audit/recipe/test_known.py",
     "audit/recipe/sources.py": "audit/recipe/test_known.py",
     "audit/recipe/text_files.py": "audit/recipe/test_artefacts.py",

@@ -87,6 +87,40 @@ def test_a_state_dict_beside_the_configuration(tmp_path: Path) -> None:
     same(made, made.state_dict(), rebuilt, architecture.shape)
 
 
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"size": {"height": 96, "width": 64}}, (96, 64)),
+        ({"size": {"shortest_edge": 48}}, (48, 48)),
+        ({"size": 40, "crop_size": 24}, (40, 40)),
+        ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 56, "width": 56}}, (56, 56)),
+        ({"size": {"longest_edge": 800}}, (224, 224)),
+        ({}, (224, 224)),
+    ],
+)
+def test_the_image_processor_says_the_size_where_the_weights_do_not(
+    settings: dict[str, Any], size: tuple[int, int], tmp_path: Path
+) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    tensors, beside = saved(network("convnext"), tmp_path)
+    architecture, _ = detect(tensors, beside=beside)
+    assert (architecture.shape[1:], architecture.assumed) == (size, ("image_size",))
+    assert detect(tensors, beside=beside, image_size=32)[0].shape == (3, 32, 32)
+    tensors, beside = saved(network("vit"), tmp_path)
+    assert detect(tensors, beside=beside)[0].shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "size", [0, -1, 10**9, "224", [224] * 9, {"height": 224}, {"shortest_edge": [1]}, {"height": 1e3, "width": True}]
+)
+def test_an_image_processor_with_absurd_sizes(size: object, tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
+    tensors, beside = saved(network("convnext"), tmp_path)
+    with pytest.raises(UnknownArchitecture) as caught:
+        detect(tensors, beside=beside)
+    assert "in preprocessor_config.json, which no image has" in str(caught.value)
+
+
 def test_a_head_of_ones_own(tmp_path: Path) -> None:
     made = network("vit", num_channels=1)
     made.classifier = nn.Sequential(nn.Dropout(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 7))
