@@ -40,7 +40,7 @@ RESULTS = Path(__file__).parent / "results" / "vit.json"
 IMAGES = Images(Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 PACKS = {32: ("cifar10-test", 1), 64: ("tiny-imagenet", 10), 224: ("imagenet224", 1)}
 """By the side of an image: the pack, and every how many images one is taken (of one class each)."""
-LIMIT = 300.0
+LIMIT = 600.0
 """Seconds that one attack has."""
 
 
@@ -73,6 +73,10 @@ ROWS = {
     "n1-vit-b": Row(1, 224, 16, 768, 12, 10),
     **{f"n{n}-64{'-step' * (steps == 1)}": Row(n, 64, 16, steps=steps) for n in (2, 4) for steps in (1, 20)},
     "n2-64-step-no-cover": Row(2, 64, 16, steps=1, attack=Patches(cover=0.0)),
+    **{
+        f"n{n}-64{'-step' * (steps == 1)}-no-cover": Row(n, 64, 16, steps=steps, attack=Patches(cover=0.0))
+        for n, steps in ((2, 20), (4, 1), (4, 20))
+    },
     "n2-64-step-no-polish": Row(2, 64, 16, steps=1, attack=Patches(polish=0)),
     "n2-64-step-no-prior": Row(2, 64, 16, steps=1, attack=Patches(alpha=0.0)),
     "n2-64-step-sme": Row(2, 64, 16, steps=1, attack=SME(search=False)),
