@@ -37,9 +37,10 @@ def read_delta(
     Returns:
         One reading for each floating tensor, and the facts that can be read: ``signal``, ``frozen``, ``optimizer``,
         ``travel`` (sum of Adam's learning rates), ``weight_decay_factor`` (product of ``1 - lr * weight_decay``),
-        ``steps``, ``backwards`` (counters that fall), ``batch_norm``, ``loss``, ``size``, ``classes_present``,
-        ``tokens_seen``, ``length``, ``sequences_at_least``, ``ladders`` (weights that look made to store
-        inputs), ``feasibility`` and ``linearity``.
+        ``steps``, ``backwards`` (counters that fall), ``unknown_start`` (tensors that only the file from after
+        holds), ``batch_norm``, ``loss``, ``size``, ``classes_present``, ``tokens_seen``, ``length``,
+        ``sequences_at_least``, ``ladders`` (weights that look made to store inputs), ``feasibility`` and
+        ``linearity``.
     """
     found = Readings(pair, architecture, make)
     count = read_size(found)
@@ -51,6 +52,7 @@ def read_delta(
         "weight_decay_factor": read_decay(found),
         "steps": read_steps(found),
         "backwards": read_backwards(found),
+        "unknown_start": _unknown_start(pair),
         "batch_norm": read_batch_norm(found),
         "loss": read_loss(found),
         "size": count,
@@ -104,6 +106,14 @@ def _frozen(found: Readings) -> Fact | None:
     decayed = sum(s.status == "decayed" for s in found.parameters)
     more = f", {decayed} more were only scaled by weight decay" if decayed else ""
     words = f"{len(names)} of {len(found.parameters)} parameter tensors are equal bit for bit{more}"
+    return Fact(value=names, source="inferred", confidence=1.0, evidence=words)
+
+
+def _unknown_start(pair: CheckpointPair) -> Fact | None:
+    if not pair.fresh:
+        return None
+    names = sorted(pair.fresh)
+    words = f"of {_listed(names)} the files show the end alone: a new head, or an adapter's lora_A"
     return Fact(value=names, source="inferred", confidence=1.0, evidence=words)
 
 

@@ -125,6 +125,7 @@ class ChangeFacts(TypedDict, total=False):
     weight_decay_factor: Fact[float]
     steps: Fact[int]
     backwards: Fact[int]
+    unknown_start: Fact[list[str]]
     batch_norm: Fact[str]
     loss: Fact[str]
     size: Fact[int]

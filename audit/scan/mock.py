@@ -127,7 +127,7 @@ def _impossible(scene: Scene, own: TrainingSet, means: Means) -> str:
     """Return why there can be no mock victim."""
     if scene.request.power == "off":
         return "Whether these attacks have power was not measured (--power off)."
-    if scene.pair.starts:
+    if scene.pair.fresh:
         return _UNKNOWN
     many = scene.kind.about.words.many
     size = len(own.records)
@@ -185,8 +185,8 @@ def _told(recipe: Recipe, victim: Victim, data: TrainingSet) -> Recipe:
 _LATE = "There was no time left to measure whether these attacks have power."
 
 _UNKNOWN = (
-    "Whether these attacks have power cannot be measured, as the start of the adapter's lora_A is unknown: put the "
-    "adapter as it was initialised into the folder of the base."
+    "Whether these attacks have power cannot be measured, as the start of a part of the network is unknown: give the "
+    "network as it was when training began, its new head or adapter included, as BEFORE."
 )
 
 _WRONG = (

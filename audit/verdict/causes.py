@@ -178,13 +178,24 @@ def _untold(report: AuditReport) -> Cause | None:
     return Cause(said, _sentence(why), of_pair(report, "check"), "under a minute")
 
 
+def _unknown_start(report: AuditReport) -> Cause | None:
+    if not _blocking(report, "MA112"):
+        return None
+    return Cause(
+        f"{none_rebuilt(report)}, but where a part of the network started is unknown",
+        "With the network as it was when training began, its new head or adapter included, attacks may find more: give "
+        "that file as BEFORE if you have it.",
+    )
+
+
 def _other(report: AuditReport) -> Cause:
     missing = next((finding.message for finding in report.findings if finding.blocks), report.verdict.summary)
     return Cause(f"{none_rebuilt(report)}, but the evidence is not enough to clear the model", _sentence(missing))
 
 
 _CAUSES: Sequence[Callable[[AuditReport], Cause | None]] = (
-    _look, _lost, _blind, _unexplained, _incomplete, _unfinished, _few, _others, _untold, _powerless, _stalled, _other,
+    _look, _lost, _blind, _unexplained, _incomplete, _unfinished, _few, _others, _untold, _unknown_start, _powerless,
+    _stalled, _other,
 )  # fmt: skip
 """The first that applies is told: what makes everything after it moot comes first."""
 

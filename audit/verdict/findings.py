@@ -185,6 +185,13 @@ def _swapped(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("MA111", "none", fact.evidence[:1].upper() + fact.evidence[1:] + ".", blocks=True)
 
 
+def _unknown_start(evidence: Evidence) -> Iterator[Finding]:
+    fact = evidence.delta.facts.get("unknown_start")
+    if fact is not None:
+        what = f"{fact.evidence[:1].upper()}{fact.evidence[1:]}"
+        yield _finding("MA112", "none", f"{what}. Attacks find less than with its start.", blocks=True)
+
+
 def _said(p: float) -> str:
     return "p < 1e-6" if p < 1e-6 else f"p = {p:.2g}"
 
@@ -224,5 +231,5 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
 _OF_AUDITS = (
     _exactly, _words, _made_to_store, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless,
-    _incomplete, _swapped,
+    _incomplete, _swapped, _unknown_start,
 )  # fmt: skip

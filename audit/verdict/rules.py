@@ -194,6 +194,15 @@ RULES = {
             "Give the checkpoint from before the training first.",
             leak=False,
         ),
+        Rule(
+            "MA112", "StartUnknown", ("none",),
+            "Where a part of the network started is unknown",
+            "The classifier head, or the lora_A of an adapter, is not in the file from before, or another one is: "
+            "attacks leave its change out or take its end for its start, and so find less than with its start.",
+            "Save the network as it is when training begins, its new head or adapter included, and give that file as "
+            "BEFORE.",
+            leak=False,
+        ),
     )
 }  # fmt: skip
 """Every rule by its id, the leaks first; its texts have gaps that :func:`rules` fills."""

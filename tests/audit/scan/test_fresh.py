@@ -96,6 +96,17 @@ def test_a_scan_comes_to_an_honest_verdict(swapped, data, tmp_path):
         assert "as of a new head" in shown
 
 
+def test_a_new_head_never_passes_even_where_the_gate_is_lenient(swapped, tmp_path):
+    more = {"attacks": ("sme", "span"), "fail_if": ("recovered>5",)}
+    report = scanned(swapped, "private.npz", tmp_path, **more)
+    assert (report.verdict.status, report.recovered_by_any) == ("inconclusive", 4)
+    assert report.delta.facts["unknown_start"].value == HEAD
+    (found,) = [finding for finding in report.findings if finding.rule == "MA112"]
+    assert (found.severity, found.blocks) == ("none", True)
+    assert HEAD[0] in found.message
+    assert report.power is None, "no time is spent on a mock victim that would start elsewhere"
+
+
 def test_masked_tensors_are_found_behind_the_name_of_a_wrapper(tmp_path):
     pair = hf.folder(tmp_path)
     found, beside = read_pair(pair.before, pair.after), read_beside(str(pair.after))

@@ -164,3 +164,10 @@ def test_the_numbers_in_the_rules_are_those_that_decide(monkeypatch):
     rules.cache_clear()
     assert "reached 0.9" in rules(IMAGE)["MA102"].when
     rules.cache_clear()
+
+
+def test_an_unknown_start_blocks_a_pass_and_names_what_it_is_of(report):
+    fact = Fact(value=["fc.weight"], source="inferred", evidence="of fc.weight the files show the end alone")
+    one = found(report, delta=Delta(facts={"unknown_start": fact}))["MA112", ""]
+    assert (one.severity, one.blocks) == ("none", True)
+    assert one.message.startswith("Of fc.weight the files show the end alone.")

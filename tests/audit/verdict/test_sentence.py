@@ -95,6 +95,10 @@ def power(status, recovered=0):
         (audit(rules=["MA108"], check=check(True)),
          "None of 10 training images was rebuilt, but other images explain the change as well, so that this says "
          "nothing"),
+        (audit(rules=["MA112"]),
+         "None of 10 training images was rebuilt, but where a part of the network started is unknown"),
+        (audit(rules=["MA112"], power=power("silent")),
+         "None of 10 training images was rebuilt, but where a part of the network started is unknown"),
         (audit(rules=["MA110"]),
          "The model was trained on more than the images given, so that some were not looked at"),
         (audit(attacks=ended("stalled"), power=power("silent")),
