@@ -89,9 +89,9 @@ class ScanRequest(Given):
     evidence: Evidence = "full"
     context: str | Path | None = None
 
-    def command(self) -> str:
-        """Return the command line that asks the same."""
-        words = ["memaudit", "scan", str(self.before), str(self.after)]
+    def command(self, name: str = "scan") -> str:
+        """Return the command line by which the command ``name`` is asked the same."""
+        words = ["memaudit", name, str(self.before), str(self.after)]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name not in ("before", "after") and value != field.default:

@@ -57,6 +57,11 @@ def _targets(logits: Tensor, labels: Tensor) -> Tensor:
     return (labels[:, None] if logits.shape[1] == 1 else one_hot(labels, logits.shape[1])).to(logits)
 
 
+def each_loss(logits: Tensor, labels: Tensor, goal: Objective = CROSS_ENTROPY) -> Tensor:
+    """Return (b,) losses whose mean is :func:`training_loss`."""
+    return torch.stack([training_loss(logits[i : i + 1], labels[i : i + 1], goal) for i in range(len(logits))])
+
+
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Return (b,) losses whose mean is :func:`training_loss`; ``labels`` are (b,) class indices."""
     if logits.shape[1] > 1:

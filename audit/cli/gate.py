@@ -33,7 +33,7 @@ def gate(
     attacks = [*{*plugins.available("memaudit.attacks"), *(attack.name for attack in found.attacks)}]
     asked = wanted(fail_if or (), fail_on) if fail_if or fail_on else [g.expression for g in found.verdict.gates]
     gates = [parse(text, attacks, [found.kind]) for text in asked]
-    decided = judge(found.attacks, gates, found.kind, found.plan, found.findings, found.power)
+    decided = judge(found.attacks, gates, found.kind, found.plan, found.findings, found.power, found.exposure)
     verdict = phrased(found.model_copy(update={"verdict": decided}))
     for result in verdict.gates:
         console.print(f"[{COLOURS[result.status]}]{result.status}[/] ", end="")

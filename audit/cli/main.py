@@ -17,6 +17,7 @@ from .command import Command
 from .defend import defend
 from .demo import demo
 from .exits import EPILOG
+from .exposure import exposure
 from .gate import gate
 from .group import Group
 from .infer import infer
@@ -71,6 +72,7 @@ def _root(
 
 app.command(cls=Command, epilog=EPILOG)(scan)
 app.command(cls=Command)(check)
+app.command(cls=Command, epilog=EPILOG)(exposure)
 app.command(cls=Command)(infer)
 app.command(cls=Command)(linearity)
 app.command(cls=Command)(inspect)

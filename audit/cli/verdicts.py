@@ -46,9 +46,14 @@ def print_summary(console: Console, report: AuditReport) -> None:
         if report.recovered_by_any is not None and report.inputs.data:
             of = report.kind.words.count(report.inputs.data.count)
             console.print(f"All together recovered {report.recovered_by_any} of {of}.")
-    print_verdict(console, report.verdict)
-    if report.verdict.next_step:
-        _print_next(console, report.verdict.next_step)
+    print_verdict_and_next(console, report.verdict)
+
+
+def print_verdict_and_next(console: Console, verdict: Verdict) -> None:
+    """Print the decision, and what to do where there is none."""
+    print_verdict(console, verdict)
+    if verdict.next_step:
+        _print_next(console, verdict.next_step)
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:

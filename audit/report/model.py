@@ -16,6 +16,7 @@ from ... import MemauditError
 from ..printable import json_text, printable
 from .card import AttackCard
 from .exhibit import Picture, withheld
+from .exposure import Exposure
 from .facts import Architecture, Delta, Fact, Facts, Inputs, Model, SearchPoint
 from .kind import RecordKind
 from .notebook import Reconstructed, line, rows, table
@@ -86,6 +87,9 @@ class AuditReport(Model):
     advice: list[Advice] = Field([], description="What would lower the leak.")
     check: DataCheck | None = Field(None, description="Whether the data explain the change.")
     power: MockVictim | None = Field(None, description="What the attacks can show, measured on a training like this.")
+    exposure: Exposure | None = Field(
+        None, description="What the change betrays of each record; null where that was not measured."
+    )
     defences: list[DefencePoint] = Field([], description="What memaudit defend measured.")
     limitations: list[str] = []
     environment: Environment
@@ -142,6 +146,7 @@ class AuditReport(Model):
         """Return the paths of all pictures, relative to the run folder."""
         shown = [e for a in self.attacks for match in a.matches for e in (match.truth, match.reconstruction)]
         shown += [dummy.exhibit for attack in self.attacks for dummy in attack.reconstructions]
+        shown += [row.exhibit for row in (self.exposure.per_record if self.exposure else ()) if row.exhibit]
         return {exhibit.path for exhibit in shown if isinstance(exhibit, Picture)}
 
     def altered(self) -> "AuditReport":
@@ -174,7 +179,9 @@ class AuditReport(Model):
         ]
         best = [item.model_copy(update={"match": number(item.match)}) for item in self.per_record]
         words = self.vocabulary.nameless() if self.vocabulary else None
-        return self.model_copy(update={"attacks": attacks, "per_record": best, "vocabulary": words}).sealed()
+        exposed = self.exposure.nameless(self.kind.words.one) if self.exposure else None
+        parts = {"attacks": attacks, "per_record": best, "vocabulary": words, "exposure": exposed}
+        return self.model_copy(update=parts).sealed()
 
     def printable(self) -> "AuditReport":
         """Return the report as formats for people show it: no text in it acts on a terminal, a log or a page."""

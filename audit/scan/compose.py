@@ -12,6 +12,7 @@ from ... import __version__
 from ..checkpoints.pair import Checkpoint
 from ..data.base import TrainingSet
 from ..recipe.fields import FIELDS
+from ..report.exposure import Exposure
 from ..report.facts import Architecture, Fact, Inputs, Records, SearchPoint
 from ..report.facts import Checkpoint as CheckpointInfo
 from ..report.model import AuditReport, Environment
@@ -39,11 +40,12 @@ def report(
     gates: Sequence[Gate],
     plan: Sequence[PlanStep] = (),
     proof: Proof = UNPROVEN,
+    exposure: Exposure | None = None,
 ) -> AuditReport:
     """Apply the rules to what was found, judge what these say, and put all parts together."""
     recipe, inputs, kind = _recipe(learned, attacks), _inputs(scene, attacks), scene.kind.about
     model = _model(scene)
-    found, verdict = judged(scene, learned, attacks, gates, plan, proof)
+    found, verdict = judged(scene, learned, attacks, gates, plan, proof, exposure)
     whole = AuditReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence=scene.request.evidence,
@@ -68,6 +70,7 @@ def report(
         findings=found,
         check=proof.check,
         power=proof.power,
+        exposure=exposure,
         limitations=limitations(scene, recipe, learned, attacks),
         environment=_environment(scene),
     )
@@ -81,15 +84,16 @@ def judged(
     gates: Sequence[Gate],
     plan: Sequence[PlanStep],
     proof: Proof,
+    exposure: Exposure | None = None,
 ) -> tuple[list[Finding], Verdict]:
     """Return what the rules find, and the verdict."""
     kind, recipe = scene.kind.about, _recipe(learned, attacks)
     evidence = Evidence(
         kind, _model(scene), _inputs(scene, attacks), recipe, scene.delta, attacks, reported(), proof.check,
-        proof.power, scene.vocabulary,
+        proof.power, scene.vocabulary, exposure,
     )  # fmt: skip
     found = findings(evidence)
-    return found, judge(attacks, gates, kind, plan, found, proof.power)
+    return found, judge(attacks, gates, kind, plan, found, proof.power, exposure)
 
 
 def _recipe(learned: Learned, attacks: Sequence[AttackResult]) -> dict[str, Fact]:

@@ -25,12 +25,26 @@ METRICS = {
 """The metrics that a gate may name whatever the records are; each kind of record adds its own names."""
 
 
+EXPOSURE = {
+    "detected": "number of {many} that are told from held-out ones",
+    "detected_fraction": "share of {many} that are told from held-out ones",
+    "exposed_at_least": "number of {many} that were trained on, at least",
+}
+"""Metrics of the exposure of records; ``exposure.tpr_at_1_fpr`` is one as well."""
+
+INSTRUMENT = "exposure"
+"""What stands before the dot in place of an attack where a gate is on the exposure of records."""
+
+
 DATALESS = frozenset({"confidence_mean", "confidence_max", "confident"})
 """Those that need no training data, but an attack with several seeds."""
 
 
 DEFAULT = "recovered>0"
 """The gate where none is given: one recovered training record is a leak."""
+
+DETECTED = "detected>0"
+"""The same of ``memaudit exposure``: one record that can be told from held-out ones."""
 
 
 SEVERITIES = get_args(Severity)
@@ -57,6 +71,11 @@ class Gate:
     value: float
     text: str
 
+    @property
+    def of_exposure(self) -> bool:
+        """Whether it is on the exposure of records and not on an attack."""
+        return self.metric in EXPOSURE or self.attack == INSTRUMENT
+
     def holds(self, number: float) -> bool:
         """Return whether ``number`` trips this gate."""
         return bool(_OPERATORS[self.op](number, self.value))
@@ -65,7 +84,7 @@ class Gate:
 def metrics(kind: RecordKind) -> dict[str, str]:
     """Return every metric that a gate on records of this kind may name, in words."""
     own = {name: metric.said for name, metric in kind.metrics().items()}
-    return own | {name: said.format(many=kind.words.many) for name, said in METRICS.items()}
+    return own | {name: said.format(many=kind.words.many) for name, said in (METRICS | EXPOSURE).items()}
 
 
 def parse(text: str, attacks: Sequence[str] = (), kinds: Sequence[RecordKind] = (IMAGE,)) -> Gate:
@@ -87,16 +106,22 @@ def parse(text: str, attacks: Sequence[str] = (), kinds: Sequence[RecordKind] = 
     known = list(dict.fromkeys(name for kind in kinds for name in metrics(kind)))
     if metric not in known:
         raise GateError(f"Gate '{text}' names an unknown metric '{metric}'.", nearest(metric, known))
-    if attack and attacks and attack not in attacks:
+    if attack == INSTRUMENT and metric not in {*EXPOSURE, "tpr_at_1_fpr"}:
+        raise GateError(f"Gate '{text}' names no metric of the exposure.", nearest(metric, [*EXPOSURE, "tpr_at_1_fpr"]))
+    if attack and attack != INSTRUMENT and attacks and attack not in attacks:
         raise GateError(f"Gate '{text}' names an unknown attack '{attack}'.", nearest(attack, list(attacks)))
+    if attack and attack != INSTRUMENT and metric in EXPOSURE:
+        raise GateError(
+            f"Gate '{text}': '{metric}' is of the exposure, not of an attack.", f"Write '{INSTRUMENT}.{metric}'."
+        )
     value = _severity(text, form["value"]) if metric == "severity" else _number(text, form["value"])
     return Gate(attack, metric, form["op"], value, text.strip())
 
 
-def wanted(fail_if: Sequence[str], fail_on: Severity | None = None) -> list[str]:
-    """Return the gate expressions that ``--fail-if`` and ``--fail-on`` stand for together; :data:`DEFAULT` for none."""
+def wanted(fail_if: Sequence[str], fail_on: Severity | None = None, default: str = DEFAULT) -> list[str]:
+    """Return the gate expressions that ``--fail-if`` and ``--fail-on`` stand for together; ``default`` for none."""
     severity = [f"severity>={fail_on}"] if fail_on else []
-    return [*fail_if, *severity] or [DEFAULT]
+    return [*fail_if, *severity] or [default]
 
 
 def _severity(text: str, word: str) -> float:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..report.exposure import Exposure
 from ..report.kind import RecordKind
 from ..report.proof import MockVictim
 from ..report.results import AttackResult, PlanStep, titles
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding, GateResult, Verdict
+from .exposed import by_exposure
 from .expression import DATALESS, DEFAULT, METRICS, SEVERITIES, Gate, metrics, parse
 
 CALIBRATED = {"recovered", "recovered_fraction", "severity", "identifiable", "tpr_at_1_fpr"}
@@ -28,6 +30,7 @@ def judge(
     plan: Sequence[PlanStep] = (),
     findings: Sequence[Finding] = (),
     power: MockVictim | None = None,
+    exposure: Exposure | None = None,
 ) -> Verdict:
     """Decide: any gate that trips fails the audit; a gate without the evidence to clear it leaves it inconclusive.
 
@@ -39,9 +42,13 @@ def judge(
         findings: Their severities, and what evidence is missing: an attack with a finding that blocks clears no gate.
         power: What the attacks show of a training like this one. Nothing passes without it, but for attacks that
             rebuild most records here and yet trip no gate.
+        exposure: What gates on the exposure of records are checked against.
     """
     bench = _Bench(attacks, kind, plan, findings, power)
-    results = [bench.decide(gate) for gate in gates or [parse(DEFAULT)]]
+    results = [
+        by_exposure(gate, exposure, kind, findings) if gate.of_exposure else bench.decide(gate)
+        for gate in gates or [parse(DEFAULT)]
+    ]
     status: Decision = next((s for s in ORDER if any(r.status == s for r in results)), "pass")
     reasons = dict.fromkeys(result.reason for result in results if result.status == status)
     return Verdict(status=status, severity=worst(findings), summary=" ".join(reasons), gates=results)

@@ -3,17 +3,19 @@
 No sentence names an attack or a gate: these stand below it. No torch here.
 """
 
+from ..report.exposure import Exposure
 from ..report.model import AuditReport
 from ..report.verdict import NextStep, Verdict
 from ..words import count
 from .causes import main_cause
-from .tally import none_rebuilt, rebuilt, unlisted
+from .tally import exposure_only, none_rebuilt, rebuilt, unlisted
 
 _TRACES = {
     "MA002": "No single {one} was rebuilt, but the training {many} as a whole show through",
     "MA003": "No {one} was rebuilt, but these two files tell which {many} were trained on",
     "MA004": "Independent runs rebuild the same {many}, which suggests that they are training {many}",
     "MA007": "No {one} was rebuilt, but the network from before training looks made to store {many}",
+    "MA008": "No {one} was rebuilt, but these two files tell which {many} were trained on",
     "MA006": "No {one} was rebuilt, but these two files tell which words training saw",
 }
 """What is said of leaks that rebuild no known record, by rule."""
@@ -27,6 +29,8 @@ def phrased(report: AuditReport) -> Verdict:
 def headline(report: AuditReport) -> str:
     """Return one sentence without a full stop; it never contradicts the number of recovered records."""
     recovered, total = rebuilt(report)
+    if report.exposure is not None and exposure_only(report):
+        return _told(report, report.exposure)
     match report.verdict.status:
         case "fail":
             return _leak(report)
@@ -60,6 +64,21 @@ def _leak(report: AuditReport) -> str:
     if recovered:
         return _rebuilt(report, recovered, total)
     return _trace(report) or f"A limit that was set is exceeded, though no training {words.one} was rebuilt"
+
+
+def _told(report: AuditReport, found: Exposure) -> str:
+    """Say what the exposure of records comes to, where no attack was run."""
+    words, status = report.kind.words, report.verdict.status
+    all_, others = words.count(found.measured), f"{words.many} that were not trained on"
+    limits = "; the limits that were set allow that" if status == "pass" else ""
+    if found.detected:
+        return f"{found.detected} of {all_} can be told from {others}{limits}"
+    if found.at_least:
+        return f"At least {found.at_least} of {all_} were trained on, as these two files show{limits}"
+    if status == "inconclusive":
+        return main_cause(report).said
+    exceeded = "A limit that was set is exceeded, though " if status == "fail" else ""
+    return f"{exceeded}{'n' if exceeded else 'N'}one of {all_} can be told from {others}"
 
 
 def _rebuilt(report: AuditReport, recovered: int, total: int) -> str:

@@ -26,6 +26,11 @@ def _unknown(attack: AttackResult) -> int:
     return sum(not dummy.insignificant and dummy.dummy not in known for dummy in attack.reconstructions)
 
 
+def exposure_only(report: AuditReport) -> bool:
+    """Return whether the exposure of records was measured and no attack run."""
+    return report.exposure is not None and not report.attacks
+
+
 def none_rebuilt(report: AuditReport) -> str:
     """Say that none was; a sentence without a full stop."""
     words, total = report.kind.words, rebuilt(report)[1]

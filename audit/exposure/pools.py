@@ -1,0 +1,155 @@
+"""Records held against held-out ones, a pool at a time, so that work and memory do not depend on how many there are.
+
+The regression treats all records of a pool alike. Every pool has the same held-out records beside its own part of the
+data; which record is in which pool is drawn, as folders are in the order of their classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...attacks.contract.attack import generator
+from ...attacks.contract.params import Params
+from ...attacks.contract.victim import Victim
+from ...attacks.explain.gradients import Gradients, Part, joined
+from ...attacks.explain.records import learned
+from ...attacks.explain.regression import NODES, regress
+from ...attacks.layers.inputs import middle
+from ...attacks.simulation.losses import Objective, each_loss
+
+POOL, HELD_OUT = 1000, 2000
+"""Most records of the data in one pool, and most held-out ones."""
+
+LOT = 100
+"""Records between two reports of progress."""
+
+NEAR = 0.99
+"""Cosine of gradients from which a held-out record counts as nearly a copy of some record of the data."""
+
+Told = Callable[[int], None]
+"""Hears how many more records were read."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a pool shows: of its records of the data first, then of the held-out ones.
+
+    Attributes:
+        rows: (n,) indices of its records of the data.
+        scores: (n + m,) by the regression.
+        others: Simpler scores by name, each (n + m,).
+        leverage: (n,) see :class:`.regression.Regression`.
+        explained: Share of the change that is explained.
+        average: Index of the average over the way of training.
+        copies: Held-out records that are nearly copies of some record of the pool.
+    """
+
+    rows: Tensor
+    scores: Tensor
+    others: dict[str, Tensor]
+    leverage: Tensor
+    explained: float
+    average: int
+    copies: Tensor
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which change is held against which records.
+
+    Attributes:
+        make: Returns the victim; what travels to other processes.
+        shrink: Factor by which weight decay shrank the parameters, 1 for none.
+        goal: What training minimised.
+        data: (n, ...) records.
+        data_labels: (n,) their classes; ``None`` where they are read off what training taught, of all records alike.
+        control: (m, ...) held-out ones.
+        control_labels: (m,) theirs.
+    """
+
+    make: Callable[[], Victim]
+    shrink: float
+    goal: Objective
+    data: Tensor
+    control: Tensor
+    data_labels: Tensor | None = None
+    control_labels: Tensor | None = None
+    _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": {}}
+
+    def pools(self) -> list[Tensor]:
+        """Return the rows of the data that make each pool: as few pools as may be, of nearly equal size."""
+        count = len(self.data)
+        order = torch.randperm(count, generator=generator(0))
+        return [part.sort().values for part in order.tensor_split(-(-count // POOL))]
+
+    def measured(self, rows: Tensor, told: Told) -> Pool:
+        """Return what one pool shows."""
+        victim, change = self._subject()
+        labels = None if self.data_labels is None else self.data_labels[rows]
+        own = self._read(victim, change, self.data[rows], labels, told)
+        if "control" not in self._kept:
+            self._kept["control"] = self._read(victim, change, self.control, self.control_labels, told)
+        both = own.beside(self._kept["control"])
+        found = regress(both.nodes, change)
+        return Pool(
+            rows=rows,
+            scores=found.scores,
+            others={"cosine with the change": found.cosines, **both.losses()},
+            leverage=found.leverage[: len(rows)],
+            explained=found.explained,
+            average=found.average,
+            copies=(found.alike[len(rows) :, : len(rows)] > NEAR).any(1),
+        )
+
+    def _subject(self) -> tuple[Victim, Params]:
+        if "subject" not in self._kept:
+            victim = self.make()
+            change = {name: victim.thetaf[name] - self.shrink * victim.theta0[name] for name in victim.delta}
+            self._kept["subject"] = victim, change
+        found: tuple[Victim, Params] = self._kept["subject"]
+        return found
+
+    def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
+        gradients, parts = Gradients(victim, change, self.goal), []
+        for rows in torch.arange(len(records)).split(LOT):
+            x = victim.medium.encode(records[rows].to(victim.like))
+            y = learned(victim, x) if labels is None else labels[rows].to(x.device)
+            with torch.no_grad():
+                ends = [each_loss(victim.logits(params, x), y, self.goal) for params in (victim.theta0, victim.thetaf)]
+            parts.append(_Read([gradients.read(middle(victim, node), x, y) for node in NODES], *ends))
+            told(len(rows))
+        return _Read.joined(parts)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was computed of some records: gradients at each node, and losses at the two ends of training, (n,) each."""
+
+    nodes: list[dict[str, Part]]
+    before: Tensor
+    after: Tensor
+
+    @classmethod
+    def joined(cls, parts: "Sequence[_Read]") -> "_Read":
+        nodes = [
+            {name: joined([part.nodes[node][name] for part in parts]) for name in parts[0].nodes[node]}
+            for node in range(len(NODES))
+        ]
+        return cls(nodes, torch.cat([part.before for part in parts]), torch.cat([part.after for part in parts]))
+
+    def beside(self, other: "_Read") -> "_Read":
+        return self.joined([self, other])
+
+    def losses(self) -> dict[str, Tensor]:
+        return {"loss after training": -self.after, "fall of the loss": self.before - self.after}
+
+
+def told_average(index: int) -> str:
+    """Say where on the way of training gradients were taken."""
+    return ("at its start", "over its first half", "over its whole way")[index]

@@ -1,0 +1,99 @@
+"""The exposure of the records of a scene: which change is held against which records, and what the report shows."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...attacks.contract.attack import generator
+from ...attacks.simulation.losses import goal_of
+from ..data.base import TrainingSet
+from ..exposure.kept import Shelf
+from ..exposure.measure import Asked, measure
+from ..exposure.pools import HELD_OUT, Question
+from ..machine.means import Means
+from ..recipe.decay import shrunk
+from ..report.exposure import Exposure
+from ..run.store import Store, key
+from .place import behaviour
+from .scene import Scene
+
+SHOWN = 24
+"""Records that a report shows, the most exposed ones."""
+
+
+def exposure(
+    scene: Scene, store: Store, means: Means, groups: tuple[str, ...] = (), by_chance: bool = False
+) -> Exposure | None:
+    """Return what the change betrays of the records; ``None`` without records or held-out ones, or without a change.
+
+    Args:
+        scene: What is known.
+        store: The run folder, where finished pools are kept.
+        means: What it is computed with, and within which limits.
+        groups: A name for each record's group; empty for classes.
+        by_chance: Whether a coin decided which records were trained on.
+    """
+    if scene.data is None or scene.control is None or not scene.victim.delta:
+        return None
+    asked = Asked(scene.data, scene.kind.about.words, groups, by_chance)
+    question = _question(scene, scene.data, scene.control)
+    found = measure(question, asked, means, Shelf(store, _key(scene, question)))
+    return _shown(scene, scene.data, found, store.folder)
+
+
+def _question(scene: Scene, data: TrainingSet, control: TrainingSet) -> Question:
+    rows = _drawn(len(control.records))
+    labels = _usable(scene, data, control)
+    return Question(
+        make=scene.ground,
+        shrink=_shrink(scene),
+        goal=goal_of(scene.known.recipe),
+        data=data.records,
+        control=control.records[rows],
+        data_labels=data.labels if labels else None,
+        control_labels=control.labels[rows] if labels else None,
+    )
+
+
+def _drawn(count: int) -> Tensor:
+    return torch.randperm(count, generator=generator(0))[:HELD_OUT].sort().values
+
+
+def _usable(scene: Scene, data: TrainingSet, control: TrainingSet) -> bool:
+    """Whether all labels are classes of the network; else none is used, as records must be treated alike."""
+    highest = scene.victim.categories
+    same = data.class_names == control.class_names or not (data.class_names and control.class_names)
+    return same and all(bool(((part.labels >= 0) & (part.labels < highest)).all()) for part in (data, control))
+
+
+def _shrink(scene: Scene) -> float:
+    """Return the factor by which decay shrank the parameters, as far as it is known."""
+    recipe = scene.known.recipe
+    if recipe.weight_decay and not math.isnan(recipe.lr):
+        return math.exp(-recipe.travel * recipe.weight_decay)
+    return shrunk(scene.delta.facts) or 1.0
+
+
+def _key(scene: Scene, question: Question) -> str:
+    """Return what identifies the question: everything that its numbers depend on."""
+    parts = [scene.pair.before.sha256, scene.pair.after.sha256, behaviour(scene.victim), repr(scene.victim.medium)]
+    sets = [part.digest if part else "" for part in (scene.data, scene.control)]
+    return key(parts, sets, question.shrink, repr(question.goal), question.data_labels is None)
+
+
+def _shown(scene: Scene, data: TrainingSet, found: Exposure, folder: Path) -> Exposure:
+    """Return the exposure with the most exposed records themselves, where evidence may be kept."""
+    keep = scene.request.evidence != "none"
+    rows = [
+        row.model_copy(
+            update={
+                "exhibit": scene.kind.show(data.records[row.record], folder, f"exposed/sample-{row.record:05d}", keep)
+            }
+        )
+        if place < SHOWN
+        else row
+        for place, row in enumerate(found.per_record)
+    ]
+    return found.model_copy(update={"per_record": rows})

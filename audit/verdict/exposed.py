@@ -1,0 +1,82 @@
+"""What the exposure of records comes to: how severe it is, and gates on it. No torch here."""
+
+from collections.abc import Sequence
+
+from ..report.exposure import Exposure
+from ..report.kind import RecordKind
+from ..report.terms import Severity
+from ..report.verdict import Decision, Finding, GateResult
+from .expression import Gate, metrics
+
+MANY = 0.1
+"""Share of the records that makes their detection severe."""
+
+
+def severity(found: Exposure) -> Severity:
+    """Return how severe it is that records are detectable."""
+    if not found.detected:
+        return "low"
+    return "high" if found.detected >= MANY * found.measured else "medium"
+
+
+def by_exposure(gate: Gate, found: Exposure | None, kind: RecordKind, findings: Sequence[Finding]) -> GateResult:
+    """Check one gate: it is cleared only where all records were measured, and enough was there to see them."""
+    value = None if found is None else _value(gate.metric, found)
+    if found is None or value is None:
+        return _result(gate, "inconclusive", f"{gate.metric} was not measured{_why(gate, found, kind)}.")
+    reached = f"The exposure of {kind.words.many} has a {metrics(kind)[gate.metric]} of {value:.3g}."
+    if gate.holds(value):
+        return _result(gate, "fail", reached)
+    if missing := _missing(gate, found, kind, findings):
+        return _result(gate, "inconclusive", missing)
+    return _result(gate, "pass", reached)
+
+
+def _value(metric: str, found: Exposure) -> float | None:
+    if not found.measured:
+        return None
+    known = {
+        "detected": found.detected,
+        "detected_fraction": found.detected / found.measured,
+        "exposed_at_least": found.at_least,
+        "tpr_at_1_fpr": found.own.tpr_at_1_fpr,
+    }
+    return known[metric]
+
+
+def _why(gate: Gate, found: Exposure | None, kind: RecordKind) -> str:
+    many = kind.words.many
+    if found is None:
+        return f" (it needs {many} of --data and held-out ones, --control, and a change by gradients)"
+    if not found.measured:
+        return " (time was up; give more --max-time)"
+    return f" (it needs 100 held-out {many}; there are {found.held_out})"
+
+
+def _missing(gate: Gate, found: Exposure, kind: RecordKind, findings: Sequence[Finding]) -> str:
+    """Return why a gate that does not hold is not cleared either; empty where it is."""
+    words = kind.words
+    blocking = [finding.message for finding in findings if finding.blocks and finding.rule in _BLOCKS]
+    if blocking:
+        return " ".join(blocking)
+    if found.measured < found.records:
+        return f"{found.records - found.measured} of {words.count(found.records)} were not measured in this time."
+    if gate.metric.startswith("detected") and found.at_least and not found.detected:
+        return (
+            f"At least {found.at_least} of the {words.many} were trained on, and only which ones is not known: give "
+            f"more held-out {words.many}."
+        )
+    if gate.metric.startswith("detected") and not found.resolved:
+        return (
+            f"{words.count(found.held_out, 'held-out')} are too few to tell single {words.many}: give {found.needed} "
+            "or more with --control."
+        )
+    return ""
+
+
+_BLOCKS = ("MA103", "MA107", "MA110", "MA111")
+"""Rules that say that these records may not be those of the change, or the change none."""
+
+
+def _result(gate: Gate, status: Decision, reason: str) -> GateResult:
+    return GateResult(expression=gate.text, status=status, reason=reason)
