@@ -60,11 +60,18 @@ class Part:
 
 
 class Gradients:
-    """Reads the gradients of records by every tensor of a change."""
+    """Reads the gradients of records by every tensor of a change.
 
-    def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY) -> None:
-        self.victim, self.change, self.goal = victim, change, goal
-        self.layers = _vector_layers(victim, change)
+    Args:
+        victim: The network.
+        change: The tensors by which gradients are taken.
+        goal: What training minimised.
+        views: How many inputs each record has, whose mean loss counts: as often as training may have changed it.
+    """
+
+    def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, views: int = 1) -> None:
+        self.victim, self.change, self.goal, self.views = victim, change, goal, views
+        self.layers = _vector_layers(victim, change) if views == 1 else {}
         inner = {f"{path}.{name}".lstrip(".") for path in self.layers for name in ("weight", "bias")}
         self.whole = [name for name in change if name not in inner]
         self.width = _width([change[name].numel() for name in self.whole])
@@ -79,10 +86,10 @@ class Gradients:
     def at_once(self) -> int:
         """How many records are computed at once."""
         size = sum(self.change[name].numel() for name in self.whole) * self.victim.like.element_size()
-        return max(min(ROOM // max(2 * size, 1), MOST), 1)
+        return max(min(ROOM // max(2 * size, 1), MOST // self.views), 1)
 
     def read(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
-        """Return the gradients of the loss of inputs ``x`` (n, ...) with ``labels`` (n,) at ``point``, by tensor."""
+        """Return gradients of the loss of inputs ``x`` (n, views, ...) with ``labels`` (n,) at ``point``, by tensor."""
         parts: dict[str, list[Part]] = {}
         for rows in torch.arange(len(x)).split(self.at_once):
             for name, part in self._chunk(point, x[rows], labels[rows].to(x.device)).items():
@@ -96,8 +103,10 @@ class Gradients:
 
         def loss(moving: Params, shifts: Params, x: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             with _shifted(self.victim.module, shifts) as seen:
-                logits = self.victim.logits({**fixed, **moving}, x[None])
-            return training_loss(logits, label[None], self.goal), {path: value[0] for path, value in seen.items()}
+                logits = self.victim.logits({**fixed, **moving}, x)
+            return training_loss(logits, label.expand(len(x)), self.goal), {
+                path: value[0] for path, value in seen.items()
+            }
 
         each = vmap(grad(loss, argnums=(0, 1), has_aux=True), in_dims=(None, 0, 0, 0), randomness="different")
         (whole, outer), given = each(moving, shifts, x, labels)

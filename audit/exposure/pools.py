@@ -17,6 +17,7 @@ from ...attacks.contract.victim import Victim
 from ...attacks.explain.gradients import Gradients, Part, joined
 from ...attacks.explain.records import learned
 from ...attacks.explain.regression import NODES, regress
+from ...attacks.explain.views import views
 from ...attacks.layers.inputs import middle
 from ...attacks.simulation.losses import Objective, each_loss
 
@@ -68,6 +69,7 @@ class Question:
         data_labels: (n,) their classes; ``None`` where they are read off what training taught, of all records alike.
         control: (m, ...) held-out ones.
         control_labels: (m,) theirs.
+        views: Flipped and shifted versions of each image whose gradients are averaged; 1 for the image itself.
     """
 
     make: Callable[[], Victim]
@@ -77,6 +79,7 @@ class Question:
     control: Tensor
     data_labels: Tensor | None = None
     control_labels: Tensor | None = None
+    views: int = 1
     _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
@@ -116,13 +119,17 @@ class Question:
         return found
 
     def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
-        gradients, parts = Gradients(victim, change, self.goal), []
+        gradients, parts, gen = Gradients(victim, change, self.goal, self.views), [], generator(0)
         for rows in torch.arange(len(records)).split(LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)
             with torch.no_grad():
                 ends = [each_loss(victim.logits(params, x), y, self.goal) for params in (victim.theta0, victim.thetaf)]
-            parts.append(_Read([gradients.read(middle(victim, node), x, y) for node in NODES], *ends))
+            seen = x[:, None]
+            if self.views > 1:
+                drawn = views(records[rows], self.views, gen)
+                seen = victim.medium.encode(drawn.flatten(0, 1).to(victim.like)).unflatten(0, drawn.shape[:2])
+            parts.append(_Read([gradients.read(middle(victim, node), seen, y) for node in NODES], *ends))
             told(len(rows))
         return _Read.joined(parts)
 
