@@ -88,6 +88,18 @@ def _unwrapped(name: str) -> str:
     return ".".join([*(part for part in way if part not in WRAPPERS), last])
 
 
+def rewrapped(names: Collection[str], others: Collection[str]) -> dict[str, str]:
+    """Return those of ``others``, by name in ``names``, that have parts on the way that no name in ``names`` has.
+
+    None at all where two of ``others`` are one without such parts.
+    """
+    known = {part for name in names for part in name.split(".")}
+    short = {other: ".".join(part for part in other.split(".") if part in known) for other in others}
+    if len(set(short.values())) < len(short):
+        return {}
+    return {name: other for other, name in short.items() if name != other and name in names}
+
+
 def aligned(before: Params, after: Params) -> dict[str, str]:
     """Return the names of ``before`` as ``after`` has them: by the prefixes under which the most numbers are shared.
 

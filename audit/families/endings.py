@@ -57,13 +57,18 @@ def fit(module: nn.Module, tensors: Params) -> Fit | None:
         module: On the meta device; it is changed where it stands.
         tensors: The checkpoint's, by name.
     """
-    marked = [path for path, part in module.named_modules() if _rows(part) == MARK]
+    marked = classifiers(module)
     swaps = [swap for path in marked for swap in _swap(module, path, tensors)]
     if not marked or len(swaps) < len(marked):
         return None
     found = Fit(_channels(module, tensors), tuple(swaps))
     apply(module, found)
     return found
+
+
+def classifiers(module: nn.Module) -> list[str]:
+    """Return the paths of the classifiers of a network that was built with :data:`MARK` classes."""
+    return [path for path, part in module.named_modules() if _rows(part) == MARK]
 
 
 def apply(module: nn.Module, fitted: Fit) -> None:

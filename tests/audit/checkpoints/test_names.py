@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memaudit.audit.checkpoints.names import aligned, foreign, plain_names, shared_prefix
+from memaudit.audit.checkpoints.names import aligned, foreign, plain_names, rewrapped, shared_prefix
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,11 @@ def test_names_are_aligned_by_what_they_share() -> None:
     assert aligned(wrapped, body)["head.weight"] == "head.weight"
     assert aligned(wrapped, body)["bert.b.weight"] == "b.weight"
     assert aligned(body, body) == {name: name for name in body}
+
+
+def test_parts_that_no_name_of_the_network_has_are_wrappers():
+    names = ["a.0.conv.weight", "a.1.conv.weight", "head.weight"]
+    wrapped = ["a.0.layers.conv.weight", "a.1.layers.conv.weight", "top.out.weight"]
+    assert rewrapped(names, wrapped) == dict(zip(names[:2], wrapped[:2], strict=True))
+    assert rewrapped(names, names) == {}
+    assert rewrapped(names, [*wrapped, "a.0.more.conv.weight"]) == {}, "two would become one"

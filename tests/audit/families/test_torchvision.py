@@ -1,6 +1,8 @@
 """Every kind of network that torchvision builds, as people fine-tune it."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torchvision import models
 
+from memaudit.attacks.images.medium import Images
+from memaudit.audit.checkpoints.pair import read_pair
 from memaudit.audit.families.base import UnknownArchitecture, fitted
 from memaudit.audit.families.detect import detect
+from memaudit.audit.families.victim import victim
 
 PLAIN = {name: {"init_weights": False, "transform_input": True} for name in ("googlenet", "inception_v3")}
 """As pretrained networks are."""
@@ -148,6 +153,42 @@ def test_by_name() -> None:
 def test_what_is_assumed_of_a_head_is_said_where_the_network_is_named() -> None:
     module = replaced("densenet121", "classifier", nn.Sequential(nn.Linear(1024, 9), nn.ReLU(), nn.Linear(9, 5)))
     assert "head_activation" in detect(module.state_dict(), "torchvision:densenet121")[0].assumed
+
+
+def as_monai_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of MONAI's DenseNet, which is torchvision's with a sequence in each layer and another classifier."""
+    named = {re.sub(r"(denselayer\d+)\.", r"\1.layers.", name): value for name, value in tensors.items()}
+    return {re.sub("^classifier", "class_layers.out", name): value for name, value in named.items()}
+
+
+@pytest.mark.parametrize("spec", ["auto", "torchvision:densenet121"])
+def test_names_with_more_parts_on_the_way_and_another_classifier(spec: str, tmp_path: Path) -> None:
+    module = made("densenet121", num_classes=14)
+    module.features.conv0 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    tensors = as_monai_names(module.state_dict())
+    architecture, rebuilt = detect(tensors, spec)
+    assert (architecture.classes, architecture.shape, architecture.score) == (14, (1, 224, 224), 1)
+    x = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(functional_call(rebuilt, fitted(tensors, rebuilt), (x,)), module(x))
+    torch.save(tensors, tmp_path / "before.pt")
+    torch.save({**tensors, "class_layers.out.bias": torch.ones(14)}, tmp_path / "after.pt")
+    pair = read_pair(tmp_path / "before.pt", tmp_path / "after.pt")
+    architecture, rebuilt = detect(pair.after.tensors, spec, 64)
+    assert victim(pair, architecture, rebuilt, Images()).theta0.keys() == {"net.classifier.bias"}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"class_layers.more.weight": torch.ones(3, 14)},
+        {"features.conv0.layers.weight": torch.ones(64, 3, 7, 7)},
+        {"features.other.weight": torch.ones(3)},
+    ],
+)
+def test_names_that_leave_something_over_are_another_network(extra: dict[str, Tensor]) -> None:
+    with pytest.raises(UnknownArchitecture):
+        detect({**as_monai_names(made("densenet121", num_classes=3).state_dict()), **extra})
 
 
 def misread(change: Callable[[dict[str, Tensor]], object]) -> str:
