@@ -11,7 +11,7 @@ class Event:
 
     Attributes:
         stage: ``load``, ``search``, ``plan``, ``attack``, ``skip``, ``resume``, ``finish``, ``match``, ``report``,
-            ``linearity``, ``defend``, ``done`` or ``warning``.
+            ``exposure``, ``linearity``, ``defend``, ``done`` or ``warning``.
         message: What is worked on, or the warning, in words.
         step: Steps done so far; 0 at the start of a stage.
         total: Steps of the whole; 0 where unknown.

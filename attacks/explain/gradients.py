@@ -10,12 +10,15 @@ fixed distance apart. Inner products of folded gradients are right on average, w
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
+from torch.nn.functional import pad
+from torch.utils._pytree import tree_map
 
-from ..contract.attack import generator
+from ..contract.attack import Unsupported, generator
 from ..contract.params import Params
 from ..contract.victim import Victim
 from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss
@@ -91,7 +94,7 @@ class Gradients:
     def read(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         """Return gradients of the loss of inputs ``x`` (n, views, ...) with ``labels`` (n,) at ``point``, by tensor."""
         parts: dict[str, list[Part]] = {}
-        for rows in torch.arange(len(x)).split(self.at_once):
+        for rows in torch.split(torch.arange(len(x)), self.at_once):
             for name, part in self._chunk(point, x[rows], labels[rows].to(x.device)).items():
                 parts.setdefault(name, []).append(part)
         return {name: joined(found) for name, found in parts.items()}
@@ -108,8 +111,7 @@ class Gradients:
                 path: value[0] for path, value in seen.items()
             }
 
-        each = vmap(grad(loss, argnums=(0, 1), has_aux=True), in_dims=(None, 0, 0, 0), randomness="different")
-        (whole, outer), given = each(moving, shifts, x, labels)
+        (whole, outer), given = _each(grad(loss, argnums=(0, 1), has_aux=True), moving, shifts, x, labels)
         found = {name: self._folded(name, value.detach()) for name, value in whole.items()}
         for path, slope in outer.items():
             found |= self._product(path, slope.detach(), given[path].detach())
@@ -121,7 +123,7 @@ class Gradients:
         square = flat.square().sum(1)
         if name in self._signs:
             flat = flat * self._signs[name]
-            flat = nn.functional.pad(flat, (0, -flat.shape[1] % self.width)).unflatten(1, (-1, self.width)).sum(1)
+            flat = pad(flat, (0, -flat.shape[1] % self.width)).view(len(flat), -1, self.width).sum(1)
         return Part(along.double(), square.double(), flat)
 
     def _product(self, path: str, slope: Tensor, given: Tensor) -> dict[str, Part]:
@@ -134,6 +136,27 @@ class Gradients:
         if bias in self.change:
             found[bias] = Part((slope @ self.change[bias]).double(), square.double(), slope)
         return found
+
+
+def _each(slope: Callable[..., Any], moving: Params, shifts: Params, x: Tensor, labels: Tensor) -> Any:
+    """Return what ``slope`` gives for each record, stacked: all at once, or one by one for networks that forbid that.
+
+    Raises:
+        Unsupported: The network cannot be differentiated so.
+    """
+    try:
+        return vmap(slope, in_dims=(None, 0, 0, 0), randomness="different")(moving, shifts, x, labels)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # an operation in place, or one without a rule for batches
+        parts = ({path: value[i] for path, value in shifts.items()} for i in range(len(x)))
+    try:
+        return tree_map(
+            lambda *each: torch.stack(each), *(slope(moving, p, x[i], labels[i]) for i, p in enumerate(parts))
+        )
+    except RuntimeError as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Unsupported(f"Gradients of single records cannot be computed of this network ({why}).") from None
 
 
 def _width(sizes: list[int]) -> int:

@@ -131,21 +131,24 @@ class _System:
 
     def solve(self) -> Tensor:
         """Return (n,) the weights."""
-        return torch.cholesky_solve(self.right[:, None], self._factor())[:, 0]
+        found: Tensor = torch.cholesky_solve(self.right[:, None], self._factor())[:, 0]
+        return found
 
     def leverage(self) -> Tensor:
         """Return (n,) the diagonal of the hat matrix."""
-        return (1 - RIDGE * torch.cholesky_inverse(self._factor()).diagonal()).clamp(0, 1)
+        inverse: Tensor = torch.cholesky_inverse(self._factor())
+        return (1 - RIDGE * inverse.diagonal()).clamp(0, 1)
 
     def _factor(self) -> Tensor:
         # Folded products are right on average only, so that the matrix may have slightly negative eigenvalues.
         ridged = self.gram + RIDGE * torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
+        factor: Tensor
         factor, wrong = torch.linalg.cholesky_ex(ridged)
         if not wrong:
             return factor
         values, vectors = torch.linalg.eigh(ridged)
-        mended = (vectors * values.clamp(min=RIDGE)) @ vectors.T
-        return torch.linalg.cholesky(mended)
+        factor = torch.linalg.cholesky((vectors * values.clamp(min=RIDGE)) @ vectors.T)
+        return factor
 
 
 def _averaged(nodes: Sequence[Part], average: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -24,4 +24,4 @@ def views(images: Tensor, count: int, gen: torch.Generator) -> Tensor:
         for (top, left), flip in zip(shifts, flips, strict=True):
             view = wide[:, top : top + height, left : left + width]
             drawn.append(view.flip(2) if flip else view)
-    return torch.stack(drawn).unflatten(0, (len(images), count))
+    return torch.stack(drawn).view(len(images), count, *images.shape[1:])

@@ -34,6 +34,7 @@ COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "error": "r
 TITLES = {
     "load": "Reading",
     "check": "Checking",
+    "exposure": "Measuring",
     "search": "Searching",
     "plan": "Timing",
     "skip": "Left out",

@@ -21,7 +21,7 @@ from . import statistics
 from .kept import Shelf, keep, kept
 from .pools import Pool, Question, told_average
 from .sentences import LABELS_GIVEN, LABELS_READ, said
-from .statistics import Values
+from .statistics import Flags, Values
 
 TOGETHER = 0.1
 """With so many held-out records that single ones are told where this share of the data lies above all of them."""
@@ -60,7 +60,6 @@ def _measured(question: Question, limits: Limits, item: tuple[Tensor, Job], list
     """Return what one pool shows; ``None`` where time is up."""
     rows, job = item
     if (old := kept(job, rows)) is not None:
-        listener(Event("exposure", "", step=len(rows)))
         return old
     if limits.deadline.over:
         return None
@@ -178,7 +177,7 @@ def _share(parts: Sequence[tuple[Values, Values]], fpr: float) -> float | None:
     return sum(share * size for share, size in known) / sum(size for _, size in known) if known else None
 
 
-def _groups(asked: Asked, table: _Table, detected: Values) -> Iterator[Group]:
+def _groups(asked: Asked, table: _Table, detected: Flags) -> Iterator[Group]:
     """Return classes or given groups, the most exposed first; held against all held-out records."""
     names = np.array([asked.groups[row] if asked.groups else _label(asked.data, row) for row in table.rows], object)
     others = _joined(table.parts(""))[1] if table.pools else np.zeros(0)
@@ -190,7 +189,7 @@ def _groups(asked: Asked, table: _Table, detected: Values) -> Iterator[Group]:
     yield from sorted(found, key=lambda group: -(group.auc or 0))
 
 
-def _rows(asked: Asked, table: _Table, detected: Values) -> Iterator[Exposed]:
+def _rows(asked: Asked, table: _Table, detected: Flags) -> Iterator[Exposed]:
     for i in np.lexsort((-table.score, table.p)):
         row = int(table.rows[i])
         yield Exposed(

@@ -120,7 +120,7 @@ class Question:
 
     def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
         gradients, parts, gen = Gradients(victim, change, self.goal, self.views), [], generator(0)
-        for rows in torch.arange(len(records)).split(LOT):
+        for rows in torch.split(torch.arange(len(records)), LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)
             with torch.no_grad():
@@ -128,7 +128,7 @@ class Question:
             seen = x[:, None]
             if self.views > 1:
                 drawn = views(records[rows], self.views, gen)
-                seen = victim.medium.encode(drawn.flatten(0, 1).to(victim.like)).unflatten(0, drawn.shape[:2])
+                seen = victim.medium.encode(drawn.flatten(0, 1).to(victim.like)).view(drawn.shape)
             parts.append(_Read([gradients.read(middle(victim, node), seen, y) for node in NODES], *ends))
             told(len(rows))
         return _Read.joined(parts)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, nhypergeom, norm
+from scipy.stats import binom, binomtest, hypergeom, norm
 
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
 """Of intervals and bounds."""
@@ -69,24 +70,26 @@ def curve(scores: Values, held_out: Values, points: int = 200) -> list[tuple[flo
 def at_least(scores: Values, held_out: Values, mistake: float = 1 - CONFIDENCE) -> int:
     """Return how many of the scores are of records that were trained on, at least, with confidence ``1 - mistake``.
 
-    Of ``n`` records that were not trained on, the number above the k-th highest held-out score is negative
-    hypergeometric. A number of trained ones is ruled out where, at any of a few k that were fixed beforehand
-    (Bonferroni), more scores lie above than those and the quantile of the others.
+    Of records that were not trained on, f or more lie above the k-th highest held-out score exactly where the highest
+    ``f + k - 1`` of both hold less than k held-out ones, which is hypergeometric. A number of trained ones is ruled out
+    where, at any of a few k that were fixed beforehand (Bonferroni), that is too rare for all others that lie above.
     """
     ordered, total = np.sort(held_out)[::-1], len(scores)
     ranks = [2**power for power in range(20) if 2**power <= max(len(ordered) // 2, 1)]
     if not total or not len(ordered):
         return 0
     above = [int((scores > ordered[rank - 1]).sum()) for rank in ranks]
-    bound = 1 - mistake / len(ranks)
 
     def possible(trained: int) -> bool:
-        others = total - trained
-        if not others:
-            return True
-        pool = others + len(ordered)
-        most = [int(nhypergeom.ppf(bound, pool, others, rank)) for rank in ranks]
-        return all(found - trained <= limit for found, limit in zip(above, most, strict=True))
+        """Whether so many others above each rank are no rarer than they may be."""
+        pool = total - trained + len(ordered)
+        others = [max(found - trained, 0) for found in above]
+        chances = (
+            hypergeom.cdf(rank - 1, pool, len(ordered), more + rank - 1)
+            for rank, more in zip(ranks, others, strict=True)
+            if more
+        )
+        return all(chance > mistake / len(ranks) for chance in chances)
 
     low, high = 0, total
     while low < high:

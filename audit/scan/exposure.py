@@ -1,14 +1,15 @@
 """The exposure of the records of a scene: which change is held against which records, and what the report shows."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ...attacks.contract.attack import generator
+from ...attacks.contract.attack import Unsupported, generator
 from ...attacks.simulation.losses import goal_of
 from ..data.base import TrainingSet
+from ..events import Event
 from ..exposure.kept import Shelf
 from ..exposure.measure import Asked, measure
 from ..exposure.pools import HELD_OUT, Question
@@ -16,6 +17,7 @@ from ..machine.means import Means
 from ..recipe.decay import shrunk
 from ..report.exposure import Exposure
 from ..run.store import Store, key
+from ..scoring.levels import FEWEST
 from .place import behaviour
 from .scene import Scene
 
@@ -23,28 +25,60 @@ SHOWN = 24
 """Records that a report shows, the most exposed ones."""
 
 
-def exposure(
-    scene: Scene, store: Store, means: Means, groups: tuple[str, ...] = (), by_chance: bool = False
-) -> Exposure | None:
+@dataclass(frozen=True)
+class Terms:
+    """How the exposure is measured.
+
+    Attributes:
+        groups: A name for each record's group; empty for classes.
+        by_chance: Whether a coin decided which records were trained on.
+        views: Flipped and shifted versions of each image whose gradients are averaged.
+        held_out: Most held-out records.
+    """
+
+    groups: tuple[str, ...] = ()
+    by_chance: bool = False
+    views: int = 1
+    held_out: int = HELD_OUT
+
+
+def beside_attacks(scene: Scene, store: Store, means: Means) -> Exposure | None:
+    """Return the exposure as a part of a scan, where it is measured with fewer held-out records, as it takes time too.
+
+    ``None`` where it cannot be measured.
+    """
+    if scene.data is None:
+        return None
+    try:
+        found = exposure(scene, store, means, Terms(held_out=max(FEWEST, 2 * len(scene.data.records))))
+    except Unsupported as error:
+        means.listener(Event("warning", error.message))
+        return None
+    return found if found and found.measured else None
+
+
+def exposure(scene: Scene, store: Store, means: Means, terms: Terms) -> Exposure | None:
     """Return what the change betrays of the records; ``None`` without records or held-out ones, or without a change.
 
     Args:
         scene: What is known.
         store: The run folder, where finished pools are kept.
         means: What it is computed with, and within which limits.
-        groups: A name for each record's group; empty for classes.
-        by_chance: Whether a coin decided which records were trained on.
+        terms: How it is measured.
+
+    Raises:
+        Unsupported: The network cannot be differentiated record by record.
     """
     if scene.data is None or scene.control is None or not scene.victim.delta:
         return None
-    asked = Asked(scene.data, scene.kind.about.words, groups, by_chance)
-    question = _question(scene, scene.data, scene.control)
+    asked = Asked(scene.data, scene.kind.about.words, terms.groups, terms.by_chance)
+    question = _question(scene, scene.data, scene.control, terms)
     found = measure(question, asked, means, Shelf(store, _key(scene, question)))
     return _shown(scene, scene.data, found, store.folder)
 
 
-def _question(scene: Scene, data: TrainingSet, control: TrainingSet) -> Question:
-    rows = _drawn(len(control.records))
+def _question(scene: Scene, data: TrainingSet, control: TrainingSet, terms: Terms) -> Question:
+    rows = torch.randperm(len(control.records), generator=generator(0))[: min(terms.held_out, HELD_OUT)].sort().values
     labels = _usable(scene, data, control)
     return Question(
         make=scene.ground,
@@ -54,11 +88,8 @@ def _question(scene: Scene, data: TrainingSet, control: TrainingSet) -> Question
         control=control.records[rows],
         data_labels=data.labels if labels else None,
         control_labels=control.labels[rows] if labels else None,
+        views=terms.views if scene.kind.about.name == "image" else 1,
     )
-
-
-def _drawn(count: int) -> Tensor:
-    return torch.randperm(count, generator=generator(0))[:HELD_OUT].sort().values
 
 
 def _usable(scene: Scene, data: TrainingSet, control: TrainingSet) -> bool:
@@ -80,7 +111,8 @@ def _key(scene: Scene, question: Question) -> str:
     """Return what identifies the question: everything that its numbers depend on."""
     parts = [scene.pair.before.sha256, scene.pair.after.sha256, behaviour(scene.victim), repr(scene.victim.medium)]
     sets = [part.digest if part else "" for part in (scene.data, scene.control)]
-    return key(parts, sets, question.shrink, repr(question.goal), question.data_labels is None)
+    asked = [question.shrink, repr(question.goal), question.data_labels is None, len(question.control), question.views]
+    return key(parts, sets, asked)
 
 
 def _shown(scene: Scene, data: TrainingSet, found: Exposure, folder: Path) -> Exposure:

@@ -24,6 +24,7 @@ from ..families.base import unfitted
 from ..machine.alarm import TimeUp, alarm
 from ..machine.clock import NEVER
 from ..machine.means import Means
+from ..report.exposure import Exposure
 from ..report.kind import RecordKind
 from ..report.proof import DataCheck, MockVictim
 from ..report.results import AttackResult, PlanStep
@@ -55,6 +56,7 @@ class Found(NamedTuple):
     gates: Sequence[Gate]
     plan: Sequence[PlanStep]
     check: DataCheck | None
+    exposure: Exposure | None = None
 
 
 def before_proof(scene: Scene, means: Means) -> Means:
@@ -69,7 +71,8 @@ def prove(found: Found, candidates: Sequence[Choice], store: Store, means: Means
     """Return what the verdict rests on; the mock victim is only made where all else would let the audit pass."""
     names = [result.name for result in found.results]
     assumed = MockVictim(status="leaks", attacks=names, reason="")
-    verdict = judged(*found[:-1], Proof(found.check, assumed))[1]
+    parts = found.scene, found.learned, found.results, found.gates, found.plan
+    verdict = judged(*parts, Proof(found.check, assumed), found.exposure)[1]
     scene, recipe, own = found.scene, found.learned.recipe, found.scene.data
     if verdict.status != "pass" or found.check is None or own is None:
         return Proof(found.check)

@@ -16,6 +16,7 @@ from . import compose
 from .asked import understand
 from .assumed import tell_assumed
 from .attack import attack
+from .exposure import beside_attacks
 from .learn import learn, searchers
 from .mock import Found, before_proof, prove
 from .place import job_place
@@ -56,7 +57,8 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
             runs, plan = attack(scene, learned.recipe, asked.candidates, place, able)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))
             results = attack_results(scene, runs, store.folder, means.listener)  # step 9
-            found = Found(scene, learned, results, gates, plan, checked)
+            told = beside_attacks(scene, store, means)
+            found = Found(scene, learned, results, gates, plan, checked, told)
             proof = prove(found, asked.candidates, store, means)
-            report = compose.report(scene, learned, results, gates, plan, proof)  # step 10
+            report = compose.report(scene, learned, results, gates, plan, proof, told)  # step 10
             return asked.delivery.deliver(report, store.folder, means.listener)  # step 11

@@ -20,7 +20,7 @@ from ..request import check as check_request
 from ..run.cards import GROUP as ATTACKS
 from ..scan import compose
 from ..scan.delivery import Delivery
-from ..scan.exposure import exposure
+from ..scan.exposure import Terms, exposure
 from ..scan.learn import learn
 from ..scan.place import job_place
 from ..scan.proof import Proof, data_check
@@ -28,6 +28,8 @@ from ..scan.scene import load
 from ..scan.workplace import workplace
 from ..scoring.kind import known_kinds
 from ..verdict.expression import DETECTED, Gate, GateError, parse, wanted
+
+MOST_VIEWS = 64
 
 MOST = 64 * 2**20
 """Bytes of a file of groups, at most."""
@@ -46,10 +48,13 @@ class Expose:
         group: A file that gives each record's group: CSV, ``name,group`` on each line.
         assigned_at_random: A coin decided for every record, of ``--data`` and ``--control`` alike, whether it was
             trained on: only then is there a bound on epsilon.
+        views: Versions of each image, flipped and shifted as training may have seen it, whose gradients are averaged;
+            from 1, the image itself, to 64.
     """
 
     group: str | Path | None = None
     assigned_at_random: bool = False
+    views: int = 1
 
 
 def expose(
@@ -69,6 +74,8 @@ def expose(
     check_request(request)
     if request.data is None or request.control is None:
         raise NO_SETS
+    if not 1 <= more.views <= MOST_VIEWS:
+        raise RequestError(f"--views {more.views} is out of range.", f"Give a whole number from 1 to {MOST_VIEWS}.")
     end = end or Deadline.after(request.max_time)
     gates = _gates(request)
     delivery = Delivery.of(request)
@@ -78,7 +85,7 @@ def expose(
         groups = _groups(more.group, scene.data) if more.group and scene.data else ()
         with workplace(scene, end, listener) as (store, means):
             checked = data_check(scene, scene.known.recipe, means)
-            found = exposure(scene, store, means, groups, more.assigned_at_random)
+            found = exposure(scene, store, means, Terms(groups, more.assigned_at_random, more.views))
             learned = learn(scene, (), job_place(scene, store), means)
             report = compose.report(scene, learned, (), gates, (), Proof(checked), found)
             return delivery.deliver(_as_asked(report, request, more), store.folder, means.listener)
@@ -120,6 +127,7 @@ def _groups(path: str | Path, data: TrainingSet) -> tuple[str, ...]:
 def _as_asked(report: AuditReport, request: ScanRequest, more: Expose) -> AuditReport:
     """Return the report with the command that asked for it."""
     words: Sequence[str] = ["--group", str(more.group)] if more.group else []
+    words = [*words, "--views", str(more.views)] if more.views > 1 else words
     words = [*words, "--assigned-at-random"] if more.assigned_at_random else words
     command = " ".join([request.command("exposure"), *map(shlex.quote, words)])
     return report.model_copy(update={"command": command}).sealed()

@@ -7,7 +7,7 @@ from ..report.model import AuditReport
 from ..report.verdict import Finding
 from ..words import count
 from .command import again, of_pair
-from .tally import none_rebuilt, unlisted
+from .tally import exposure_only, none_rebuilt, unlisted
 
 _LIMITS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 """Round times, in seconds, that a longer scan is given."""
@@ -24,7 +24,8 @@ class Cause(NamedTuple):
 
 def main_cause(report: AuditReport) -> Cause:
     """Return the first cause that applies; its sentence has no full stop."""
-    return next(found for cause in _CAUSES if (found := cause(report)) is not None)
+    causes = _OF_EXPOSURE if exposure_only(report) else _CAUSES
+    return next(found for cause in causes if (found := cause(report)) is not None)
 
 
 def _look(report: AuditReport) -> Cause | None:
@@ -188,6 +189,21 @@ def _unknown_start(report: AuditReport) -> Cause | None:
     )
 
 
+def _unread(report: AuditReport) -> Cause | None:
+    """The exposure of records alone was asked for, and whether these are the right ones cannot be told."""
+    found = _blocking(report, "MA107")
+    if found is None or report.check is None or report.check.explained is not None:
+        return None
+    said = f"Whether the {report.kind.words.many} given explain the change cannot be told"
+    return Cause(said, _sentence(report.check.reason), of_pair(report, "check"), "under a minute")
+
+
+def _unseen(report: AuditReport) -> Cause:
+    found = report.exposure
+    reason = next((gate.reason for gate in report.verdict.gates if gate.status == "inconclusive"), "")
+    return Cause((found.reason if found else report.verdict.summary).removesuffix("."), _sentence(reason))
+
+
 def _other(report: AuditReport) -> Cause:
     missing = next((finding.message for finding in report.findings if finding.blocks), report.verdict.summary)
     return Cause(f"{none_rebuilt(report)}, but the evidence is not enough to clear the model", _sentence(missing))
@@ -198,6 +214,10 @@ _CAUSES: Sequence[Callable[[AuditReport], Cause | None]] = (
     _stalled, _other,
 )  # fmt: skip
 """The first that applies is told: what makes everything after it moot comes first."""
+
+
+_OF_EXPOSURE: Sequence[Callable[[AuditReport], Cause | None]] = (_lost, _unexplained, _incomplete, _unread, _unseen)
+"""The same where the exposure of records was measured and no attack run."""
 
 
 def _blocking(report: AuditReport, rule: str) -> Finding | None:

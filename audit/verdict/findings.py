@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..report.card import AttackCard
+from ..report.exposure import Exposure
 from ..report.facts import Delta, Facts, Inputs
 from ..report.kind import RecordKind
 from ..report.proof import DataCheck, MockVictim
@@ -12,7 +13,7 @@ from ..report.results import AttackResult, Metrics
 from ..report.terms import Severity
 from ..report.verdict import Finding
 from ..report.vocabulary import Vocabulary
-from . import vocabulary
+from . import exposed, vocabulary
 from .rules import REACHABLE, RULES, SURE
 
 _GUESSED = {"lr": "learning rate", "batch_size": "batch size", "epochs": "epochs", "size": "number of training {many}"}
@@ -34,6 +35,7 @@ class Evidence(NamedTuple):
     check: DataCheck | None
     power: MockVictim | None
     vocabulary: Vocabulary | None = None
+    exposure: Exposure | None = None
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -149,6 +151,13 @@ def _made_to_store(evidence: Evidence) -> Iterator[Finding]:
         yield _finding("MA007", "high", f"{found.evidence[:1].upper()}{found.evidence[1:]}.")
 
 
+def _exposed(evidence: Evidence) -> Iterator[Finding]:
+    found = evidence.exposure
+    if found is not None and (found.detected or found.at_least):
+        records = sorted(row.record for row in found.per_record if row.detected)
+        yield _finding("MA008", exposed.severity(found), found.reason, records=records)
+
+
 def _unexplained(evidence: Evidence) -> Iterator[Finding]:
     if evidence.inputs.data is not None and (evidence.check is None or not evidence.check.explained):
         reason = evidence.check.reason if evidence.check else "Whether the data explain the change was not looked at."
@@ -230,6 +239,6 @@ def _least(results: list[AttackResult], value: Callable[[Metrics], float | None]
 
 _OF_ATTACKS = (_reconstructed, _resembled, _identified, _agreed, _unfinished, _too_few)
 _OF_AUDITS = (
-    _exactly, _words, _made_to_store, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique, _powerless,
-    _incomplete, _swapped, _unknown_start,
+    _exactly, _words, _made_to_store, _exposed, _rounding, _blind, _weak_null, _guessed, _unexplained, _not_unique,
+    _powerless, _incomplete, _swapped, _unknown_start,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from ..report.facts import FLOOR
 from ..report.kind import RecordKind
 from ..report.terms import Severity
 from ..scoring.levels import LEVEL
+from .exposed import MANY
 from .vocabulary import EXACT
 
 SURE = 0.001
@@ -102,6 +103,15 @@ RULES = {
             "so that each input stops at a unit of its own, and differences of units are single inputs.",
             "Do not train on this base: whoever made it can read training {many} off the result, whatever an attack "
             "found here. Take the base from a source that you trust, and compare its digest.",
+        ),
+        Rule(
+            "MA008", "TrainingRecordsDetectable", ("high", "medium", "low"),
+            "The change betrays which {many} were trained on",
+            "A regression of the change on the gradients of the {many} of --data and of held-out ones gives those of "
+            "--data higher weights than chance allows. Low: only their number is known. Medium: single {many} are told "
+            "apart, at a false discovery rate of {level}. High: at least {many_detected} of them are.",
+            "Whoever holds both files and a candidate {one} can tell that it was trained on, though not rebuild it. "
+            "Where being in the training set is itself sensitive, keep one of the two files private.",
         ),
         Rule(
             "MA100", "FindingsNotRecorded", ("none",),
@@ -214,6 +224,7 @@ def rules(kind: RecordKind) -> dict[str, Rule]:
     words = asdict(kind.words) | {
         "statistic": kind.statistic, "threshold": kind.threshold, "level": f"{100 * LEVEL:g} %", "sure": SURE,
         "reachable": REACHABLE, "floor": FLOOR, "exact": f"{100 * EXACT:g} %",
+        "many_detected": f"{100 * MANY:g} %",
     }  # fmt: skip
 
     def told(rule: Rule) -> Rule:
