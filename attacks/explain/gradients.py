@@ -24,7 +24,7 @@ from ..contract.victim import Victim
 from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss
 
 ENTRIES, NARROWEST = 32_768, 1024
-"""Entries to which the gradients of all tensors are folded together, and those of one tensor at least."""
+"""Entries to which the gradients of all tensors are folded together by default, and those of one tensor at least."""
 
 ROOM = 192 * 2**20
 """Bytes of the gradients that are computed at once."""
@@ -70,14 +70,18 @@ class Gradients:
         change: The tensors by which gradients are taken.
         goal: What training minimised.
         views: How many inputs each record has, whose mean loss counts: as often as training may have changed it.
+        entries: To which the gradients of one record by all tensors are folded together, as far as
+            :data:`NARROWEST` allows.
     """
 
-    def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, views: int = 1) -> None:
+    def __init__(
+        self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, views: int = 1, entries: int = ENTRIES
+    ) -> None:
         self.victim, self.change, self.goal, self.views = victim, change, goal, views
         self.layers = _vector_layers(victim, change) if views == 1 else {}
         inner = {f"{path}.{name}".lstrip(".") for path in self.layers for name in ("weight", "bias")}
         self.whole = [name for name in change if name not in inner]
-        self.width = _width([change[name].numel() for name in self.whole])
+        self.width = _width([change[name].numel() for name in self.whole], entries)
         gen = generator(0)
         self._signs = {
             name: torch.randint(2, (change[name].numel(),), generator=gen).mul_(2).sub_(1).to(victim.like)
@@ -159,10 +163,10 @@ def _each(slope: Callable[..., Any], moving: Params, shifts: Params, x: Tensor, 
         raise Unsupported(f"Gradients of single records cannot be computed of this network ({why}).") from None
 
 
-def _width(sizes: list[int]) -> int:
-    """Return the largest power of two that keeps all folded gradients of one record within :data:`ENTRIES`."""
-    width = ENTRIES
-    while width > NARROWEST and sum(min(size, width) for size in sizes) > ENTRIES:
+def _width(sizes: list[int], entries: int) -> int:
+    """Return the largest power of two that keeps all folded gradients of one record within so many entries."""
+    width = 1 << max(entries.bit_length() - 1, 0)
+    while width > NARROWEST and sum(min(size, width) for size in sizes) > entries:
         width //= 2
     return width
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...attacks.contract.attack import generator
 from ...attacks.contract.params import Params
 from ...attacks.contract.victim import Victim
-from ...attacks.explain.gradients import Gradients, Part, joined
+from ...attacks.explain.gradients import ENTRIES, Gradients, Part, joined
 from ...attacks.explain.records import learned
 from ...attacks.explain.regression import NODES, regress
 from ...attacks.explain.views import views
@@ -23,6 +23,9 @@ from ...attacks.simulation.losses import Objective, each_loss
 
 POOL, HELD_OUT = 1000, 2000
 """Most records of the data in one pool, and most held-out ones."""
+
+KEPT = 1.5 * 2**30
+"""Bytes of folded gradients of one pool: the more there is room for, the less is lost."""
 
 LOT = 100
 """Records between two reports of progress."""
@@ -91,6 +94,12 @@ class Question:
         order = torch.randperm(count, generator=generator(0))
         return [part.sort().values for part in order.tensor_split(-(-count // POOL))]
 
+    @property
+    def entries(self) -> int:
+        """Entries to which the gradients of one record are folded."""
+        most = max(map(len, self.pools())) + len(self.control)
+        return max(int(KEPT / (4 * len(NODES) * most)), ENTRIES)
+
     def measured(self, rows: Tensor, told: Told) -> Pool:
         """Return what one pool shows."""
         victim, change = self._subject()
@@ -119,7 +128,7 @@ class Question:
         return found
 
     def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
-        gradients, parts, gen = Gradients(victim, change, self.goal, self.views), [], generator(0)
+        gradients, parts, gen = Gradients(victim, change, self.goal, self.views, self.entries), [], generator(0)
         for rows in torch.split(torch.arange(len(records)), LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)

@@ -6,7 +6,8 @@ from ..report.exposure import Exposure
 from ..report.kind import RecordKind
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding, GateResult
-from .expression import Gate, metrics
+from ..words import percent
+from .expression import SEVERITIES, Gate, metrics
 
 MANY = 0.1
 """Share of the records that makes their detection severe."""
@@ -21,10 +22,10 @@ def severity(found: Exposure) -> Severity:
 
 def by_exposure(gate: Gate, found: Exposure | None, kind: RecordKind, findings: Sequence[Finding]) -> GateResult:
     """Check one gate: it is cleared only where all records were measured, and enough was there to see them."""
-    value = None if found is None else _value(gate.metric, found)
+    value = None if found is None else _value(gate.metric, found, findings)
     if found is None or value is None:
         return _result(gate, "inconclusive", f"{gate.metric} was not measured{_why(gate, found, kind)}.")
-    reached = f"The exposure of {kind.words.many} has a {metrics(kind)[gate.metric]} of {value:.3g}."
+    reached = _reached(gate, value, kind)
     if gate.holds(value):
         return _result(gate, "fail", reached)
     if missing := _missing(gate, found, kind, findings):
@@ -32,7 +33,14 @@ def by_exposure(gate: Gate, found: Exposure | None, kind: RecordKind, findings: 
     return _result(gate, "pass", reached)
 
 
-def _value(metric: str, found: Exposure) -> float | None:
+def _reached(gate: Gate, value: float, kind: RecordKind) -> str:
+    if gate.metric == "severity":
+        return f"The worst finding is of severity {SEVERITIES[int(value)]}."
+    share = gate.metric in ("detected_fraction", "tpr_at_1_fpr")
+    return f"{metrics(kind)[gate.metric].capitalize()}: {percent(value, 1) if share else int(value)}."
+
+
+def _value(metric: str, found: Exposure, findings: Sequence[Finding]) -> float | None:
     if not found.measured:
         return None
     known = {
@@ -40,6 +48,7 @@ def _value(metric: str, found: Exposure) -> float | None:
         "detected_fraction": found.detected / found.measured,
         "exposed_at_least": found.at_least,
         "tpr_at_1_fpr": found.own.tpr_at_1_fpr,
+        "severity": max((SEVERITIES.index(finding.severity) for finding in findings), default=0),
     }
     return known[metric]
 
@@ -61,12 +70,13 @@ def _missing(gate: Gate, found: Exposure, kind: RecordKind, findings: Sequence[F
         return " ".join(blocking)
     if found.measured < found.records:
         return f"{found.records - found.measured} of {words.count(found.records)} were not measured in this time."
-    if gate.metric.startswith("detected") and found.at_least and not found.detected:
+    single = gate.metric.startswith("detected") or gate.metric == "severity"
+    if single and found.at_least and not found.detected:
         return (
             f"At least {found.at_least} of the {words.many} were trained on, and only which ones is not known: give "
             f"more held-out {words.many}."
         )
-    if gate.metric.startswith("detected") and not found.resolved:
+    if single and not found.resolved:
         return (
             f"{words.count(found.held_out, 'held-out')} are too few to tell single {words.many}: give {found.needed} "
             "or more with --control."

@@ -46,12 +46,17 @@ def judge(
     """
     bench = _Bench(attacks, kind, plan, findings, power)
     results = [
-        by_exposure(gate, exposure, kind, findings) if gate.of_exposure else bench.decide(gate)
+        by_exposure(gate, exposure, kind, findings) if _alone(gate, attacks, exposure) else bench.decide(gate)
         for gate in gates or [parse(DEFAULT)]
     ]
     status: Decision = next((s for s in ORDER if any(r.status == s for r in results)), "pass")
     reasons = dict.fromkeys(result.reason for result in results if result.status == status)
     return Verdict(status=status, severity=worst(findings), summary=" ".join(reasons), gates=results)
+
+
+def _alone(gate: Gate, attacks: Sequence[AttackResult], exposure: Exposure | None) -> bool:
+    """Return whether the exposure of records alone decides: it is what the gate is on, or there is nothing else."""
+    return gate.of_exposure or (gate.metric == "severity" and exposure is not None and not attacks)
 
 
 def worst(findings: Sequence[Finding]) -> Severity:

@@ -14,7 +14,7 @@ from memaudit.attacks.explain.views import views
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import PLAIN
 from memaudit.attacks.layers.inputs import middle
-from memaudit.attacks.simulation.losses import Objective, training_loss
+from memaudit.attacks.simulation.losses import CROSS_ENTROPY, Objective, training_loss
 
 
 class Net(nn.Module):
@@ -53,7 +53,7 @@ def small():
     return victim_of(Net(), x[:6], y[:6]), x, y
 
 
-def truth(victim, x, y, point, goal=Objective()):
+def truth(victim, x, y, point, goal=CROSS_ENTROPY):
     """The gradients of each record by plain autograd."""
     rows = []
     for i in range(len(x)):
@@ -85,8 +85,7 @@ def test_a_network_that_forbids_batches_of_gradients_is_read_one_by_one(small):
 
         def forward(self, x):
             x = self.layer(x.flatten(1))
-            x = x * (1.0 if x.sum().item() > -1e9 else 0.0)  # vmap refuses item()
-            return x
+            return x * (1.0 if x.sum().item() > -1e9 else 0.0)  # vmap refuses item()
 
     _, x, y = small
     victim = victim_of(Odd(), x[:6], y[:6])
@@ -117,11 +116,11 @@ def test_a_network_that_cannot_be_differentiated_is_refused_in_one_sentence(smal
 def test_folded_products_are_right_on_average_and_what_the_change_needs_is_exact(small, monkeypatch):
     victim, x, y = small
     exact = Gradients(victim, victim.delta).read(victim.theta0, x[:, None], y)["tokens.weight"]
-    monkeypatch.setattr(module, "ENTRIES", 64)
     monkeypatch.setattr(module, "NARROWEST", 16)
-    reader = Gradients(victim, victim.delta)
+    reader = Gradients(victim, victim.delta, entries=64)
     folded = reader.read(victim.theta0, x[:, None], y)["tokens.weight"]
-    assert folded.left.shape == (12, reader.width) and exact.left.shape == (12, 80)
+    assert folded.left.shape == (12, reader.width)
+    assert exact.left.shape == (12, 80)
     torch.testing.assert_close(folded.along, exact.along)
     torch.testing.assert_close(folded.products(folded).diagonal(), exact.square)
     lengths = exact.square.sqrt()
@@ -170,7 +169,8 @@ def test_records_that_were_trained_on_stand_out():
     assert 0.5 < found.explained < 1
     cosines = found.cosines
     assert (cosines[:40, None] > cosines[None, 40:]).double().mean() < area, "one gradient alone says less"
-    assert bool((found.cosines.abs() <= 1).all()) and bool(((found.leverage >= 0) & (found.leverage <= 1)).all())
+    assert bool((found.cosines.abs() <= 1).all())
+    assert bool(((found.leverage >= 0) & (found.leverage <= 1)).all())
     torch.testing.assert_close(found.alike.diagonal(), torch.ones(80).double(), rtol=1e-3, atol=1e-3)
 
 

@@ -1,5 +1,7 @@
 """Exact p-values, areas and bounds, held against brute force and simulation."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
@@ -45,8 +47,9 @@ def test_a_share_at_a_false_positive_rate_needs_as_many_held_out_records():
 def test_the_curve_begins_at_none_and_ends_at_all():
     rng = np.random.default_rng(3)
     found = statistics.curve(rng.normal(1, 1, 300), rng.normal(0, 1, 500))
-    assert found[0][0] == 0 and found[-1] == (1.0, 1.0)
-    assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in zip(found, found[1:], strict=False))
+    assert found[0][0] == 0
+    assert found[-1] == (1.0, 1.0)
+    assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize("trained", [0, 20, 80])
@@ -87,4 +90,6 @@ def test_randomised_response_is_not_said_to_be_less_private_than_it_is():
 def test_quantiles_stand_for_many_values():
     assert statistics.quantiles([3, 1, 2]) == [1.0, 2.0, 3.0]
     found = statistics.quantiles(np.arange(10_000.0))
-    assert len(found) == 512 and found[0] == 0 and found[-1] == 9999
+    assert len(found) == 512
+    assert found[0] == 0
+    assert found[-1] == 9999
