@@ -5,7 +5,7 @@ The page is complete without the script, which only sorts, enlarges and reveals.
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from ..audit.outputs import Look
 from ..audit.report.exhibit import Text
 from ..audit.report.model import AuditReport
 from ..audit.report.results import titles
+from ..audit.report.verdict import Finding
 from ..audit.verdict.advice import NO_BACKING
+from ..audit.verdict.tally import exposure_only
 from . import page
+from .common.exposure import RULE
 from .common.extracts import (
     by_attack,
     class_names,
@@ -37,6 +40,7 @@ from .common.pictures import Album, Aside
 from .common.pillars import pillars
 from .common.verdict import decided, headline, next_step, shows, tiles, topics, tried
 from .common.vocabulary import statements
+from .page import exposure
 from .page.chance import held_against_chance
 from .page.facts import census, rows
 from .page.plots import altered, defence_charts, loss_chart
@@ -120,6 +124,7 @@ def _content(report: AuditReport, album: Album, look: Look) -> dict[str, Any]:
         "statuses": _STATUS,
         **_verdict(report),
         **_results(report, look),
+        **_shown(report, look),
         **_training(report),
     }
 
@@ -139,8 +144,6 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
 
 def _results(report: AuditReport, look: Look) -> dict[str, Any]:
     results, found = standing(report), records(report)
-    shown = evidence(report)
-    texts = report.vocabulary or any(isinstance(d.exhibit, Text) for r in shown for d in r.reconstructions)
     return {
         **_strip(report, look),
         "class_of": class_names(report),
@@ -149,9 +152,6 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "sizes": {result.key: result.metrics.pool for result in results if result.metrics},
         "samples": {best.match.sample: best.match.name for best in found[: MOST["rows"]]},
         "slices": slices(found),
-        "evidence": shown,
-        "pictured": bool(shown or (report.vocabulary and report.vocabulary.words)) and look.evidence != "none",
-        "form": "texts" if texts else "pictures",
         "consensus": [result for result in results if result.agreement],
         "chances": held_against_chance(report),
         "decoys": next((r.metrics.decoys for r in results if r.metrics and r.metrics.decoys), []),
@@ -168,6 +168,36 @@ def _results(report: AuditReport, look: Look) -> dict[str, Any]:
         "defence_charts": defence_charts(report.defences, report.kind.statistic),
         "no_backing": NO_BACKING,
     }
+
+
+def _shown(report: AuditReport, look: Look) -> dict[str, Any]:
+    """Return what they say of the records themselves."""
+    results, exposed = evidence(report), report.exposure.per_record if report.exposure else []
+    exhibits = [dummy.exhibit for result in results for dummy in result.reconstructions]
+    exhibits += [row.exhibit for row in exposed if row.exhibit]
+    texts = report.vocabulary or any(isinstance(exhibit, Text) for exhibit in exhibits)
+    said = bool(report.vocabulary and report.vocabulary.words)
+    return {
+        "evidence": results,
+        "pictured": bool(results or exhibits or said) and look.evidence != "none",
+        "form": "texts" if texts else "pictures",
+        "alone": exposure_only(report),
+        "exposure": exposure.shown(report),
+        "linked": partial(_linked, report),
+    }
+
+
+def _linked(report: AuditReport, finding: Finding) -> list[tuple[str, str]]:
+    """Return the names of some of a finding's records, the most exposed first, each with its place on the page."""
+    about = set(finding.records)
+    if finding.rule == RULE and report.exposure:
+        rows = [row for row in report.exposure.per_record[: exposure.MOST] if row.record in about]
+        return [(row.name, f"exposed-{row.record}") for row in rows[: MOST["links"]]]
+    names = {best.match.sample: best.match.name for best in records(report)[: MOST["rows"]]}
+    return [
+        (names[sample], f"record-{sample}") if sample in names else (f"no. {sample}", "")
+        for sample in finding.records[: MOST["links"]]
+    ]
 
 
 def _strip(report: AuditReport, look: Look) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The findings and gates as JUnit XML: a suite for each attack with a case for each rule, and one of the gates.
+"""The findings and gates as JUnit XML: a suite for each attack with a case for each rule, one of the exposure, one of
+the gates.
 
 A case passes only where evidence clears it: without, it is skipped, and an inconclusive gate is an error.
 """
@@ -15,6 +16,7 @@ from ..audit.report.model import AuditReport
 from ..audit.report.results import AttackResult, PlanStep
 from ..audit.report.verdict import Decision, Finding
 from ..audit.verdict.rules import Rule, rules
+from .common.exposure import RULE, unclear
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, in any notation."""
@@ -74,8 +76,9 @@ def suites(report: AuditReport) -> ElementTree.Element:
         for name, results in by.items()
     ]
     found += [_suite(step.attack, _left_out(step, report)) for step in report.plan if step.attack not in by]
-    told = by.keys() | {step.attack for step in report.plan}
-    found.append(_suite("audit", [_case(finding, report) for finding in report.findings if finding.attack not in told]))
+    told, apart = by.keys() | {step.attack for step in report.plan}, list(_exposure(report))
+    rest = [finding for finding in report.findings if finding.attack not in told and not (apart and _exposes(finding))]
+    found += [_suite("exposure", apart), _suite("audit", [_case(finding, report) for finding in rest])]
     found.append(_suite("gates", [_gate(gate.expression, gate.status, gate.reason) for gate in report.verdict.gates]))
     return _sum(ElementTree.Element("testsuites", {"name": _legal(f"memaudit {report.model}".strip())}), found)
 
@@ -120,6 +123,23 @@ def _case(finding: Finding, report: AuditReport) -> Case:
     if not finding.leaks:
         return Case(name, "skipped", finding.message)
     return Case(name, _OUTCOMES[report.verdict.status], finding.message, finding.severity)
+
+
+def _exposes(finding: Finding) -> bool:
+    return finding.rule == RULE
+
+
+def _exposure(report: AuditReport) -> Iterator[Case]:
+    """Return a case of the exposure of records, where it was measured."""
+    if report.exposure is None:
+        return
+    rule, leaks = rules(report.kind)[RULE], [finding for finding in report.findings if _exposes(finding)]
+    if leaks:
+        yield from (_case(finding, report) for finding in leaks)
+    elif missing := unclear(report, report.exposure):
+        yield Case(_name(rule, "", report), "skipped", missing)
+    else:
+        yield Case(_name(rule, "", report), "passed", report.exposure.reason)
 
 
 def _left_out(step: PlanStep, report: AuditReport) -> list[Case]:

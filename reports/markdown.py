@@ -5,20 +5,22 @@ Records that are texts stand beside their reconstructions where evidence is to b
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..audit.files import write_text
 from ..audit.outputs import Look
+from ..audit.report.exposure import Exposed
 from ..audit.report.facts import Checkpoint, Records
 from ..audit.report.kind import RecordKind
 from ..audit.report.model import AuditReport
 from ..audit.report.results import BestMatch, LeaderboardRow, titles
 from ..audit.report.verdict import DefencePoint, Finding
-from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, share
+from ..audit.words import NOTHING, count, duration, fixed, moment, number, percent, probability, share
+from .common import exposure
 from .common.differences import Part, State, differences
 from .common.extracts import beside
 from .common.pillars import Pillar, pillars
+from .common.sections import Section, fair_share, table
 from .common.verdict import decided, headline, next_step, shows, tried
 from .common.vocabulary import statements
 from .dpia.page import block, escape
@@ -31,6 +33,9 @@ LIMIT = 100 * 1024
 _LONGEST = 600
 """Characters of one text from a file, at most."""
 
+_EXPOSED = 20
+"""Records that are named, the most exposed ones."""
+
 _TAIL = 1024
 """Bytes kept for saying what was left out."""
 
@@ -41,37 +46,6 @@ _WORD, _VEIL = re.compile(r"\S+"), "▒▒▒"
 _INVISIBLE = "\u200b"
 _ADDRESSES = re.compile(r"://|www(?=\\?\.)|@|#(?=\w)|GH-(?=\d)", re.IGNORECASE)
 """What a forge turns into a link, a mention or a reference after Markdown was read, so that escaping does not help."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the file: its rows may be cut from the end, its head only together with all of them."""
-
-    title: str
-    rows: Sequence[str]
-    head: str = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes of all of it."""
-        return _size(self._start) + sum(_size(row) + 1 for row in self.rows) + 1
-
-    def render(self, room: int) -> tuple[str, int]:
-        """Return as many rows as have room, and how many are left out; nothing where not even one has room."""
-        left = room - _size(self._start) - 1
-        kept: list[str] = []
-        for row in self.rows:
-            left -= _size(row) + 1
-            if left < 0:
-                break
-            kept.append(row)
-        if not kept:
-            return "", len(self.rows)
-        return self._start + "\n".join(kept) + "\n\n", len(self.rows) - len(kept)
-
-    @property
-    def _start(self) -> str:
-        return f"## {self.title}\n\n{self.head}" if self.title else self.head
 
 
 def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
@@ -88,7 +62,7 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
 def render(report: AuditReport, look: Look = Look()) -> str:  # noqa: B008 - frozen
     """Return the document; what has no room is named at its end."""
     parts = [part for part in sections(report, look) if part.rows]
-    found, cut, room = [], [], _share([part.size for part in parts], LIMIT - _TAIL)
+    found, cut, room = [], [], fair_share([part.size for part in parts], LIMIT - _TAIL)
     for part in parts:
         shown, missing = part.render(room)
         found.append(shown)
@@ -104,19 +78,20 @@ def sections(report: AuditReport, look: Look = Look()) -> list[Section]:  # noqa
     chance = held_against_chance(report)
     return [
         Section("", list(_verdict(report))),
-        _table("What the verdict rests on", ("Question", "Answer", "Why"), _basis(report)),
-        _table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
-        _table("Gates", ("Gate", "Result", "Why"), _gates(report)),
+        table("What the verdict rests on", ("Question", "Answer", "Why"), _basis(report)),
+        table("Findings", ("Severity", "Rule", "Attack", "Finding"), _findings(report)),
+        table("Gates", ("Gate", "Result", "Why"), _gates(report)),
         _leaderboard(report),
         _beside(report, look),
+        *_exposure(report),
         Section("Words that training saw", list(_words(report, look))),
-        _table("Against chance", _levels(report.kind), _chance(chance)),
+        table("Against chance", _levels(report.kind), _chance(chance)),
         Section("What that means", [f"- {text(said)}" for said in _said(chance, report.kind)]),
-        _table("Defences that were measured", _defences(report.kind), [_defence(point) for point in report.defences]),
+        table("Defences that were measured", _defences(report.kind), [_defence(point) for point in report.defences]),
         Section("What would lower the leak", [f"- **{text(a.title)}.** {text(a.effect)}" for a in report.advice]),
         Section("Limitations", [f"- {text(said)}" for said in report.limitations]),
         Section("Reproduce", [f"{block(report.command)}\n", text(_environment(report))]),
-        _table("Digests", ("File", "SHA-256"), _digests(report)),
+        table("Digests", ("File", "SHA-256"), _digests(report)),
     ]
 
 
@@ -149,6 +124,8 @@ def _verdict(report: AuditReport) -> Iterator[str]:
             yield f"{block(step.command)}\n"
     if then := decided(report):
         yield f"**What to do.** {text(then.reason)}\n"
+        if then.command:
+            yield f"{block(then.command)}\n"
     yield f"- **What this shows.** {shown}"
     yield f"- **What it does not show.** {not_shown}"
 
@@ -181,7 +158,7 @@ def _gates(report: AuditReport) -> list[Sequence[str]]:
 def _leaderboard(report: AuditReport) -> Section:
     names = titles(report.attacks)
     head = ("#", "Result", "Ended", *_scores(report.kind), "Recovered", "Confidence", "Loss", "Time")
-    found = _table("Leaderboard", head, [_row(row, names.get(row.key, row.attack)) for row in report.leaderboard])
+    found = table("Leaderboard", head, [_row(row, names.get(row.key, row.attack)) for row in report.leaderboard])
     return Section(found.title, found.rows, f"{text(report.ranking)}\n\n{found.head}" if report.ranking else found.head)
 
 
@@ -199,7 +176,7 @@ def _beside(report: AuditReport, look: Look) -> Section:
     kind = report.kind
     head = (f"Training {kind.words.one}", "Original", "Reconstruction", kind.statistic, "Result")
     rows = [] if look.evidence == "none" else [_pair(best, look.evidence == "blurred") for best in beside(report)]
-    found = _table(f"Training {kind.words.many} beside what was made of them", head, rows)
+    found = table(f"Training {kind.words.many} beside what was made of them", head, rows)
     said = "**Words** that only one side has are bold, *words* that the other side has elsewhere are italic.\n\n"
     return Section(found.title, found.rows, said + found.head)
 
@@ -210,6 +187,26 @@ def _pair(best: BestMatch, veiled: bool) -> Sequence[str]:
     return (
         code(match.name), *(" ".join(_emphasised(side, veiled)) for side in sides), fixed(match.scores.similarity),
         "**rebuilt**" if best.recovered_by else "not rebuilt",
+    )  # fmt: skip
+
+
+def _exposure(report: AuditReport) -> list[Section]:
+    found, words = report.exposure, report.kind.words
+    if found is None:
+        return []
+    ways = [(text(way.name), way.share, way.strict, way.area) for way in exposure.ways(found)]
+    told = table("Exposure", ("Score", "Above 99 % of held-out (95 %)", "Above 99.9 %", "AUC (95 %)"), ways)
+    said = [exposure.meaning(words), found.reason, *exposure.facts(report, found)]
+    lines = "".join(f"- {text(line)}\n" for line in said)
+    head = (words.one.capitalize(), "Class", "Score", "By chance", "q", "Stands alone", "Result")
+    first = table(f"The most exposed {words.many}", head, [_exposed(row) for row in found.per_record[:_EXPOSED]])
+    return [Section(told.title, told.rows, f"{lines}\n{told.head}"), first]
+
+
+def _exposed(row: Exposed) -> Sequence[str]:
+    return (
+        code(row.name), code(row.label), fixed(row.score, 2), probability(row.p_value), probability(row.q_value),
+        fixed(row.leverage, 2), "**told**" if row.detected else "not told",
     )  # fmt: skip
 
 
@@ -275,22 +272,3 @@ def _digests(report: AuditReport) -> list[Sequence[str]]:
     files += [records for records in (given.data, given.control) if records]
     content = [("content of the report", code(report.content_sha256))] if report.content_sha256 else []
     return [*((code(file.path), code(file.sha256)) for file in files), *content]
-
-
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Section:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return Section(title, lines, f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
-
-
-def _share(sizes: Sequence[int], room: int) -> int:
-    """Return how many bytes each may have at most, so that the small ones are whole and the rest share alike."""
-    for place, size in enumerate(sorted(sizes)):
-        fair = room // (len(sizes) - place)
-        if size > fair:
-            return fair
-        room -= size
-    return max(sizes, default=0)
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "backslashreplace"))

@@ -20,6 +20,7 @@ from ..audit.report.verdict import Finding
 from ..audit.verdict.findings import fingerprint
 from ..audit.verdict.rules import Rule
 from ..audit.verdict.rules import rules as all_rules
+from .common.exposure import RULE
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -31,8 +32,9 @@ _SCORES: dict[Severity, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5
 
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low", "none")
 
-_TAXONOMY, _CLASS = "NIST AI 100-2", "NISTAML.032"
-_MEMBER = {"id": _CLASS, "index": 0, "toolComponent": {"name": _TAXONOMY, "index": 0}}
+_TAXONOMY = "NIST AI 100-2"
+_CLASSES = {"NISTAML.032": "Data Reconstruction", "NISTAML.033": "Membership Inference"}
+"""Their classes that leaks are of: the second one where a rule tells which records were trained on, else the first."""
 
 
 def write(report: AuditReport, folder: Path, destination: Path, look: Look = Look()) -> Path:  # noqa: B008 - frozen
@@ -120,7 +122,7 @@ def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
             "security-severity": _SCORES.get(severity, "0.0"),
             "precision": "high",
         }
-        found["relationships"] = [{"target": _MEMBER, "kinds": ["superset"]}]
+        found["relationships"] = [{"target": _member(rule.id), "kinds": ["superset"]}]
     return found
 
 
@@ -140,8 +142,13 @@ def _taxonomy() -> dict[str, Any]:
         "organization": "NIST",
         "shortDescription": {"text": "Adversarial Machine Learning: A Taxonomy and Terminology."},
         "informationUri": "https://doi.org/10.6028/NIST.AI.100-2e2025",
-        "taxa": [{"id": _CLASS, "name": "Data Reconstruction"}],
+        "taxa": [{"id": id_, "name": name} for id_, name in _CLASSES.items()],
     }
+
+
+def _member(rule: str) -> dict[str, Any]:
+    place = int(rule == RULE)
+    return {"id": list(_CLASSES)[place], "index": place, "toolComponent": {"name": _TAXONOMY, "index": 0}}
 
 
 def _place(rules: Sequence[Mapping[str, Any]], id_: str) -> int:
@@ -187,7 +194,7 @@ def _result(findings: Sequence[Finding], place: int, report: AuditReport) -> dic
             }
         ],
         "partialFingerprints": {"memaudit/v2": fingerprint(rule, _model(report))},
-        "taxa": [_MEMBER],
+        "taxa": [_member(rule)],
         "properties": {
             "severity": severity,
             "records": len({record for finding in ordered for record in finding.records}),

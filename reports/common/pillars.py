@@ -1,13 +1,15 @@
-"""What the verdict rests on: the data explain the change, what was rebuilt, and what these attacks can do at all."""
+"""What the verdict rests on: the data explain the change, what was rebuilt or told, and what could be at all."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from ...audit.report.exposure import Exposure
 from ...audit.report.model import AuditReport
 from ...audit.report.proof import DataCheck, MockVictim
 from ...audit.report.verdict import Decision
-from ...audit.verdict.tally import rebuilt, unlisted
+from ...audit.verdict.tally import exposure_only, rebuilt, unlisted
 from ...audit.words import fixed, percent
+from .exposure import unclear
 
 Answer = Literal["yes", "no", "not known"]
 
@@ -38,10 +40,14 @@ class Pillar:
 
 def pillars(report: AuditReport) -> list[Pillar]:
     """Return what the verdict rests on; nothing for an older report that failed, as a leak needs no further proof."""
+    found = report.exposure
+    exposed = [_told(report, found), _enough(report, found)] if found and found.measured else []
+    if exposure_only(report):
+        return [_explained(report, report.check), *exposed]
     if report.check is None and report.power is None and report.verdict.status == "fail":
-        return []
+        return exposed[:1]
     power = [] if report.power is None and report.verdict.status == "fail" else [_power(report, report.power)]
-    return [_explained(report, report.check), _rebuilt(report), *power]
+    return [_explained(report, report.check), _rebuilt(report), *power, *exposed[:1]]
 
 
 def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
@@ -55,6 +61,8 @@ def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:
     others = [Bar(_named(other.name, other.sets), 1 - other.unexplained, "") for other in check.comparisons]
     bars = [bar._replace(said=percent(bar.value, 1)) for bar in [*given, *others]]
     notes = [f"Prepared otherwise than asked, they explain more: {check.reading}."] if check.reading else []
+    if report.exposure and report.exposure.at_least and not check.explained:
+        notes.append(f"One by one, though, at least {report.exposure.at_least} of them show as trained on.")
     if check.likeness is not None:
         notes.append(f"Training on them gives a change alike to {fixed(check.likeness, 2)} (cosine; 1 is the same).")
     answer: Answer = "not known" if check.explained is None else "yes" if check.explained else "no"
@@ -99,3 +107,34 @@ def _power(report: AuditReport, power: MockVictim | None) -> Pillar:
     if power.status == "leaks":
         return Pillar(title, "yes", "pass", power.reason, f"Rebuilt {many}", bars, [how])
     return Pillar(title, "no", "inconclusive", power.reason, f"Rebuilt {many}", bars, [how])
+
+
+def _told(report: AuditReport, found: Exposure) -> Pillar:
+    words = report.kind.words
+    title = f"Do these two files tell which {words.many} were trained on?"
+    shares = [found.own.tpr_at_1_fpr, *(row.tpr_at_1_fpr for row in found.baselines)]
+    known = [share for share in shares if share is not None]
+    ways = [("this measurement", known[0], True), ("chance", 0.01, False)] if known else []
+    if len(known) > 1:
+        ways.insert(1, ("the best of simpler scores", max(known[1:]), False))
+    bars = [Bar(name, share, percent(share, 1), own) for name, share, own in ways]
+    measure = f"Share of the {words.many} given that is above 99 % of held-out ones"
+    if found.detected or found.at_least:
+        return Pillar(title, "yes", "fail", found.reason, measure, bars)
+    if unclear(report, found):
+        return Pillar(title, "not known", "inconclusive", found.reason, measure, bars)
+    return Pillar(title, "no", "pass", found.reason, measure, bars)
+
+
+def _enough(report: AuditReport, found: Exposure) -> Pillar:
+    words = report.kind.words
+    title = f"Are there enough held-out {words.many}?"
+    near = f"{words.count(found.copies, 'held-out')} nearly the same as some of those given, which hides these."
+    notes = [near] if found.copies else []
+    said = (
+        f"There are {found.held_out}; with {found.needed}, single {words.many} are told where only a tenth of those "
+        "given stands out."
+    )
+    if found.resolved or found.detected:
+        return Pillar(title, "yes", "inconclusive" if found.copies else "pass", said, notes=notes)
+    return Pillar(title, "no", "inconclusive", said, notes=notes)

@@ -11,8 +11,9 @@ from ...audit.report.verdict import Finding, NextStep
 from ...audit.scoring.levels import LEVEL
 from ...audit.verdict import sentence
 from ...audit.verdict.rules import Rule, rules
-from ...audit.verdict.tally import UNLISTED, rebuilt, unlisted
+from ...audit.verdict.tally import UNLISTED, exposure_only, rebuilt, unlisted
 from ...audit.words import NOTHING, count, fixed
+from . import exposure
 from .extracts import by_attack, standing
 
 NAMED = 4
@@ -96,6 +97,8 @@ def next_step(report: AuditReport) -> NextStep | None:
 
 def decided(report: AuditReport) -> NextStep | None:
     """Return what follows from a decision, in one sentence; ``None`` where there is none."""
+    if exposure_only(report):
+        return exposure.then(report)
     match report.verdict.status:
         case "fail":
             best = next((advice.title for advice in report.advice), "")
@@ -115,7 +118,9 @@ def decided(report: AuditReport) -> NextStep | None:
 
 
 def tried(report: AuditReport) -> str:
-    """Return which attacks found it, or which were tried; empty where none was run."""
+    """Return which attacks found it, or which were tried; empty where nothing was."""
+    if report.exposure is not None and exposure_only(report):
+        return exposure.measured_by(report.exposure, report.kind.words)
     recovered, names = rebuilt(report)[0], by_attack(report)
     if unlisted(report) and not recovered:
         exact = dict.fromkeys(finding.attack for finding in report.findings if finding.rule == UNLISTED)
@@ -146,18 +151,21 @@ def _listed(names: Sequence[str]) -> str:
 
 def shows(report: AuditReport) -> tuple[str, str]:
     """Return what the verdict shows, and what it does not."""
+    if exposure_only(report):
+        return exposure.shows(report)
     words = report.kind.words
     match report.verdict.status:
         case "fail":
             return (
-                "With both checkpoints and the training recipe below, the attacks in this report exceeded what its "
-                "gates allow. Whoever holds the same two files can repeat them.",
+                f"With both checkpoints and the training recipe below, {_means(report)} in this report exceeded what "
+                "its gates allow. Whoever holds the same two files can repeat them.",
                 f"That the {words.many} found are the only ones at risk: other attacks or larger budgets may recover "
                 f"more. Similarity of {words.compared} also does not say by itself whether a person can be identified.",
             )
         case "pass":
             return (
-                "The attacks in this report, with these settings and this recipe, stayed within what its gates allow.",
+                f"{_means(report).capitalize()} in this report, with these settings and this recipe, stayed within "
+                "what its gates allow.",
                 "That the model is anonymous or that its training data is safe. Resistance was measured against these "
                 "attacks only; stronger attacks or a better guess of the recipe may succeed.",
             )
@@ -169,8 +177,18 @@ def shows(report: AuditReport) -> tuple[str, str]:
             )
 
 
+def _means(report: AuditReport) -> str:
+    return "the attacks" if report.exposure is None else "the attacks and the measurement of exposure"
+
+
 def tiles(report: AuditReport) -> list[Tile]:
     """Return the key numbers, in words that need no glossary; those of what was not measured are left out."""
+    found, words = report.exposure, report.kind.words
+    exposed = [Tile(*told) for told in exposure.key_numbers(found, words)] if found else []
+    return exposed if exposure_only(report) else [*_attack_tiles(report), *exposed[:1]]
+
+
+def _attack_tiles(report: AuditReport) -> list[Tile]:
     if not any(result.metrics for result in report.attacks):
         return [*_unmatched_tiles(report), _finish_tile(report)]
     power = report.power

@@ -13,7 +13,8 @@ from ...audit.files import write_text
 from ...audit.outputs import Format, Look
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, titles
-from ..common import extracts
+from ...audit.verdict.tally import exposure_only
+from ..common import exposure, extracts
 from ..common.pillars import pillars
 from ..common.verdict import headline, next_step, tried
 from ..page import facts
@@ -72,6 +73,22 @@ def _verdict(report: AuditReport) -> dict[str, Any]:
         "missing": [finding for finding in report.findings if not finding.leaks],
         "risk": risk(report),
         "law": compliance(),
+        **_exposure(report),
+    }
+
+
+def _exposure(report: AuditReport) -> dict[str, Any]:
+    """Return what they say of the exposure of records."""
+    found = report.exposure
+    told = [row.record for row in found.per_record if row.detected] if found else []
+    return {
+        "alone": exposure_only(report),
+        "found": found,
+        "meaning": exposure.meaning(report.kind.words),
+        "ways": exposure.ways(found) if found else [],
+        "told": told[:_RECORDS],
+        "more_told": len(told[_RECORDS:]),
+        "rests": exposure.facts(report, found) if found else [],
     }
 
 
@@ -119,6 +136,8 @@ def _people(report: AuditReport, told: dict[str, Any]) -> dict[str, Any]:
 
 def shows(report: AuditReport) -> tuple[str, str]:
     """Return what the verdict shows, and what it does not."""
+    if exposure_only(report):
+        return exposure.shows(report)
     words = report.kind.words
     match report.verdict.status:
         case "fail":

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...audit.report.exposure import Exposure
 from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch
+from ...audit.verdict.tally import exposure_only
 from ..common import extracts
+from ..common.exposure import unclear
 from .threats import compliance, threats
 
 
@@ -67,22 +70,40 @@ def classes(report: AuditReport) -> list[tuple[dict[str, str], Outcome]]:
     """Return what was run of each class of attacks: the most telling outcome of those that count as it."""
     found, models, described = outcomes(report), threats(report), []
     for kind in compliance()["edpb"]:
+        if kind["key"] == "membership":
+            described.append((kind, membership(report)))
+            continue
         same = {name: end for name, end in found.items() if models[name].kind == kind["key"]}
         states = {state: [name for name, end in same.items() if end.state == state] for state in _STATES}
         said = [f"{state}: {', '.join(names)}" for state, names in states.items() if names and state != "not run"]
         left_out = len(states["not run"])
         said += [f"not run: {left_out} of {len(same)}"] if left_out else []
         state = next((state for state in _STATES if states[state]), "not run")
-        described.append((kind, Outcome("ran" if state == "recovered" else state, "; ".join(said))))
+        attacks = f"Attacks: {'; '.join(said)}." if said else ""
+        described.append((kind, Outcome("ran" if state == "recovered" else state, attacks)))
     return described
+
+
+def membership(report: AuditReport) -> Outcome:
+    """Return what was measured of the exposure of records."""
+    found = report.exposure
+    if found is None:
+        return Outcome("not measured", "It was not measured in this audit (memaudit exposure does).")
+    missing = "" if found.detected or found.at_least else unclear(report, found) or _open(report)
+    return Outcome("inconclusive" if missing else "ran", f"{found.reason} {missing}".rstrip())
+
+
+def _open(report: AuditReport) -> str:
+    whole = report.verdict.status == "inconclusive"
+    return "The audit as a whole is inconclusive (section 1)." if whole else ""
 
 
 def risk(report: AuditReport) -> Risk:
     """Return likelihood and severity as far as the findings show; who is affected is for a person to judge."""
+    if report.exposure is not None and exposure_only(report):
+        return _risk_of_exposure(report, report.exposure)
     recovered, leaks, words = len(exposed(report)), any(f.leaks for f in report.findings), report.kind.words
-    severity = str(report.verdict.severity)
-    if severity == "none" and report.verdict.status != "pass":
-        severity = "not determined"
+    severity = _severity(report)
     if recovered:
         was = f"{words.count(recovered, 'training')} {'was' if recovered == 1 else 'were'}"
         why = f"{was} recovered in this audit; the attack needs no more than section 4 says."
@@ -95,6 +116,24 @@ def risk(report: AuditReport) -> Risk:
         return Risk("indicated", why, severity)
     why = f"None of the attacks that ran recovered any {words.one}; others were not run."
     return Risk("not observed", why, severity)
+
+
+def _severity(report: AuditReport) -> str:
+    unknown = report.verdict.severity == "none" and report.verdict.status != "pass"
+    return "not determined" if unknown else report.verdict.severity
+
+
+def _risk_of_exposure(report: AuditReport, found: Exposure) -> Risk:
+    many, severity = report.kind.words.many, _severity(report)
+    untried = f"Whether {many} can be rebuilt was not tried."
+    if found.detected:
+        why = f"{found.reason} Whoever holds both files and a candidate can do the same. {untried}"
+        return Risk("demonstrated", why, severity)
+    if found.at_least:
+        return Risk("indicated", f"{found.reason} {untried}", severity)
+    if report.verdict.status == "pass":
+        return Risk("not observed", f"{found.reason} {untried}", severity)
+    return Risk("not determined", f"{unclear(report, found) or report.verdict.summary} {untried}", severity)
 
 
 def exposed(report: AuditReport) -> list[BestMatch]:

@@ -20,8 +20,8 @@ _TONES = {
     "fail": "bad", "recovered": "bad", "demonstrated": "bad", "critical": "bad", "high": "bad",
     "inconclusive": "open", "not determined": "open", "indicated": "open", "unverified": "open", "blocks": "open",
     "medium": "open", "assumed": "open", "pass": "good",
-    "ran": "plain", "not run": "plain", "not applicable": "plain", "not observed": "plain", "low": "plain",
-    "none": "plain",
+    "ran": "plain", "not run": "plain", "not measured": "plain", "not applicable": "plain",
+    "not observed": "plain", "low": "plain", "none": "plain",
 }  # fmt: skip
 """How a state that stands alone in bold is coloured; an open point is recognised by its first words."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ...audit import words
 from ...audit.report.facts import SearchPoint
 from ...audit.report.model import AuditReport
+from ...audit.verdict.tally import exposure_only
 from ..common import extracts
 from ..page import facts
 
@@ -53,6 +54,9 @@ def candidates(report: AuditReport) -> list[SearchPoint]:
 
 def not_varied(report: AuditReport) -> list[str]:
     """Return what this audit kept as it was, so that nothing is known of its influence."""
+    if exposure_only(report):
+        many = report.kind.words.many
+        return [f"Which {many} were held out, and how {many} were prepared and labelled."]
     runs = extracts.by_attack(report).items()
     once = [name for name, results in runs if sum(result.kind == "run" for result in results) == 1]
     said = [f"The seed of {', '.join(once)}: one run each (--restarts varies it)."] if once else []

@@ -6,6 +6,7 @@ import pytest
 
 from memaudit.audit.report.model import AuditReport
 
+from .exposures import both_report, drawn_report, exposed_report, few_report, hidden_report
 from .pairs import draw_pictures
 from .proofs import proven_report, silent_report, turned_report, wrong_report
 from .samples import (
@@ -75,6 +76,36 @@ def silent(folder: Path) -> AuditReport:
 @pytest.fixture(scope="session")
 def turned(folder: Path) -> AuditReport:
     return turned_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def exposed() -> AuditReport:
+    return exposed_report().sealed()
+
+
+@pytest.fixture(scope="session")
+def hidden() -> AuditReport:
+    return hidden_report().sealed()
+
+
+@pytest.fixture(scope="session")
+def few() -> AuditReport:
+    return few_report().sealed()
+
+
+@pytest.fixture(scope="session")
+def drawn() -> AuditReport:
+    return drawn_report().sealed()
+
+
+@pytest.fixture(scope="session")
+def both(folder: Path) -> AuditReport:
+    return both_report(folder).sealed()
+
+
+@pytest.fixture(scope="session")
+def hostile_exposed(exposed: AuditReport) -> AuditReport:
+    return poisoned(exposed).sealed()
 
 
 @pytest.fixture(scope="session")

@@ -227,7 +227,7 @@ def told(report: AuditReport) -> AuditReport:
 
 def poisoned(report: AuditReport) -> AuditReport:
     kept = {"status", "source", "severity", "null_kind", "path", "form", "schema_version", "$schema", "kind",
-            "evidence"}  # fmt: skip
+            "evidence", "basis"}  # fmt: skip
 
     def poison(value: Any, key: str = "") -> Any:
         if key == "options":

@@ -81,7 +81,9 @@ def tab(only_tab: Tab) -> Tab:
     return only_tab
 
 
-@pytest.mark.parametrize("name", ["leak", "proven", "wrong", "blind", "many", "trust", "hostile_many"])
+@pytest.mark.parametrize(
+    "name", ["leak", "proven", "wrong", "blind", "many", "trust", "hostile_many", "exposed", "hostile_exposed"]
+)
 def test_the_page_works_offline_in_every_shape(
     name: str, tab: Tab, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -110,6 +112,9 @@ def test_the_page_works_offline_in_every_shape(
         ("texts", "full"),
         ("proven", "full"),
         ("wrong", "full"),
+        ("exposed", "full"),
+        ("few", "blurred"),
+        ("both", "none"),
     ],
 )
 def test_axe_finds_nothing(
@@ -390,4 +395,26 @@ def test_texts_are_hidden_revealed_and_compared_like_pictures(
     for width in (360, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.complaints == []
+
+
+def test_a_finding_leads_to_the_exposed_record_whose_table_sorts(
+    tab: Tab, exposed: AuditReport, folder: Path, tmp_path: Path
+) -> None:
+    page = tab.show(exposed, folder, tmp_path / "report.html", "blurred")
+    assert exposed.exposure is not None
+    rows, first = exposed.exposure.per_record[:200], exposed.exposure.per_record[0]
+    row = page.locator(f"#exposed-{first.record}")
+    assert not row.is_visible()
+    page.locator(f"#findings a[href='#exposed-{first.record}']").click()
+    assert row.is_visible()
+    page.get_by_role("button", name="Stands alone").click()
+    shown = page.locator("#exposure tr[id] td:nth-of-type(5)").all_inner_texts()
+    assert shown == [f"{value:.2f}" for value in sorted((row.leverage or 0 for row in rows), reverse=True)]
+    item = page.locator("#exposure .lone li").first
+    assert "blur" in item.locator("img").evaluate("image => getComputedStyle(image).filter")
+    item.get_by_role("button").click()
+    assert item.locator("img").evaluate("image => getComputedStyle(image).filter") == "none"
+    item.get_by_role("button").click()
+    assert page.locator("#viewer h2").inner_text() == first.name
     assert tab.complaints == []

@@ -11,8 +11,20 @@ from memaudit.audit.report.verdict import GateResult
 from memaudit.audit.verdict.rules import RULES
 from memaudit.reports import junit
 
-EVERY = ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"]
-LEAKS = [rule.id for rule in RULES.values() if rule.leak and rule.id not in ("MA006", "MA007")]
+EVERY = [
+    "leak",
+    "clean",
+    "blind",
+    "many",
+    "trust",
+    "hostile",
+    "hostile_many",
+    "exposed",
+    "few",
+    "both",
+    "hostile_exposed",
+]
+LEAKS = [rule.id for rule in RULES.values() if rule.leak and rule.id not in ("MA006", "MA007", "MA008")]
 """Rules about leaks of one attack; words that training saw, and a base made to store, are of the whole audit."""
 
 
@@ -149,3 +161,24 @@ def test_what_xml_cannot_hold_is_removed(leak: AuditReport, folder: Path, tmp_pa
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
     assert failure.text == failure.get("message") == "ab[31m\x85c\U0001f600 ]]> &amp; <x> \"'"
+
+
+def test_exposure_is_a_case_of_its_own(exposed: AuditReport, hidden: AuditReport, few: AuditReport) -> None:
+    assert exposed.exposure is not None
+    assert cases(exposed, "exposure") == {"MA008": ("failure", exposed.exposure.reason)}
+    assert "audit" not in [suite.get("name") for suite in junit.suites(exposed)]
+    assert hidden.exposure is not None
+    assert cases(hidden, "exposure") == {"MA008": ("system-out", hidden.exposure.reason)}
+    assert cases(few, "exposure") == {"MA008": ("skipped", "100 of 400 images were not measured.")}
+    assert cases(few, "gates")["detected>0 does not hold"][0] == "error"
+
+
+def test_exposure_is_not_cleared_without_evidence_nor_told_where_it_was_not_measured(
+    hidden: AuditReport, drawn: AuditReport, leak: AuditReport
+) -> None:
+    blocks = leak.findings[1].model_copy(
+        update={"rule": "MA107", "attack": "", "message": "Not these.", "blocks": True}
+    )
+    assert cases(changed(hidden, findings=[blocks]), "exposure") == {"MA008": ("skipped", "Not these.")}
+    assert cases(drawn, "exposure")["MA008"][0] == "system-out", "its gates allow it, and it is told all the same"
+    assert "exposure" not in [suite.get("name") for suite in junit.suites(leak)]

@@ -85,7 +85,9 @@ def test_missing_evidence_is_never_shown_as_clean(blind: AuditReport) -> None:
     assert "pass" not in re.sub(r"pass \\?--", "", text)
 
 
-@pytest.mark.parametrize("name", ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"])
+@pytest.mark.parametrize(
+    "name", ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many", "both", "hostile_exposed"]
+)
 def test_it_is_stable_and_has_no_picture_link_or_html(name: str, request: pytest.FixtureRequest) -> None:
     report: AuditReport = request.getfixturevalue(name)
     text = markdown.render(report)
@@ -154,3 +156,22 @@ def test_a_command_is_shown_whole_or_not_at_all(leak: AuditReport) -> None:
 def test_it_is_written(leak: AuditReport, folder: Path, tmp_path: Path) -> None:
     path = markdown.write(leak, folder, tmp_path / "new" / "summary.md")
     assert path.read_text(encoding="utf-8") == markdown.render(leak)
+
+
+def test_exposure_is_told_with_its_scores_and_the_most_exposed(
+    exposed: AuditReport, hostile_exposed: AuditReport, few: AuditReport
+) -> None:
+    text = markdown.render(exposed)
+    assert headings(text)[1:6] == [
+        "What the verdict rests on", "Findings", "Gates", "Exposure", "The most exposed images",
+    ]  # fmt: skip
+    assert exposed.exposure is not None
+    first, last = exposed.exposure.per_record[0], exposed.exposure.per_record[20]
+    assert f"| `{first.name}` | `{first.label}` | {first.score:.2f} |" in text
+    assert f"`{last.name}`" not in text
+    assert "It does not mean that the image can be rebuilt" in text
+    assert "memaudit scan runs/before.pt runs/after.pt" in text
+    wild = markdown.render(hostile_exposed)
+    assert headings(wild)[1:] == headings(text)[1:]
+    assert widths(wild) == widths(text)
+    assert "| regression on gradients | – | – |" in markdown.render(few)

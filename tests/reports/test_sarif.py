@@ -14,7 +14,19 @@ from memaudit.audit.verdict.rules import rules as told
 from memaudit.reports import sarif
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
-EVERY = ["leak", "clean", "blind", "many", "trust", "hostile", "hostile_many"]
+EVERY = [
+    "leak",
+    "clean",
+    "blind",
+    "many",
+    "trust",
+    "hostile",
+    "hostile_many",
+    "exposed",
+    "few",
+    "both",
+    "hostile_exposed",
+]
 
 
 def run(report: AuditReport) -> dict[str, Any]:
@@ -205,3 +217,20 @@ def test_a_message_holds_no_link_and_no_placeholder(leak: AuditReport) -> None:
     finding = leak.findings[0].model_copy(update={"message": r"see [this](https://evil.example) {0} \x"})
     text = run(leak.model_copy(update={"findings": [finding]}))["results"][0]["message"]["text"]
     assert text == r"simudy: see \[this\](https://evil.example) {{0}} \\x"
+
+
+def test_records_that_are_told_are_of_the_class_of_membership_inference(
+    exposed: AuditReport, both: AuditReport, few: AuditReport
+) -> None:
+    found = run(exposed)
+    (result,) = found["results"]
+    assert (result["ruleId"], result["level"], result["taxa"][0]["id"]) == ("MA008", "error", "NISTAML.033")
+    assert exposed.exposure is not None
+    assert result["properties"]["records"] == exposed.exposure.detected
+    taxa = found["taxonomies"][0]["taxa"]
+    assert taxa[result["taxa"][0]["index"]] == {"id": "NISTAML.033", "name": "Membership Inference"}
+    assert {r["ruleId"]: r["taxa"][0]["id"] for r in run(both)["results"]} == {
+        "MA001": "NISTAML.032", "MA008": "NISTAML.033",
+    }  # fmt: skip
+    assert run(few)["results"] == []
+    assert "train/" not in json.dumps(found).replace(r"\/", "/")

@@ -36,7 +36,7 @@ from memaudit.audit.verdict.expression import GateError, parse
 from memaudit.audit.verdict.gate import judge
 from memaudit.reports import html
 
-FORMATS = [name for name in plugins.available("memaudit.reports") if name != "json"]
+FORMATS = [name for name in plugins.available("memaudit.reports") if name not in ("json", "csv")]
 LENGTH = 40
 
 

@@ -147,7 +147,7 @@ def test_inconclusive_is_inconclusive_everywhere(name: str, request: pytest.Fixt
 def test_a_clean_run_that_is_judged_inconclusive_clears_nothing(clean: AuditReport) -> None:
     verdict = clean.verdict.model_copy(update={"status": "inconclusive"})
     states = {end.state for _, end in classes(clean.model_copy(update={"verdict": verdict}))}
-    assert states == {"inconclusive", "not run"}
+    assert states == {"inconclusive", "not run", "not measured"}
 
 
 def test_missing_evidence_bars_an_attack_from_clearing(clean: AuditReport) -> None:
@@ -162,14 +162,16 @@ def test_missing_evidence_bars_an_attack_from_clearing(clean: AuditReport) -> No
 def test_the_coverage_comes_from_the_report(leak: AuditReport, many: AuditReport) -> None:
     states = {kind["key"]: end.state for kind, end in classes(leak)}
     assert states == {
-        "membership": "not run", "attribute": "not run", "exfiltration": "not run", "regurgitation": "not run",
+        "membership": "not measured", "attribute": "not run", "exfiltration": "not run", "regurgitation": "not run",
         "inversion": "not applicable", "reconstruction": "ran", "property": "not run",
     }  # fmt: skip
     found = outcomes(leak)
     assert found["simudy"].state == "recovered"
     assert found["gradient_inversion"].state == "inconclusive"
     assert outcomes(many)["gion"] == ("not run", "takes a day")
-    assert "Not run by this tool" in rows(dpia.markdown(leak), "5. Attack coverage")["(i) Membership inference"]
+    coverage = rows(dpia.markdown(leak), "5. Attack coverage")
+    assert "not measured in this audit" in coverage["(i) Membership inference"]
+    assert "Not run by this tool" in coverage["(i) Attribute inference"]
 
 
 def test_a_converged_attack_without_a_comparison_is_inconclusive(trust: AuditReport) -> None:
@@ -341,7 +343,7 @@ def test_a_block_of_code_cannot_be_closed() -> None:
     assert tokens[0].content == "a ```` b ``` # c\n"
 
 
-@pytest.mark.parametrize("name", ["hostile", "hostile_many"])
+@pytest.mark.parametrize("name", ["hostile", "hostile_many", "hostile_exposed"])
 def test_hostile_strings_are_inert_in_both(name: str, request: pytest.FixtureRequest) -> None:
     report = request.getfixturevalue(name)
     bad = "".join(HOSTILE)
@@ -437,7 +439,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many"])
+@pytest.mark.parametrize("name", ["leak", "blind", "many", "hostile_many", "exposed"])
 def test_a_browser_shows_it_without_complaint(
     name: str, width: int, browser: Any, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -454,3 +456,57 @@ def test_a_browser_shows_it_without_complaint(
     shown.close()
     assert complaints == []
     assert asked == [file.as_uri()]
+
+
+def test_membership_is_answered_from_the_exposure_of_records(
+    exposed: AuditReport, hidden: AuditReport, few: AuditReport, both: AuditReport
+) -> None:
+    states = {}
+    for name, report in (("exposed", exposed), ("hidden", hidden), ("few", few), ("both", both)):
+        ((_, end),) = [(kind, end) for kind, end in classes(report) if kind["key"] == "membership"]
+        states[name] = end.state
+        assert report.exposure is not None
+        assert report.exposure.reason in end.said
+        assert report.exposure.reason in rows(dpia.markdown(report), "5. Attack coverage")["(i) Membership inference"]
+    assert states == {"exposed": "ran", "hidden": "ran", "few": "inconclusive", "both": "ran"}
+    open_ = hidden.model_copy(update={"verdict": hidden.verdict.model_copy(update={"status": "inconclusive"})})
+    ((_, end),) = [(kind, end) for kind, end in classes(open_) if kind["key"] == "membership"]
+    assert end.state == "inconclusive"
+
+
+def test_the_risk_of_exposure_is_not_that_of_a_reconstruction(
+    exposed: AuditReport, hidden: AuditReport, few: AuditReport
+) -> None:
+    found = {name: risk(report) for name, report in (("exposed", exposed), ("hidden", hidden), ("few", few))}
+    assert {name: end.likelihood for name, end in found.items()} == {
+        "exposed": "demonstrated", "hidden": "not observed", "few": "not determined",
+    }  # fmt: skip
+    assert all("Whether images can be rebuilt was not tried." in end.why for end in found.values())
+    assert exposed.exposure is not None
+    bound = exposed.exposure.model_copy(update={"detected": 0, "at_least": 7})
+    assert risk(exposed.model_copy(update={"exposure": bound})).likelihood == "indicated"
+
+
+def test_a_document_on_exposure_alone_speaks_of_what_was_measured(exposed: AuditReport, few: AuditReport) -> None:
+    text = dpia.markdown(exposed)
+    assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == SECTIONS
+    assert text.startswith("# Training-data exposure: technical input")
+    assert "NISTAML.033 of NIST AI 100-2 E2025" in text
+    assert "Reconstruction: **not run**." in text
+    assert "No result was compared" not in text
+    assert "Each attack returns" not in text
+    assert exposed.exposure is not None
+    told = [str(row.record) for row in exposed.exposure.per_record if row.detected]
+    assert f"the most exposed first: No. {', '.join(told)}." in text
+    assert "train/0" not in text
+    bold = set(re.findall(r"\*\*([a-z ]+)\*\*", dpia.markdown(few)))
+    assert not bold & {"pass", "ran", "not observed", "demonstrated", "recovered"}
+
+
+def test_of_many_told_records_only_the_first_are_named(exposed: AuditReport) -> None:
+    assert exposed.exposure is not None
+    row = exposed.exposure.per_record[0]
+    rows_ = [row.model_copy(update={"record": place}) for place in range(1234)]
+    found = exposed.exposure.model_copy(update={"per_record": rows_})
+    text = dpia.markdown(exposed.model_copy(update={"exposure": found}))
+    assert ", 199 and 1034 more (report.json has them all)." in text
