@@ -16,7 +16,7 @@ FAST = \
   $(addprefix tests/laws/, test_docs.py test_laws.py test_readme.py test_rooms.py test_tested.py) \
   $(addprefix tests/attacks/, contract explain firstlayer images layers optimise simulation/test_losses.py \
     simulation/test_updates.py test_spear.py text) \
-  $(addprefix tests/audit/, change check checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
+  $(addprefix tests/audit/, change check exposure checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
     families/test_mlp.py machine/test_alarm.py recipe/test_known.py report run/test_drive.py run/test_store.py \
     run/test_work.py scan/test_results.py scoring/test_chance.py scoring/test_match.py tasks/test_many.py test_plugins.py test_times.py test_words.py test_printable.py test_request.py \
     test_settings.py verdict/test_advice.py verdict/test_findings.py verdict/test_gate.py) \

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..printable import printable as shown
 from ..words import count
 from .preparation import EXIF, FITS, UPRIGHT, Array, Pixels, Preparation, Shape, turned_size, uneven
-from .records import DataError, Reading, Sample, TrainingSet, Unreadable, check_kind, check_size
+from .records import MAX_ON_DISK, DataError, Reading, Sample, TrainingSet, Unreadable, check_kind, check_size
+from .room import room
 
 if TYPE_CHECKING:
     from ...attacks.contract.medium import Medium
@@ -62,9 +63,9 @@ class RawSet:
             samples = list(samples)
             shape = _common_shape(spec, [sample for sample in samples if isinstance(sample, Sample)], preparation)
         channels, height, width = shape
-        check_size(spec, (self.size, *shape))
+        check_size(spec, (self.size, *shape), MAX_ON_DISK)
         tray = _Tray(spec, (channels, height, width), preparation, _others(self, shape, preparation))
-        images = np.empty((self.size, *shape), np.float32)
+        images = room(spec, (self.size, *shape))
         for sample in samples:
             if isinstance(sample, Unreadable):
                 tray.lost.append(f"{printable(sample.name)} ({sample.reason})")

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -71,7 +71,7 @@ def _samples(root: Path, files: list[tuple[Path, str, int]]) -> Iterator[Sample 
             yield Unreadable(name, wrong)
             continue
         try:
-            image, orientation = _decode(path)
+            image, orientation = decode(path)
         except DataError as error:
             yield Unreadable(name, error.message)
         except Exception as error:  # Pillow's decoders raise SyntaxError, struct.error and others on broken files.
@@ -89,8 +89,10 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _decode(path: Path) -> tuple[Array, int]:
-    """Decode a file to uint8 (h, w) or (h, w, 3), or float32 (h, w) in [0, 1] where it has 16 bits; as it is stored.
+def decode(file: Path | BinaryIO) -> tuple[Array, int]:
+    """Decode a file, or what is read of one, as it is stored.
+
+    It comes as uint8 (h, w) or (h, w, 3), or float32 (h, w) in [0, 1] where it has 16 bits.
 
     Returns:
         The pixels, and the EXIF orientation, 1 where the file has none.
@@ -98,7 +100,7 @@ def _decode(path: Path) -> tuple[Array, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(file, formats=_FORMATS) as picture:
             return _pixels(picture), _orientation(picture)
 
 

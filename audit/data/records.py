@@ -1,5 +1,6 @@
 """What data sets are made of, and one that is read: records with labels and names."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 50_000
 MAX_BYTES = 4 * 2**30
-"""Limits of one set: what attacks can audit is far below, and a damaged or hostile file must not fill the memory."""
+"""Limits of one set that is read as a whole: a damaged or hostile file must not fill the memory."""
+
+MAX_ON_DISK = 64 * 2**30
+"""Bytes of one set that is decoded image by image, for as long as it is in use in a temporary file."""
 
 
 class DataError(MemauditError):
@@ -66,9 +70,14 @@ class TrainingSet:
     warnings: tuple[str, ...] = ()
 
 
+def prints(records: Tensor) -> list[bytes]:
+    """Return a digest of each record (m, ...): those of exact copies are the same."""
+    return [hashlib.sha256(record.contiguous().numpy().data).digest() for record in records]
+
+
 def distinct(data: TrainingSet) -> TrainingSet:
     """Return a set without exact copies of records: a copy is no further evidence about chance."""
-    first = {record.numpy().tobytes(): i for i, record in reversed(list(enumerate(data.records)))}
+    first = {digest: i for i, digest in reversed(list(enumerate(prints(data.records))))}
     kept = sorted(first.values())
     if len(kept) == len(data.records):
         return data
@@ -107,14 +116,14 @@ class Unreadable:
     reason: str
 
 
-def check_size(spec: str, shape: Sequence[int]) -> None:
-    """Raise :class:`DataError` if float32 images of ``shape`` (m, ...) are beyond :data:`MAX_IMAGES` or the bytes."""
+def check_size(spec: str, shape: Sequence[int], most: int = MAX_BYTES) -> None:
+    """Raise :class:`DataError` if float32 images of ``shape`` (m, ...) are too many, or take more than ``most`` bytes."""
     advice = "Give the subset that is to be audited."
     if shape and shape[0] > MAX_IMAGES:
         raise DataError(f"{spec!r} holds {shape[0]} images; at most {MAX_IMAGES} can be read.", advice)
-    if math.prod(shape) * 4 > MAX_BYTES:
+    if math.prod(shape) * 4 > most:
         size = math.prod(shape) * 4 / 2**30
-        raise DataError(f"{spec!r} needs {size:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB can be read.", advice)
+        raise DataError(f"{spec!r} needs {size:.1f} GiB; at most {most / 2**30:.0f} GiB can be read.", advice)
 
 
 def check_kind(spec: str, kind: str, many: str, medium: "Medium | None") -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...attacks.contract.attack import Reconstruction
 from ..data.base import DataError, TrainingSet
+from ..data.records import prints
 from . import chance
 from .compare import Compared, Pool, compare, passes
 from .kind import Kind, Told, unheard
@@ -185,8 +186,8 @@ def _check_shape(kind: Kind, role: str, data: TrainingSet, guesses: Tensor) -> N
 
 def check_held_out(kind: Kind, control: TrainingSet, truth: TrainingSet) -> None:
     """Raise :class:`DataError` if records are in both sets."""
-    trained = {record.numpy().tobytes() for record in truth.records}
-    shared = sum(record.numpy().tobytes() in trained for record in control.records)
+    trained = set(prints(truth.records))
+    shared = sum(digest in trained for digest in prints(control.records))
     if shared:
         many = kind.about.words.many
         raise DataError(
