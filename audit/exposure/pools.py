@@ -24,7 +24,7 @@ from ...attacks.simulation.losses import Objective, each_loss
 POOL, HELD_OUT = 1000, 2000
 """Most records of the data in one pool, and most held-out ones."""
 
-KEPT = 1.5 * 2**30
+KEPT = 0.75 * 2**30
 """Bytes of folded gradients of one pool: the more there is room for, the less is lost."""
 
 LOT = 100
