@@ -249,14 +249,14 @@ def _said(found: list[Chance], kind: RecordKind) -> Iterator[str]:
 
 
 def _defences(kind: RecordKind) -> Sequence[str]:
-    return ("Change", "Distortion", *_scores(kind), "Recovered", "Accuracy", "Verdict")
+    return ("Change", "Distortion", *_scores(kind), "Recovered", "Exposed, at least", "Accuracy", "Verdict")
 
 
 def _defence(point: DefencePoint) -> Sequence[str]:
     recovered = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
     return (
         altered(point), number(point.distortion, 3), fixed(point.similarity_mean), fixed(point.similarity_max),
-        recovered, percent(point.accuracy, 1), f"**{point.verdict}**",
+        recovered, number(point.exposed_at_least), percent(point.accuracy, 1), f"**{point.verdict}**",
     )  # fmt: skip
 
 

@@ -174,7 +174,7 @@ def print_defences(console: Console, report: AuditReport) -> None:
     points = report.defences
     table = Table(title="What each defence leaves", title_justify="left")
     table.add_column("published")
-    names = ["distortion", report.kind.statistic, "best", "recovered", *_accuracy_column(points), "verdict"]
+    names = ["distortion", report.kind.statistic, "best", "recovered", "exposed", *_accuracy_column(points), "verdict"]
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for point in points:
@@ -194,8 +194,9 @@ def _cells(point: DefencePoint) -> list[str]:
     what = "as it is" if point.kind == "none" else str(Defence(point.kind, point.value or 0.0))
     scores = [fixed(point.similarity_mean), fixed(point.similarity_max)]
     found = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
+    exposed = NOTHING if point.exposed_at_least is None else f"{point.exposed_at_least} or more"
     accuracy = [] if point.accuracy is None else [percent(point.accuracy, 1)]
-    return [what, number(point.distortion, 3), *scores, found, *accuracy, point.verdict]
+    return [what, number(point.distortion, 3), *scores, found, exposed, *accuracy, point.verdict]
 
 
 def print_demo(console: Console, report: AuditReport) -> None:

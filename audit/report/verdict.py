@@ -57,6 +57,8 @@ class DefencePoint(Model):
     similarity_mean: Number = None
     similarity_max: Number = None
     recovered: int | None = None
+    exposed_auc: Number = Field(None, description="How well records are told from held-out ones by the exposure.")
+    exposed_at_least: int | None = Field(None, description="Records that were trained on, at least, as it shows.")
     verdict: Decision
     accuracy: Number = Field(None, description="Share of the test set that is classified correctly, in [0, 1].")
 

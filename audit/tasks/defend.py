@@ -192,6 +192,8 @@ def _point(report: AuditReport, made: Distorted, accuracy: float | None) -> Defe
         similarity_mean=max((metrics.similarity_mean for metrics in measured), default=None),
         similarity_max=max((metrics.similarity_max for metrics in measured), default=None),
         recovered=report.recovered_by_any if measured else None,
+        exposed_auc=report.exposure.own.auc if report.exposure else None,
+        exposed_at_least=report.exposure.at_least if report.exposure else None,
         verdict=report.verdict.status,
         accuracy=accuracy,
     )

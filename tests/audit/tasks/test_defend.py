@@ -58,6 +58,10 @@ def test_the_curve_starts_with_the_pair_as_it_is(defended):
     assert soft.distortion == pytest.approx(0.01, rel=0.05)
     assert loud.distortion == pytest.approx(30, rel=0.05)
     assert 0 < bits.distortion < 0.1
+    assert plain.exposed_at_least >= 3
+    assert plain.exposed_auc == 1.0
+    assert loud.exposed_auc < 1.0
+    assert loud.exposed_at_least == 0
     assert soft.similarity_mean == pytest.approx(plain.similarity_mean, abs=0.05)
     assert loud.similarity_mean < plain.similarity_mean / 2
 
