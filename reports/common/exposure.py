@@ -104,6 +104,8 @@ def then(report: AuditReport) -> NextStep | None:
                 "The limits that were set allow what was found here. Whoever holds both files can find it as well: "
                 "decide who may."
             )
+        case "pass" if report.exposure and (missing := unclear(report, report.exposure)):
+            keep = f"The limits that were set are kept, and no more than that follows. {missing}"
         case "pass":
             keep = "This measurement gives no reason to withhold the two files."
         case _:
@@ -132,6 +134,17 @@ def unclear(report: AuditReport, found: Exposure) -> str:
         few = words.count(found.held_out, "held-out")
         return f"{few} are too few to tell single {words.many}: that takes {found.needed}."
     return " ".join(blocks)
+
+
+def unsaid(report: AuditReport, found: Exposure) -> str:
+    """Return why nothing follows, as far as the measurement's own sentences do not say it."""
+    said = found.detected or found.at_least or found.measured < found.records or not found.resolved
+    return "" if said else unclear(report, found)
+
+
+def tells(report: AuditReport, found: Exposure) -> bool:
+    """Return whether something follows from the measurement, either way."""
+    return bool(found.detected or found.at_least) or not unclear(report, found)
 
 
 def ways(found: Exposure) -> list[Way]:

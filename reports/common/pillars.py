@@ -9,7 +9,7 @@ from ...audit.report.proof import DataCheck, MockVictim
 from ...audit.report.verdict import Decision
 from ...audit.verdict.tally import exposure_only, rebuilt, unlisted
 from ...audit.words import fixed, percent
-from .exposure import unclear
+from .exposure import tells, unclear
 
 Answer = Literal["yes", "no", "not known"]
 
@@ -41,13 +41,14 @@ class Pillar:
 def pillars(report: AuditReport) -> list[Pillar]:
     """Return what the verdict rests on; nothing for an older report that failed, as a leak needs no further proof."""
     found = report.exposure
-    exposed = [_told(report, found), _enough(report, found)] if found and found.measured else []
-    if exposure_only(report):
+    if found and exposure_only(report):
+        exposed = [_told(report, found), _enough(report, found)] if found.measured else []
         return [_explained(report, report.check), *exposed]
+    exposed = [_told(report, found)] if found and tells(report, found) else []
     if report.check is None and report.power is None and report.verdict.status == "fail":
-        return exposed[:1]
+        return exposed
     power = [] if report.power is None and report.verdict.status == "fail" else [_power(report, report.power)]
-    return [_explained(report, report.check), _rebuilt(report), *power, *exposed[:1]]
+    return [_explained(report, report.check), _rebuilt(report), *power, *exposed]
 
 
 def _explained(report: AuditReport, check: DataCheck | None) -> Pillar:

@@ -185,7 +185,9 @@ def tiles(report: AuditReport) -> list[Tile]:
     """Return the key numbers, in words that need no glossary; those of what was not measured are left out."""
     found, words = report.exposure, report.kind.words
     exposed = [Tile(*told) for told in exposure.key_numbers(found, words)] if found else []
-    return exposed if exposure_only(report) else [*_attack_tiles(report), *exposed[:1]]
+    if exposure_only(report):
+        return exposed
+    return [*_attack_tiles(report), *(exposed[:1] if found and exposure.tells(report, found) else [])]
 
 
 def _attack_tiles(report: AuditReport) -> list[Tile]:

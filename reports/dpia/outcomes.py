@@ -8,7 +8,7 @@ from ...audit.report.model import AuditReport
 from ...audit.report.results import AttackResult, BestMatch
 from ...audit.verdict.tally import exposure_only
 from ..common import extracts
-from ..common.exposure import unclear
+from ..common.exposure import tells, unclear, unsaid
 from .threats import compliance, threats
 
 
@@ -89,13 +89,11 @@ def membership(report: AuditReport) -> Outcome:
     found = report.exposure
     if found is None:
         return Outcome("not measured", "It was not measured in this audit (memaudit exposure does).")
-    missing = "" if found.detected or found.at_least else unclear(report, found) or _open(report)
-    return Outcome("inconclusive" if missing else "ran", f"{found.reason} {missing}".rstrip())
-
-
-def _open(report: AuditReport) -> str:
-    whole = report.verdict.status == "inconclusive"
-    return "The audit as a whole is inconclusive (section 1)." if whole else ""
+    missing = unsaid(report, found)
+    if not (found.detected or found.at_least) and not missing and report.verdict.status == "inconclusive":
+        missing = "The audit as a whole is inconclusive (section 1)."
+    state = "ran" if tells(report, found) and not missing else "inconclusive"
+    return Outcome(state, f"{found.reason} {missing}".rstrip())
 
 
 def risk(report: AuditReport) -> Risk:
@@ -131,7 +129,7 @@ def _risk_of_exposure(report: AuditReport, found: Exposure) -> Risk:
         return Risk("demonstrated", why, severity)
     if found.at_least:
         return Risk("indicated", f"{found.reason} {untried}", severity)
-    if report.verdict.status == "pass":
+    if report.verdict.status == "pass" and not unclear(report, found):
         return Risk("not observed", f"{found.reason} {untried}", severity)
     return Risk("not determined", f"{unclear(report, found) or report.verdict.summary} {untried}", severity)
 

@@ -9,7 +9,7 @@ from ...audit.report.exposure import Exposed, Exposure, Group
 from ...audit.report.kind import Words
 from ...audit.report.model import AuditReport
 from ...audit.words import percent
-from ..common.exposure import Way, facts, groups, groups_are, meaning, unclear, ways
+from ..common.exposure import Way, facts, groups, groups_are, meaning, unsaid, ways
 from .charts import Axis, Series, legend, line_chart
 from .histogram import Group as Values
 from .histogram import Mark, histogram, quantile, swatches
@@ -49,7 +49,7 @@ def shown(report: AuditReport) -> Shown | None:
     apart = groups(found)
     return Shown(
         meaning=meaning(words),
-        missing="" if found.detected else unclear(report, found),
+        missing=unsaid(report, found),
         facts=facts(report, found),
         ways=ways(found),
         roc=_roc(found, words),

@@ -3,12 +3,17 @@
 import csv as reader
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from memaudit.audit.files import FormatError
 from memaudit.audit.outputs import GROUP, Look, check_outputs, write_each
 from memaudit.audit.plugins import available
 from memaudit.audit.report.model import AuditReport
+from memaudit.audit.request import ScanRequest
+from memaudit.audit.tasks.exposure import expose
 from memaudit.reports import csv
 
 
@@ -84,3 +89,39 @@ def test_a_report_without_exposure_says_so(leak: AuditReport, folder: Path, tmp_
         csv.write(leak, folder, tmp_path / "all.csv")
     assert "memaudit exposure" in str(error.value.hint)
     assert not (tmp_path / "all.csv").exists()
+
+
+def test_a_real_measurement_is_written_in_every_format(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 10 * 10, 64), nn.ReLU(), nn.Linear(64, 3))
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (160, 10, 10, 3), dtype=np.uint8), rng.integers(0, 3, 160)
+    torch.save(net.state_dict(), tmp_path / "before.pt")
+    x, y = torch.from_numpy(pixels[:40]).permute(0, 3, 1, 2) / 255 * 4 - 2, torch.from_numpy(labels[:40])
+    steps = torch.optim.SGD(net.parameters(), 0.05)
+    for _ in range(20):
+        steps.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        steps.step()
+    torch.save(net.state_dict(), tmp_path / "after.pt")
+    for name, rows in (("data", slice(0, 40)), ("control", slice(40, None))):
+        np.savez(tmp_path / f"{name}.npz", images=pixels[rows], labels=labels[rows], names=np.array(list("abc")))
+    wanted = [(name, str(tmp_path / f"out.{name}")) for name in ("csv", "md", "junit", "sarif", "dpia")]
+    report = expose(
+        ScanRequest(
+            tmp_path / "before.pt", tmp_path / "after.pt", data=tmp_path / "data.npz",
+            control=tmp_path / "control.npz", normalise="0.5;0.25", out=tmp_path / "run", outputs=tuple(wanted),
+        )
+    )  # fmt: skip
+    found = report.exposure
+    assert found is not None
+    lines = table(tmp_path / "out.csv")
+    assert [int(line["record"]) for line in lines] == [row.record for row in found.per_record]
+    assert {line["label"] for line in lines} == {"a", "b", "c"}
+    assert found.own.auc is not None
+    assert found.own.auc > 0.8, "a network this small keeps its forty images"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count('<tr id="exposed-') == 40
+    assert page.count("<img") == 24
+    for name, said in (("md", "## Exposure"), ("junit", "MA008"), ("dpia", "NISTAML.033"), ("sarif", "NISTAML.033")):
+        assert said in (tmp_path / f"out.{name}").read_text(), name

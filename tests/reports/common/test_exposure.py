@@ -170,3 +170,19 @@ def test_groups_are_classes_unless_others_were_given(exposed: AuditReport) -> No
     other = found.model_copy(update={"groups": [part.model_copy(update={"name": "site A"}) for part in found.groups]})
     assert exposure.groups_are(other) == "Group"
     assert exposure.groups(found.model_copy(update={"groups": found.groups[:1]})) == []
+
+
+def test_a_pass_without_the_means_to_tell_gives_no_reassurance() -> None:
+    report = exposure_report(made(300, 200, 0), "exposure.tpr_at_1_fpr>0.5")
+    assert report.verdict.status == "pass"
+    then = verdict.decided(report)
+    assert then is not None
+    assert "no reason to withhold" not in then.reason
+    assert "200 held-out images are too few to tell single images" in then.reason
+    assert pillars.pillars(report)[1].answer == "not known"
+
+
+def test_a_scan_speaks_of_exposure_first_only_where_something_follows(both: AuditReport, few: AuditReport) -> None:
+    mute = both.model_copy(update={"exposure": few.exposure})
+    assert "Told from others" not in tiles(mute)
+    assert len(pillars.pillars(mute)) == len(pillars.pillars(both)) - 1

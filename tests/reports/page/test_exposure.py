@@ -14,6 +14,7 @@ from memaudit.reports.page import exposure
 
 from ..exposures import exposure as made
 from ..exposures import exposure_report
+from ..parts import finding
 
 
 def section(report: AuditReport, folder: Path, evidence: str = "full") -> str:
@@ -134,8 +135,12 @@ def test_records_that_are_texts_are_shown_as_such(exposed: AuditReport, folder: 
 
 
 def test_a_measurement_that_clears_nothing_says_why(few: AuditReport, hidden: AuditReport, folder: Path) -> None:
-    assert "100 of 400 images were not measured." in section(few, folder)
+    assert "(100 more were not measured)" in section(few, folder)
     assert "were not measured" not in section(hidden, folder)
+    barred = hidden.model_copy(
+        update={"findings": [finding("MA107", "none", "The data do not explain it.", blocks=True)]}
+    )
+    assert "The data do not explain it." in section(barred, folder)
 
 
 @pytest.mark.parametrize("evidence", ["full", "none"])
