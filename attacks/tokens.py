@@ -1,5 +1,6 @@
 """Sentences read off a change: which tokens training saw, where they stood, and which of them stood together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,20 +12,18 @@ from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .layers.inputs import middle
-from .text.evidence import TRIED, Evidence
-from .text.filling import WHOLE, closed, filled
+from .text.evidence import Evidence
+from .text.filling import WHOLE, filled
 from .text.frozen import read_frozen
-from .text.grouping import Group, back, grouped, seen_by
+from .text.grouping import Together, additive, heads, seen_of, together
+from .text.medium import sentences_of
 from .text.probe import Probe
 from .text.reading import Reading, only_sentence, read
-from .text.settling import NODES, Whole, completed, held
+from .text.settling import NODES, Whole, completed, improved, whole_sentences
 from .text.tables import Tables, tables
 
 FILLING, SETTLING, CLOSED = 0, 1, 2
 """Gaps are filled sentence by sentence; then all sentences explain all that was read. One alone is read at once."""
-
-SMALL = 1e-5
-"""A change of a sentence counts if it explains more than this share of what was read."""
 
 DOUBT = "a few strong signals are most of what was read, and wrong sentences can explain these too"
 
@@ -34,11 +33,8 @@ EARLY = 0.2
 FRAGMENT = 0.25
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
-THOROUGH = 24
-"""Tokens that are tried at a place once the likely ones bring nothing more."""
-
-SWEEPS = 6
-"""Times, at most, that every sentence is looked at in the second stage."""
+MOST = 100
+"""Times, at most, that the sentences are changed in the second stage."""
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
@@ -90,13 +86,13 @@ class Tokens:
             raise Unsupported("no row of the word embeddings moved by more than its rounding.")
         evidence = _evidence(victim, recipe, found, seen, 0.5)
         alone = None if evidence.signed else only_sentence(seen.signals, seen.rows)
-        ids = _begun(victim, found, evidence) if alone is None else _padded(seen.tokens[alone], victim, evidence)
-        stage = torch.tensor(FILLING if alone is None else CLOSED)
+        ids, members = _begun(victim, found, evidence, seen.rows) if alone is None else _closed(evidence, seen, alone)
         fit = evidence.fit(ids)
         order = fit.power.argsort(descending=True, stable=True)
         constants = {
-            "ids": ids[order], "labels": fit.labels[order], "stage": stage, "turn": torch.tensor(0),
-            "quiet": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
+            "ids": ids[order], "labels": fit.labels[order], "members": members[order],
+            "stage": torch.tensor(FILLING if alone is None else CLOSED), "turn": torch.tensor(0),
+            "thorough": torch.tensor(False), "places": seen.places, "tokens": seen.tokens,
         }  # fmt: skip
         memory = {"signals": seen.signals, "rows": seen.rows}
         state = State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
@@ -104,15 +100,16 @@ class Tokens:
         return replace(state, loss=left)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
-        """Look at one sentence."""
+        """Fill gaps of one sentence, or change those sentences where that explains more."""
         stage = int(state.constants["stage"])
         if stage == CLOSED:
             return replace(state, step=state.step + 1, terms={"sentences": 1.0}, done=True)
         whole, filling = _remembered(victim, recipe, state), stage == FILLING
-        following = self._filled(whole, state) if filling else self._settled(whole, state)
+        following = _filled(whole, state) if filling else _settled(whole, state)
         x = victim.medium.encode(following.constants["ids"])
         done = following.done or state.step + 1 >= self.iterations
-        return replace(following, step=state.step + 1, variables={"x": x}, done=done)
+        terms = {"sentences": float(len(x))}
+        return replace(following, step=state.step + 1, variables={"x": x}, terms=terms, done=done)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the sentences, those that explain most first."""
@@ -121,52 +118,37 @@ class Tokens:
         influence = torch.linalg.vector_norm(added, dim=1).to(victim.like)
         return Reconstruction(ids, victim.medium.encode(ids), labels, influence, left, doubt=DOUBT)
 
-    def _filled(self, whole: Whole, state: State) -> State:
-        """Fill gaps of the sentence whose turn it is; one whose tokens all stand in others is left out."""
-        evidence, ids, turn = whole.middle, state.constants["ids"], int(state.constants["turn"])
-        after = filled(evidence, ids[turn], closed(evidence, ids, turn))
-        moved = not torch.equal(after, ids[turn])
-        made = ids.clone()
-        made[turn] = after
-        constants = {**state.constants, "ids": made}
-        if not moved:
-            kept = _unabsorbed(evidence, made, turn)
-            constants |= {"ids": made[kept], "labels": state.constants["labels"][kept]}
-            turn += 1
-        if turn >= len(constants["ids"]):
-            constants |= {"stage": torch.tensor(SETTLING), "labels": evidence.fit(constants["ids"]).labels}
-            turn = 0
-            constants |= _completed(whole, constants["ids"], constants["labels"])
-        ids, labels = constants["ids"], constants["labels"]
-        left = state.loss if moved else whole.explained(ids, labels)[1]
-        constants = {**constants, "turn": torch.tensor(turn)}
-        return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))})
 
-    def _settled(self, whole: Whole, state: State) -> State:
-        """Make the one change of a sentence that explains more of what the others leave."""
-        ids, labels, turn = state.constants["ids"], state.constants["labels"], int(state.constants["turn"])
-        row = turn % len(ids)
-        added, left = whole.explained(ids, labels)
-        target = whole.target.flatten()
-        rest = target - added.sum(0) + added[row]
-        quiet = int(state.constants["quiet"])
-        tried = TRIED if quiet < len(ids) else THOROUGH
-        after, gain = whole.improved(rest, ids[row], int(labels[row]), held(whole.middle, ids, row), tried)
-        moved = not torch.equal(after, ids[row]) and (gain > SMALL * float(target.square().sum()) or gain == 1e-30)
-        made = ids.clone()
-        if moved:
-            made[row] = after
-        quiet = 0 if moved else quiet + 1
-        turn += not moved
-        done = quiet >= 2 * len(ids) or turn >= SWEEPS * len(ids)
-        constants = {**state.constants, "ids": made, "turn": torch.tensor(turn), "quiet": torch.tensor(quiet)}
-        if done:
-            kept = _without_fragments(whole, made, labels, whole.target.shape[0])
-            constants |= kept
-            if len(kept["ids"]) < len(ids):
-                constants |= {"ids": completed(whole, **kept), "turn": torch.tensor(0), "quiet": torch.tensor(0)}
-                done = False
-        return replace(state, constants=constants, loss=left, terms={"sentences": float(len(ids))}, done=done)
+def _filled(whole: Whole, state: State) -> State:
+    """Fill gaps of the sentence whose turn it is; after the last one all sentences are made whole."""
+    known, turn = state.constants, int(state.constants["turn"])
+    ids = known["ids"].clone()
+    ids[turn] = filled(whole.middle, ids[turn], known["members"][turn])
+    if not torch.equal(ids, known["ids"]):
+        return replace(state, constants={**known, "ids": ids})
+    constants = {**known, "turn": torch.tensor(turn + 1)}
+    if turn + 1 >= len(ids):
+        labels = whole.middle.fit(ids).labels
+        ids = whole_sentences(whole, ids, labels, known["members"])
+        constants |= {"ids": ids, "labels": labels, "stage": torch.tensor(SETTLING), "turn": torch.tensor(0)}
+    left = whole.explained(constants["ids"], constants["labels"])[1]
+    return replace(state, constants=constants, loss=left)
+
+
+def _settled(whole: Whole, state: State) -> State:
+    """Make those changes of sentences that explain more of what was read."""
+    known, thorough, turn = state.constants, bool(state.constants["thorough"]), int(state.constants["turn"])
+    ids = improved(whole, known["ids"], known["labels"], known["members"], thorough)
+    constants, done = {**known, "turn": torch.tensor(turn + 1)}, turn + 1 >= MOST
+    if ids is not None:
+        constants |= {"ids": ids, "thorough": torch.tensor(False)}
+    elif not thorough:
+        constants |= {"thorough": torch.tensor(True)}
+    else:
+        kept = _without_fragments(whole, known, len(known["tokens"]))
+        constants, done = {**constants, **kept}, len(kept["ids"]) == len(known["ids"])
+    left = whole.explained(constants["ids"], constants["labels"])[1]
+    return replace(state, constants=constants, loss=left, done=done)
 
 
 def _unmoved(victim: Victim, recipe: Recipe, found: Tables) -> Reading:
@@ -202,77 +184,49 @@ def _whole(victim: Victim, recipe: Recipe, found: Tables, seen: Reading) -> Whol
     return Whole(nodes, _evidence(victim, recipe, found, seen, 0.5), seen.rows)
 
 
-def _padded(tokens: Tensor, victim: Victim, evidence: Evidence) -> Tensor:
-    """Return the tokens of one sentence as (1, L)."""
-    ids = torch.full((1, victim.shape[0]), evidence.pad)
-    ids[0, : len(tokens)] = tokens
-    return ids
+def _closed(evidence: Evidence, seen: Reading, alone: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one sentence (1, L) as it was read, and that all tokens stood in it."""
+    ids = torch.full((1, evidence.probe.victim.shape[0]), evidence.pad)
+    ids[0, : len(alone)] = seen.tokens[alone]
+    return ids, torch.ones(1, len(seen.tokens), dtype=torch.bool)
 
 
-def _begun(victim: Victim, found: Tables, evidence: Evidence) -> Tensor:
-    """Return (n, L) what is sure of each sentence. Raises :class:`.Unsupported`."""
-    groups = _groups(victim, found, evidence)
-    if not groups:
-        raise Unsupported("no token stands at one place alone, so that no sentence can be begun.")
-    return torch.stack([evidence.started(group) for group in groups])
+def _begun(victim: Victim, found: Tables, evidence: Evidence, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (n, L) what is sure of each sentence, and (n, t) its tokens. Raises :class:`.Unsupported`."""
+    stood = _together(victim, found, evidence, len(rows) or victim.shape[0])
+    if not stood.groups:
+        raise Unsupported("what other tokens saw of each does not show, so that no sentence can be begun.")
+    pairs = zip(stood.groups, stood.lengths.tolist(), strict=True)
+    return torch.stack([evidence.started(group, length) for group, length in pairs]), stood.members
 
 
-def _groups(victim: Victim, found: Tables, evidence: Evidence) -> list[Group]:
-    """Return the rows of tokens that stood in one sentence, of tokens that stand at one place."""
-    sure = (evidence.places >= 0).nonzero().flatten()
-    path, params = found.value(), evidence.probe.params
-    if not len(sure) or f"{path}.weight" not in victim.delta:
-        return []
-    tokens, places = evidence.tokens[sure], evidence.places[sure]
-    others = evidence.tokens[evidence.places < 0]
-    everywhere = torch.arange(victim.shape[0])
-    rest = seen_by(victim, params, path, others.repeat_interleave(len(everywhere)), everywhere.repeat(len(others)))
-    signals = back(victim.delta[f"{path}.weight"], seen_by(victim, params, path, tokens, places), rest)
-    signals = torch.ones_like(signals) if evidence.signed else signals
-    powers: dict[Group, float] = {}
-
-    def power(group: Group) -> float:
-        if group not in powers:
-            powers[group] = float(evidence.fit(evidence.started(sure[list(group)].tolist())[None]).power)
-        return powers[group]
-
-    found_groups = grouped(
-        signals, places.tolist(), lambda one, two: power(tuple(sorted(one + two))) > power(one) + power(two)
-    )
-    return [tuple(sure[list(group)].tolist()) for group in found_groups]
+def _together(victim: Victim, found: Tables, evidence: Evidence, length: int) -> Together:
+    """Return which tokens stood in one sentence, by what the first block's values show of them."""
+    path, medium = found.value(), sentences_of(victim)
+    if f"{path}.weight" not in victim.delta:
+        return Together([], torch.zeros(0, len(evidence.tokens)).bool(), torch.zeros(0))
+    seen = seen_of(victim, victim.theta0, path, evidence.tokens, length)
+    parts = additive(victim.delta[f"{path}.weight"].double().cpu(), seen)
+    words, places = (part.view(len(part), heads(victim), -1) for part in parts)
+    inner = (evidence.tokens != medium.first) & (evidence.tokens != medium.last)
+    return together(words, places, evidence.places.tolist(), inner)
 
 
-def _completed(whole: Whole, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return sentences and labels without fragments, and with every token that is sure."""
-    kept = _without_fragments(whole, ids, labels)
-    return {**kept, "ids": completed(whole, **kept)}
-
-
-def _without_fragments(whole: Whole, ids: Tensor, labels: Tensor, most: int = WHOLE - 1) -> dict[str, Tensor]:
-    """Return sentences and labels without those that explain next to nothing that the others do not.
+def _without_fragments(whole: Whole, known: Mapping[str, Tensor], most: int = WHOLE - 1) -> dict[str, Tensor]:
+    """Return sentences and what belongs to them without those that explain next to nothing that the others do not.
 
     Args:
         whole: What was read.
-        ids: (n, L) the sentences.
-        labels: (n,) their classes.
+        known: The sentences ``ids`` (n, L), their ``labels`` and ``members``.
         most: Tokens that stand at one place that a sentence has, at most, for it to be left out.
     """
-    kept = list(range(len(ids)))
-    if whole.middle.signed:  # what is explained under Adam is too small a part to tell by
-        return {"ids": ids, "labels": labels}
-    left = whole.explained(ids, labels)[1]
-    for row in reversed(range(len(ids))):
-        rest = [other for other in kept if other != row]
-        few = int(whole.middle.stands(ids[row][None]).sum()) <= most
-        if few and rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
-            kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
-    return {"ids": ids[kept], "labels": labels[kept]}
-
-
-def _unabsorbed(evidence: Evidence, ids: Tensor, turn: int) -> Tensor:
-    """Return which sentences stay: not those behind the one whose turn it is that lost all that is sure to others."""
-    sure = set(evidence.tokens[evidence.places >= 0].tolist())
-    known = [sure & set(row) for row in ids.tolist()]
-    have = set().union(*known[: turn + 1])
-    gone = [row > turn and len(known[row]) < WHOLE and known[row] <= have for row in range(len(ids))]
-    return torch.tensor([row for row, left_out in enumerate(gone) if not left_out])
+    ids, labels, kept = known["ids"], known["labels"], list(range(len(known["ids"])))
+    if not whole.middle.signed:  # what is explained under Adam is too small a part to tell by
+        left = whole.explained(ids, labels)[1]
+        for row in reversed(range(len(ids))):
+            rest = [other for other in kept if other != row]
+            few = int(whole.middle.stands(ids[row][None]).sum()) <= most
+            if few and rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
+                kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
+    found = {name: known[name][kept] for name in ("ids", "labels", "members")}
+    return found if len(kept) == len(ids) else found | {"ids": completed(whole, found["ids"], found["labels"])}

@@ -4,7 +4,8 @@ A row is a fine-tuning of MiniLM (6 layers x 384) with a fresh head on sentences
 the longest, without dropout. `tokens` knows the kind of optimiser and nothing else: neither how many sentences there
 were nor a label or learning rate; `rewrite`, in rows of its own, is told the recipe. Each sentence is paired with one
 that was found; beside it stand as many sentences that the victim never saw. A finished row goes to
-``benchmarks/results/text.json`` and is not run again; ``--table`` prints the file as Markdown.
+``benchmarks/results/text.json`` and is not run again; ``--table`` prints the file as Markdown. Seconds are those of the
+processor: the machine is shared.
 """
 
 import argparse
@@ -160,12 +161,12 @@ def measure(name: str, seed: int, pack: Path, strangers: bool) -> dict[str, Any]
         made, kind, truth, others = subject(row, pack, seed, strangers)
         used: dict[str, Any] = {name: getattr(row, name) for name in ("optimizer", "momentum", "weight_decay")}
         recipe = Recipe(row.size, row.lr, row.size, row.steps, **used)  # tokens uses its kind alone
-        began = time.monotonic()
+        began = time.process_time()
         outcome = drive(Tokens(), made, recipe, seed)
         read = set(outcome.state.constants["tokens"].tolist())
         if row.rewritten:
             outcome = drive(Rewrite(iterations=row.rewritten), made, recipe, seed, start=outcome.state)
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
     found = outcome.reconstruction
     assert found is not None
     seen, own = (set(ids.unique().tolist()) - {made.medium.pad} for ids in (found.records, truth))

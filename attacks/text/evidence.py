@@ -14,8 +14,8 @@ from .probe import Probe
 BEYOND = 3
 """Places behind the last token of a sentence that are tried while its end is not known."""
 
-TRIED = 12
-"""Tokens that are tried at a place."""
+MOST, FEWEST = 200, 4
+"""Tokens, at most, that are tried at all places of a sentence together, and those at each place at least."""
 
 BETTER = 1e-3
 """A change of a sentence counts where the cosine rises by more than this."""
@@ -102,9 +102,12 @@ class Evidence:
         """Return (b, L) which tokens of sentences stand where they alone can."""
         return self._known[ids.clamp(max=len(self._known) - 1)] == torch.arange(ids.shape[1])
 
-    def given(self, ids: Tensor, labels: Tensor) -> Tensor:
-        """Return (b, L, F) what sentences of classes (b,) would add to what is read, but for their strengths."""
-        found = -self.probe.signals(ids, labels).to(self.signals)
+    def given(self, ids: Tensor, labels: Tensor, gaps: Tensor | None = None) -> Tensor:
+        """Return (b, L, F) what sentences of classes (b,) would add to what is read, but for their strengths.
+
+        At ``gaps`` (b, L) the mean of all tokens stands in place of theirs.
+        """
+        found = -self.probe.signals(ids, labels, gaps).to(self.signals)
         return (found / found.abs().mean((1, 2), keepdim=True).clamp_min(1e-30)).tanh() if self.signed else found
 
     def _cosine(self, ids: Tensor, wanted: Tensor, counted: Tensor, label: int) -> Tensor:
@@ -113,46 +116,49 @@ class Evidence:
         cosine: Tensor = (given * wanted).sum((1, 2)) / scale.clamp_min(1e-30)
         return cosine
 
-    def started(self, group: Sequence[int]) -> Tensor:
-        """Return (L,) a sentence of some tokens, by their rows, each at its place."""
+    def started(self, group: Sequence[int], length: int) -> Tensor:
+        """Return (L,) a sentence of some tokens, by their rows: each that stands at one place there, and its end."""
         medium = sentences_of(self.probe.victim)
         ids = torch.full((self.probe.victim.shape[0],), self.pad)
         if medium.first >= 0:
             ids[0] = medium.first
-        ids[self.places[list(group)]] = self.tokens[list(group)]
+        sure = [row for row in group if int(self.places[row]) >= 0]
+        ids[self.places[sure]] = self.tokens[sure]
+        end = max(length - 1, extent(ids, self.pad) + 1)
+        if medium.last >= 0 and end < len(ids):
+            ids[end] = medium.last
         return ids
+
+    @property
+    def inner(self) -> Tensor:
+        """(t,) which tokens neither begin nor end sentences."""
+        return (self.tokens != sentences_of(self.probe.victim).first) & (self.tokens != self.last)
 
     def able(self) -> Tensor:
         """Return (L, t) which tokens may stand where, if all that is taken to stand at one place does."""
         places = torch.arange(self.probe.victim.shape[0])[:, None]
-        return (self.places < 0) | (self.places == places)
+        return self.inner & ((self.places < 0) | (self.places == places))
 
-    def options(self, ids: Tensor, places: Sequence[int], promise: Tensor, tried: int = TRIED) -> tuple[Tensor, Tensor]:
+    def options(self, ids: Tensor, places: Sequence[int], able: Tensor) -> tuple[Tensor, Tensor]:
         """Return sentences (b, L) that differ from one at one of some places, and (b,) that place.
 
-        Where the last token is replaced, it moves one place on.
+        Those are tried whose own signals are most like what comes back to the place while the mean of all stands there.
 
         Args:
             ids: (L,) the sentence.
             places: Where to change it.
-            promise: (L, t) which tokens are worth trying: the best few of each place, and the end; those at minus
-                infinity are not.
-            tried: How many of a place.
+            able: (L, t) which tokens may stand where.
         """
-        used, ended = extent(ids, self.pad), bool((ids == self.last).any())
+        gaps = torch.zeros(1, len(ids), dtype=torch.bool)
+        gaps[0, list(places)] = True
+        some = torch.where(gaps, self.tokens[0], ids)
+        promise = self.given(some, self.fit(ids[None]).labels, gaps)[0] @ self.signals.T
+        promise = promise.masked_fill(~able, -torch.inf)
         found, where = [], []
         for place in places:
-            closing = ended and place == used
-            count = int((promise[place] > -torch.inf).sum())
-            likely = promise[place].topk(count if closing else min(tried, count)).indices
-            ends = [self.last] * (self.last >= 0)
-            for token in dict.fromkeys([*self.tokens[likely].tolist(), *ends]):
-                if token == int(ids[place]) or token == sentences_of(self.probe.victim).first:
-                    continue
-                made = with_token(self, ids, place, token)
-                if closing and place + 1 < len(ids):
-                    made = with_token(self, made, place + 1, self.last)
-                found.append(made)
+            count = min(max(MOST // len(places), FEWEST), int(able[place].sum()))
+            for token in self.tokens[promise[place].topk(count).indices].tolist():
+                found.append(with_token(ids, place, token))
                 where.append(place)
         return torch.stack(found) if found else ids.new_empty(0, len(ids)), torch.tensor(where, dtype=torch.long)
 
@@ -162,12 +168,10 @@ def extent(ids: Tensor, pad: int) -> int:
     return int((ids != pad).nonzero().max())
 
 
-def with_token(evidence: Evidence, ids: Tensor, place: int, token: int) -> Tensor:
-    """Return a sentence (L,) with a token at a place; behind the last token nothing is left."""
+def with_token(ids: Tensor, place: int, token: int) -> Tensor:
+    """Return a sentence (L,) with a token at a place."""
     made = ids.clone()
     made[place] = token
-    if token == evidence.last:
-        made[place + 1 :] = evidence.pad
     return made
 
 

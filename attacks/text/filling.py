@@ -4,23 +4,12 @@ import torch
 from torch import Tensor
 
 from .evidence import BETTER, Evidence, open_places, with_token
-from .promises import promised
 
 WHOLE = 3
-"""Tokens that stand at one place, from which a group of them is a sentence of its own and no other takes from it."""
+"""Tokens that stand at one place, from which a sentence is none that might be left out at once."""
 
 
-def closed(evidence: Evidence, ids: Tensor, row: int) -> Tensor:
-    """Return (t,) which tokens belong to sentences (n, L) other than one of them, and are not open to it."""
-    stands = evidence.stands(ids)
-    others = (stands.sum(1) >= WHOLE) & (torch.arange(len(ids)) != row)
-    taken = evidence.rows(ids[others][stands[others]])
-    found = torch.zeros(len(evidence.tokens), dtype=torch.bool)
-    found[taken] = True
-    return found
-
-
-def filled(evidence: Evidence, ids: Tensor, taken: Tensor) -> Tensor:
+def filled(evidence: Evidence, ids: Tensor, members: Tensor) -> Tensor:
     """Return a sentence (L,) with those tokens in its open places that make it explain its other tokens better.
 
     Every place is tried with the tokens that promise most. The best of all places are taken together where that is
@@ -29,15 +18,12 @@ def filled(evidence: Evidence, ids: Tensor, taken: Tensor) -> Tensor:
     Args:
         evidence: Tokens, and what was read of them.
         ids: (L,) the sentence.
-        taken: (t,) tokens that belong to others.
+        members: (t,) tokens that stood in it.
     """
     gaps = open_places(evidence, ids)
     if not gaps:
         return ids
-    wanted = evidence.wanted(ids[None])[0]
-    promise = promised(evidence, ids, int(evidence.fit(ids[None]).labels), gaps, wanted)
-    able = evidence.able() & ~taken
-    rows, places = evidence.options(ids, gaps, torch.where(able, promise, -torch.inf))
+    rows, places = evidence.options(ids, gaps, evidence.able() & members)
     if not len(rows):
         return ids
     found = evidence.fit(torch.cat([ids[None], rows]), torch.cat([places.new_zeros(1), places])).cosine
@@ -51,8 +37,6 @@ def filled(evidence: Evidence, ids: Tensor, taken: Tensor) -> Tensor:
         return ids
     alone = joint = rows[best[0][1]]
     for _, row in best[1:]:
-        place = int(places[row])
-        if not bool((joint[:place] == evidence.last).any()):
-            joint = with_token(evidence, joint, place, int(rows[row, place]))
+        joint = with_token(joint, int(places[row]), int(rows[row, places[row]]))
     pair = torch.stack([alone, joint])
     return pair[int(evidence.fit(pair).cosine.argmax())]

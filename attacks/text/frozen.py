@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..contract.params import Params
 from ..contract.victim import Victim
-from .grouping import entering
+from .grouping import additive, entering, seen_of
 from .medium import sentences_of
 from .reading import Reading, alone
 from .tables import Tables
@@ -44,8 +44,8 @@ def read_frozen(victim: Victim, found: Tables, params: Params) -> Reading | None
     reached = (apart[tokens].amin(0) < OUTSIDE).nonzero().flatten() if len(tokens) else tokens
     if not len(reached):
         return None
-    seen = _seen(victim, found, params, tokens, int(reached[-1]) + 1).double()
-    signals, rows = _signals(torch.cat(changes), seen)
+    seen = seen_of(victim, params, found.first[0], tokens, int(reached[-1]) + 1)
+    signals, rows = additive(torch.cat(changes), seen)
     return Reading(tokens, signals, alone(signals, rows, tokens, sentences_of(victim).first), rows)
 
 
@@ -69,25 +69,3 @@ def _apart(victim: Victim, found: Tables, params: Params, space: Tensor) -> Tens
         places = torch.arange(length).expand_as(ids)
         apart[ids, places] = share.double().cpu()
     return apart
-
-
-def _seen(victim: Victim, found: Tables, params: Params, tokens: Tensor, length: int) -> Tensor:
-    """Return (t, L', d) what the first layers see of tokens at each of the first places."""
-    ids = tokens[:, None].expand(-1, length)
-    return entering(victim, params, found.first[0], ids).cpu()
-
-
-def _signals(change: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the signals of tokens (t, F) and of places (L', F) in a change (F, d), of what is seen (t, L', d).
-
-    What is seen is a mean, a part of the token and a part of the place. Parts sum to zero, so that least squares leave
-    what all tokens have in common open; but all signals of tokens together are those of all places, and of the mean.
-    """
-    mean = seen.mean((0, 1))
-    words, places = seen.mean(1) - mean, seen.mean(0) - mean
-    rows = torch.cat([words, places, mean[None]])
-    found = torch.linalg.lstsq(rows.T, change.T, driver="gelsd").solution
-    total = found[-1]
-    parts = found[: len(words)], found[len(words) : -1]
-    signals, at = (part + (total - part.sum(0)) / len(part) for part in parts)
-    return signals, at

@@ -1,13 +1,15 @@
 """Which tokens stood in one sentence: what a token gives others to see comes back from the places that looked at it.
 
 The change of the first block's value projection is a sum over tokens of a signal times what the layer sees of the
-token. What it sees depends on token and place alone, so that least squares give the signals of tokens that occur once.
-Each is a mixture of what comes back from all places of its sentence, and of no other sentence: signals of one sentence
-are alike, those of others are not.
+token: nearly a part of the token's plus one of the place's, so that least squares give a signal for each token and for
+each place. That of a token is, in every head of the attention, a mixture of what comes back from all places of its
+sentences, and of no others. Signals of one sentence are alike, those of others are not; and a token or a place of
+several sentences has a share of each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,29 +17,33 @@ from torch.nn.functional import normalize
 
 from ..contract.params import Params
 from ..contract.victim import Victim
-from .medium import sentences_of
 
-APART = 0.1
-"""Mean cosine under which groups are not even tried together."""
+APART = 0.4
+"""Mean cosine, over heads, under which groups are not joined; tokens of one sentence have 0.65, others 0."""
 
-RIDGE = 1e-3
-"""Singular values below this share of the largest are left out: rows of repeated tokens hardly differ."""
+MIXED = 0.5
+"""A group whose tokens stand anywhere is a mixture of others if these leave less than this share of it."""
+
+PART = 0.15
+"""Of a sentence are tokens of which its share is more than this part of the largest share of any."""
 
 Group = tuple[int, ...]
 """Numbers of tokens, each in the list of those that are grouped."""
 
 
-def seen_by(victim: Victim, params: Params, path: str, tokens: Tensor, places: Tensor) -> Tensor:
-    """Return (t, d) what a first layer sees of tokens (t,) at places (t,): neighbours play no part in it."""
-    count = torch.bincount(places, minlength=victim.shape[0])
-    ids = torch.full((int(count.max()), victim.shape[0]), sentences_of(victim).pad)
-    rows = torch.zeros_like(places)
-    taken = [0] * victim.shape[0]
-    for k, place in enumerate(places.tolist()):
-        rows[k] = taken[place]
-        taken[place] += 1
-    ids[rows, places] = tokens
-    return entering(victim, params, path, ids)[rows, places]
+@dataclass(frozen=True)
+class Together:
+    """Which tokens stood together.
+
+    Attributes:
+        groups: Tokens that stood in one sentence, by their rows; of each group no two at one place.
+        members: (n, t) which tokens stood in the sentence of each group, those of several sentences too.
+        lengths: (n,) places of each sentence, about.
+    """
+
+    groups: list[Group]
+    members: Tensor
+    lengths: Tensor
 
 
 class _Enough(Exception):
@@ -61,55 +67,113 @@ def entering(victim: Victim, params: Params, path: str, ids: Tensor) -> Tensor:
     return seen[0]
 
 
-def back(change: Tensor, seen: Tensor, rest: Tensor) -> Tensor:
-    """Return (t, m) the signals of tokens in the change of a layer, by least squares.
+def seen_of(victim: Victim, params: Params, path: str, tokens: Tensor, length: int) -> Tensor:
+    """Return (t, L', d) float64 what a first layer sees of tokens at each of the first places."""
+    return entering(victim, params, path, tokens[:, None].expand(-1, length)).double().cpu()
+
+
+def additive(change: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the signals of tokens (t, F) and of places (L', F) in a change (F, d), of what is seen (t, L', d).
+
+    What is seen is a mean, a part of the token and a part of the place. Parts sum to zero, so that least squares leave
+    what all tokens have in common open; but all signals of tokens together are those of all places, and of the mean.
+    """
+    mean = seen.mean((0, 1))
+    words, places = seen.mean(1) - mean, seen.mean(0) - mean
+    rows = torch.cat([words, places, mean[None]])
+    found = torch.linalg.lstsq(rows.T, change.T, driver="gelsd").solution
+    total = found[-1]
+    parts = found[: len(words)], found[len(words) : -1]
+    signals, at = (part + (total - part.sum(0)) / len(part) for part in parts)
+    return signals, at
+
+
+def heads(victim: Victim) -> int:
+    """Return how many heads the attention has; 1 where no configuration in the network says."""
+    configs = (getattr(module, "config", None) for module in victim.module.modules())
+    return next((int(found) for config in configs if (found := getattr(config, "num_attention_heads", 0))), 1)
+
+
+def together(words: Tensor, places: Tensor, stands: Sequence[int], inner: Tensor) -> Together:
+    """Return which tokens stood together.
 
     Args:
-        change: (m, d) of the layer's weight.
-        seen: (t, d) what it sees of the tokens.
-        rest: (r, d) what it sees of others.
+        words: (t, H, F) signals of tokens, in each head.
+        places: (L', H, F) signals of places.
+        stands: Where each token stands, -1 for anywhere.
+        inner: (t,) which tokens do not begin or end sentences.
     """
-    rows = torch.cat([seen, rest]).double()
-    solved: Tensor = torch.linalg.lstsq(rows.T.cpu(), change.double().T.cpu(), rcond=RIDGE, driver="gelsd").solution
-    return solved[: len(seen)]
+    rows = inner.nonzero().flatten().tolist()
+    ways = normalize(words, dim=2)
+    alike = torch.einsum("ahf,bhf->ab", ways[rows], ways[rows]) / words.shape[1]
+    found = grouped(alike, [stands[row] for row in rows])
+    groups = [tuple(rows[k] for k in group) for group in found]
+    groups = [group for group in _unmixed(ways, groups, stands) if group]
+    if not groups:
+        return Together([], words.new_zeros(0, len(words)).bool(), torch.zeros(0, dtype=torch.long))
+    own = _ways(ways, groups)
+    share = _shares(words, own)
+    members = (share > PART * share.amax(1, keepdim=True)).T | ~inner
+    for row, group in enumerate(groups):
+        members[row, list(group)] = True
+    return Together(groups, members, _lengths(_shares(places, own)))
 
 
-def grouped(signals: Tensor, places: Sequence[int], gains: Callable[[Group, Group], bool]) -> list[Group]:
-    """Return tokens in groups, the likeliest pair of groups first, as long as joining them explains more.
+def _ways(ways: Tensor, groups: Sequence[Group]) -> Tensor:
+    """Return (n, H, F) the mean of each group's unit signals (t, H, F)."""
+    return torch.stack([ways[list(group)].mean(0) for group in groups])
+
+
+def _shares(signals: Tensor, own: Tensor) -> Tensor:
+    """Return (k, n) how much of each group (n, H, F) is in signals (k, H, F): least squares, the median over heads."""
+    solved = torch.linalg.lstsq(own.permute(1, 2, 0), signals.permute(1, 2, 0), driver="gelsd").solution
+    shares: Tensor = solved.median(0).values.T
+    return shares
+
+
+def _unmixed(ways: Tensor, groups: list[Group], stands: Sequence[int]) -> list[Group]:
+    """Return groups without those of tokens that stand anywhere and are a mixture of the other groups."""
+    for group in sorted(groups, key=len):
+        others = [other for other in groups if other is not group]
+        if not others or any(stands[row] >= 0 for row in group):
+            continue
+        basis, wanted = _ways(ways, others).permute(1, 2, 0), _ways(ways, [group]).permute(1, 2, 0)
+        rest = wanted - basis @ torch.linalg.lstsq(basis, wanted, driver="gelsd").solution
+        if float((rest.square().sum((1, 2)) / wanted.square().sum((1, 2)).clamp_min(1e-30)).median()) < MIXED:
+            groups = others
+    return groups
+
+
+def _lengths(shares: Tensor) -> Tensor:
+    """Return (n,) how many places each sentence has, by its shares (L', n) of places: where these end."""
+    level = shares[1:4].mean(0)
+    lengths: Tensor = (shares[1:] - PART * level).cumsum(0).argmax(0) + 2
+    return lengths
+
+
+def grouped(alike: Tensor, places: Sequence[int]) -> list[Group]:
+    """Return tokens in groups, the likeliest pair of groups first, as long as they are alike.
 
     Args:
-        signals: (t, m) of tokens.
-        places: Where they stand: no two of a group at one place.
-        gains: Whether two groups explain more together than each by itself.
+        alike: (t, t) cosines of tokens.
+        places: Where they stand, -1 for anywhere: no two of a group at one place.
     """
-    alike = normalize(signals, dim=1) @ normalize(signals, dim=1).T
     groups: list[Group] = [(k,) for k in range(len(places))]
-    apart: set[tuple[Group, Group]] = set()
-    while pair := _nearest(groups, alike, places, apart):
-        one, two = pair
-        if gains(one, two):
-            groups = [group for group in groups if group not in pair] + [tuple(sorted(one + two))]
-        else:
-            apart.add(pair)
+    while pair := _nearest(groups, alike, places):
+        groups = [group for group in groups if group not in pair] + [tuple(sorted(pair[0] + pair[1]))]
     return sorted(groups, key=len, reverse=True)
 
 
-def _nearest(
-    groups: list[Group], alike: Tensor, places: Sequence[int], apart: set[tuple[Group, Group]]
-) -> tuple[Group, Group] | None:
+def _nearest(groups: list[Group], alike: Tensor, places: Sequence[int]) -> tuple[Group, Group] | None:
     """Return the two most alike groups that may be one; ``None`` where none are alike."""
     member = alike.new_zeros(len(groups), len(places))
     stands = alike.new_zeros(len(groups), max(places, default=0) + 1)
     for row, group in enumerate(groups):
         member[row, list(group)] = 1 / len(group)
-        stands[row, [places[k] for k in group]] = 1
+        stands[row, [places[k] for k in group if places[k] >= 0]] = 1
     links = member @ alike @ member.T
     links[stands @ stands.T > 0] = -1
-    for row, one in enumerate(groups):
-        for column in range(row + 1, len(groups)):
-            if (one, groups[column]) in apart:
-                links[row, column] = -1
-    links = links.triu(1)
+    links = links.triu(1) - torch.ones_like(links).tril()
     if not links.numel() or float(links.max()) < APART:
         return None
     row, column = divmod(int(links.argmax()), len(groups))

@@ -31,43 +31,31 @@ class Probe:
     word: str
     paths: tuple[str, ...]
 
-    def signals(self, ids: Tensor, labels: Tensor) -> Tensor:
+    def signals(self, ids: Tensor, labels: Tensor, gaps: Tensor | None = None) -> Tensor:
         """Return (b, L, F) derivatives of the loss of sentences by what the modules give, side by side.
 
         Args:
             ids: (b, L) tokens; places that hold the padding are as if they were not there.
             labels: (b,) classes.
+            gaps: (b, L) places at which the mean of all tokens stands in place of theirs; ``None`` for none.
         """
+        if gaps is None:
+            gaps = torch.zeros_like(ids, dtype=torch.bool)
         length = _used(ids, sentences_of(self.victim).pad)
         count = max(_BATCH // length, 1)
-        parts = zip(torch.split(ids[:, :length], count), torch.split(labels, count), strict=True)
-        found = torch.cat([self._run(*part)[1].detach() for part in parts])
+        parts = zip(*(torch.split(part, count) for part in (ids[:, :length], labels, gaps[:, :length])), strict=True)
+        found = torch.cat([self._run(*part) for part in parts])
         there = (ids[:, :length] != sentences_of(self.victim).pad).to(found.device)
         found = found * there[..., None]
         return torch.cat([found, found.new_zeros(len(ids), ids.shape[1] - length, found.shape[2])], 1)
 
-    def differentiable(self, ids: Tensor, label: int, filler: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings (L, D) of one sentence (L,), and its signals (L, F), differentiable by them.
-
-        Args:
-            ids: Tokens.
-            label: Its class.
-            filler: (D,) what stands at some places in place of their tokens.
-            where: (L,) which places these are.
-        """
-        embedded, signals = self._run(ids[None], torch.tensor([label]), (filler, where))
-        return embedded, signals[0]
-
-    def _run(self, ids: Tensor, labels: Tensor, fill: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Return the embeddings (b, L, D) and the signals (b, L, F); differentiable where something is filled in."""
+    def _run(self, ids: Tensor, labels: Tensor, gaps: Tensor) -> Tensor:
         device = self.victim.like.device
         made: dict[str, Tensor] = {}
 
         def begin(module: object, given: object, result: Tensor) -> Tensor:
-            start = result.detach()
-            if fill is not None:
-                start = torch.where(fill[1].to(device)[None, :, None], fill[0], start)
-            made[self.word] = start.requires_grad_(True)
+            mean = self.params[f"{self.word}.weight"].mean(0)
+            made[self.word] = torch.where(gaps.to(device)[..., None], mean, result.detach()).requires_grad_(True)
             return made[self.word]
 
         def note(path: str) -> RemovableHandle:
@@ -80,12 +68,11 @@ class Probe:
             with torch.enable_grad():
                 logits = self.victim.logits(self.params, ids.to(self.victim.like))
                 loss = sample_losses(logits, labels.to(device)).sum()
-                wanted = [made[path] for path in self.paths]
-                found = torch.autograd.grad(loss, wanted, create_graph=fill is not None)
+                found = torch.autograd.grad(loss, [made[path] for path in self.paths])
         finally:
             for hook in hooks:
                 hook.remove()
-        return made[self.word], torch.cat(found, -1)
+        return torch.cat(found, -1).detach()
 
 
 def _used(ids: Tensor, pad: int) -> int:

@@ -1,25 +1,32 @@
 """All sentences together, held against all that the tables of words and places show."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .evidence import TRIED, Evidence, extent, with_token
-from .promises import promised
+from .candidates import ends, others, singles, unused
+from .edits import Edit
+from .evidence import Evidence, extent, with_token
 
 NODES = (0.25, 0.75)
 """Shares of the way from before training to after it at which signals are taken, their weights free."""
 
-CONFIRMED = 8
-"""So many changes of a sentence are tried at all nodes."""
+FEW, SINGLE = 6, 100
+"""Changes of each sort that are tried at once, and of single tokens."""
 
-MOST, FEWEST = 480, 6
-"""Tokens, at most, that are tried at all places of a long sentence together, and those at each place at least."""
+THOROUGH = 4
+"""Times as many are tried, at any place, once these bring nothing more."""
 
-EXCHANGED = 12
-"""Free places, at most, of which any two exchange their tokens; of more only neighbours do."""
+CONFIRMED = 12
+"""So many changes, the best half-way through training, are tried at all nodes."""
+
+TOGETHER = (2, 4, 8)
+"""So many of the best changes, of different sentences, are tried together."""
+
+GAIN = 2e-3
+"""A change counts if what is left falls by more than this share of it."""
 
 _RIDGE = 1e-9
 
@@ -43,6 +50,11 @@ class Whole:
         """(t + L', F) what was read of tokens and places."""
         return torch.cat([self.middle.signals, self.places])
 
+    @property
+    def halfway(self) -> "Whole":
+        """The same with signals taken at one point."""
+        return replace(self, nodes=(self.middle,))
+
     def parts(self, ids: Tensor, labels: Tensor) -> Tensor:
         """Return (b, K, (t + L') F) what sentences would add to what was read, at each of K nodes."""
         return torch.stack([self._summed(ids, node.given(ids, labels)).flatten(1) for node in self.nodes], 1)
@@ -63,98 +75,170 @@ class Whole:
         left = (target - added.sum(0)).square().sum() / target.square().sum().clamp_min(1e-30)
         return added, float(left)
 
-    def gains(self, rest: Tensor, rows: Tensor, label: int) -> Tensor:
-        """Return (b,) how much of what is left to explain each of some sentences (b, L) of one class explains."""
-        found = []
-        for some in torch.split(rows, 32):
-            parts = self.parts(some, torch.full((len(some),), label))
-            gram = parts @ parts.transpose(1, 2)
-            inner = parts @ rest
-            size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-30)
-            gram = gram + _RIDGE * size[:, None, None] * torch.eye(gram.shape[1]).to(gram)
-            found.append((inner * torch.linalg.solve(gram, inner)).sum(1))
-        return torch.cat(found)
-
-    def improved(
-        self, rest: Tensor, ids: Tensor, label: int, held: Sequence[int] = (), tried: int = TRIED
-    ) -> tuple[Tensor, float]:
-        """Return a sentence (L,) with the one change that explains most more of what is left, and how much more.
-
-        0 where none does. A sentence with gaps, or without an end, must change: then the best change counts that
-        closes a gap or ends it, whatever it explains.
+    def lefts(self, parts: Tensor, made: Tensor, which: Sequence[dict[int, int]]) -> Tensor:
+        """Return (c,) which share of what was read is left, if some sentences give way to others.
 
         Args:
-            rest: ((t + L') F,) what the other sentences leave.
-            ids: The sentence.
-            label: Its class.
-            held: Places whose tokens stay.
-            tried: How many tokens are tried at a place.
+            parts: (n, K, F) of the present sentences.
+            made: (b, K, F) of those that may take their place.
+            which: For each case, which of the present ones give way, and to which of the others.
         """
-        gap = _first_gap(self.middle, ids)
-        rows = self._options(rest, ids, label, gap, held, tried)
-        if not len(rows):
-            return ids, 0.0
-        first = Whole((self.middle,), self.middle, self.places).gains(rest, rows, label)
-        rows = rows[first.topk(min(CONFIRMED, len(rows))).indices]
-        found = self.gains(rest, torch.cat([ids[None], rows]), label)
-        best = int(found[1:].argmax())
-        gain = float(found[1 + best] - found[0])
-        return (rows[best], max(gain, 1e-30)) if gain > 0 or gap else (ids, 0.0)
+        columns, target = torch.cat([parts, made]).flatten(0, 1), self.target.flatten()
+        gram, inner = columns @ columns.T, columns @ target
+        rows = torch.tensor([[len(parts) + case[k] if k in case else k for k in range(len(parts))] for case in which])
+        some = (rows[..., None] * parts.shape[1] + torch.arange(parts.shape[1])).flatten(1)
+        square, wanted = gram[some[:, :, None], some[:, None, :]], inner[some]
+        ridge = _RIDGE * square.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(some.shape[1]).to(square)
+        power: Tensor = (wanted * torch.linalg.solve(square + ridge, wanted)).sum(1)
+        return 1 - power / target.square().sum().clamp_min(1e-30)
 
-    def _options(self, rest: Tensor, ids: Tensor, label: int, gap: int, held: Sequence[int], tried: int) -> Tensor:
-        """Return what a sentence may be changed to: at its first gap anything, else everywhere, or an earlier end."""
-        used = extent(ids, self.middle.pad)
-        left = rest.view_as(self.target)
-        words, places = left[: len(self.middle.tokens)], left[len(self.middle.tokens) :]
-        wanted = words[self.middle.rows(ids)] * (ids != self.middle.pad)[:, None]
-        wanted[: len(places)] += places * (ids[: len(places)] != self.middle.pad)[:, None]
-        promise = promised(self.middle, ids, label, [gap] if gap else [], wanted, words)
-        free = [place for place in range(1, used + 1) if place not in held]
-        if tried == TRIED:  # at first where they are known to stand
-            promise = torch.where(self.middle.able(), promise, -torch.inf)
-        tried = min(tried, max(MOST // max(len(free), 1), FEWEST))
-        rows, _ = self.middle.options(ids, [gap] if gap else free, promise, tried)
-        ends = [with_token(self.middle, ids, place, self.middle.last) for place in _ends(self.middle, ids, used)]
-        moves = [] if gap else [*ends, *_moves(ids, free, self.middle.pad)]
-        return torch.cat([rows, torch.stack(moves)]) if moves else rows
+    def astray(self, added: Tensor, members: Tensor) -> Tensor:
+        """Return (n,) shares, of what is left, at the rows of the tokens (n, t) that stood in each sentence."""
+        left = self.target.flatten() - added.sum(0)
+        power = left.view_as(self.target).square().sum(1)[: len(self.middle.tokens)]
+        found = members.to(power) @ power
+        return found / found.sum().clamp_min(1e-30)
 
+    def promises(self, ids: Tensor, labels: Tensor, added: Tensor, gaps: Tensor | None = None) -> Tensor:
+        """Return (n, L, t) how much more each token's own row would explain of what is left, if it stood at each place.
 
-def _first_gap(evidence: Evidence, ids: Tensor) -> int:
-    """Return the first place that must hold a token and does not; 0 where the sentence (L,) is whole."""
-    used = extent(ids, evidence.pad)
-    empty = (ids[1 : used + 1] == evidence.pad).nonzero()
-    if len(empty):
-        return int(empty[0]) + 1
-    return used + 1 if evidence.last >= 0 and int(ids[used]) != evidence.last and used + 1 < len(ids) else 0
+        What it changes elsewhere in its sentence is left out.
 
-
-def _ends(evidence: Evidence, ids: Tensor, used: int) -> Sequence[int]:
-    """Return earlier places at which a sentence (L,) might end: behind the last token that stands at one place only."""
-    known = evidence.places[evidence.rows(ids[: used + 1])] == torch.arange(used + 1)
-    placed = known.nonzero()
-    return range(int(placed.max()) + 1 if len(placed) else 2, used) if evidence.last >= 0 else ()
+        Args:
+            ids: (n, L) the sentences.
+            labels: (n,) their classes.
+            added: (n, (t + L') F) what each of them explains.
+            gaps: (n, L) places that are to be filled, whatever token of those that are known holds them.
+        """
+        left = (self.target.flatten() - added.sum(0) + added).view(len(ids), *self.target.shape)
+        signals = self.middle.given(ids, labels, gaps)
+        words, places = left[:, : len(self.middle.tokens)], left[:, len(self.middle.tokens) :]
+        rows = self.middle.rows(ids)[..., None]
+        found = signals @ words.transpose(1, 2)
+        inner = (found.gather(2, rows) * (ids != self.middle.pad)[..., None]).sum((1, 2))
+        inner += (signals[:, : places.shape[1]] * places).sum((1, 2))
+        size = signals.square().sum((1, 2)).clamp_min(1e-30)
+        return (2 * inner / size)[:, None, None] * (found - found.gather(2, rows))
 
 
-def _moves(ids: Tensor, free: Sequence[int], pad: int) -> Iterator[Tensor]:
-    """Yield a sentence (L,) with two tokens at free places exchanged, or one left out behind which all are free."""
-    for one, two in ((one, two) for place, one in enumerate(free) for two in free[place + 1 :]):
-        if int(ids[one]) != int(ids[two]) and (len(free) <= EXCHANGED or two == one + 1):
-            made = ids.clone()
-            made[[one, two]] = ids[[two, one]]
-            yield made
-    used = max(free, default=0)
-    for place in free:
-        if set(range(place, used + 1)) <= set(free) and place < used:
-            made = ids.clone()
-            made[place:used] = ids[place + 1 : used + 1]
-            made[used] = pad
-            yield made
+def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thorough: bool) -> Tensor | None:
+    """Return sentences (n, L) after those changes that explain more of what was read; ``None`` where none do.
+
+    Args:
+        whole: What was read.
+        ids: The sentences, without gaps.
+        labels: (n,) their classes.
+        members: (n, t) which tokens stood in them: others are not tried.
+        thorough: Any token is tried at any place.
+    """
+    added, _ = whole.explained(ids, labels)
+    gains = whole.promises(ids, labels, added)
+    able = whole.middle.able() & (members[:, None] | thorough)
+    able |= thorough & whole.middle.inner
+    times = THOROUGH if thorough else 1
+    quotas = (times * SINGLE * whole.astray(added, members)).ceil().long().tolist()
+    edits = [
+        *singles(whole.middle, ids, gains.masked_fill(~able, -torch.inf), quotas),
+        *ends(whole.middle, ids, gains.masked_fill(~(whole.middle.inner & members[:, None]), -torch.inf)),
+        *others(whole.middle, ids, gains - whole.target.square().sum() * ~able, times * max(FEW, len(ids))),
+        *unused(whole.middle, ids, whole.middle.able() & members[:, None]),
+    ]
+    kept = [edit for edit in edits if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
+    if not kept:
+        return None
+    first = _Tried.of(whole.halfway, ids, labels, kept)
+    order = first.lefts.argsort().tolist()
+    joined = _joined([kept[k] for k in order if first.lefts[k] < first.left])
+    joined = [edit for edit in joined if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
+    return _Tried.of(whole, ids, labels, [kept[k] for k in order[:CONFIRMED]] + joined).together()
 
 
-def held(evidence: Evidence, ids: Tensor, row: int) -> list[int]:
-    """Return the places of one of the sentences (n, L) that hold a token which stands there and in no other."""
-    own = evidence.stands(ids)
-    return [place for place in own[row].nonzero().flatten().tolist() if int((ids == ids[row, place]).sum()) == 1]
+@dataclass(frozen=True)
+class _Tried:
+    """Changes of sentences (n, L), and which share of what was read they leave, alone and together."""
+
+    whole: Whole
+    ids: Tensor
+    labels: Tensor
+    edits: list[Edit]
+    parts: Tensor
+    made: Tensor
+    which: list[dict[int, int]]
+    left: float
+    lefts: Tensor
+
+    @classmethod
+    def of(cls, whole: Whole, ids: Tensor, labels: Tensor, edits: list[Edit]) -> "_Tried":
+        parts = whole.parts(ids, labels)
+        rows = [(edit, row) for edit in edits for row in sorted(edit.touched)]
+        made = torch.stack([edit.made(ids, labels)[0][row] for edit, row in rows])
+        order = (made != whole.middle.pad).sum(1).argsort()
+        classes = labels[[row for _, row in rows]]
+        found = torch.cat([whole.parts(made[some], classes[some]) for some in torch.split(order, 32)])[order.argsort()]
+        which: list[dict[int, int]] = []
+        count = 0
+        for edit in edits:
+            which.append({row: count + k for k, row in enumerate(sorted(edit.touched))})
+            count += len(edit.touched)
+        lefts = whole.lefts(parts, found, [{}, *which])
+        return cls(whole, ids, labels, edits, parts, found, which, float(lefts[0]), lefts[1:])
+
+    def together(self) -> Tensor | None:
+        """Return sentences after the best changes, as many of different sentences as help; ``None`` where none do."""
+        order = [k for k in self.lefts.argsort().tolist() if float(self.lefts[k]) < self.left * (1 - GAIN)]
+        apart: list[int] = []
+        for k in order:
+            if not any(self.which[k].keys() & self.which[other].keys() for other in apart):
+                apart.append(k)
+        if not apart:
+            return None
+        cases = [apart[:1], *(apart[:count] for count in TOGETHER if count // 2 < len(apart))]
+        lefts = self.whole.lefts(self.parts, self.made, [_union([self.which[k] for k in case]) for case in cases])
+        ids = self.ids
+        for k in cases[int(lefts.argmin())]:
+            ids = self.edits[k].made(ids, self.labels)[0]
+        return ids
+
+
+def _union(cases: Sequence[dict[int, int]]) -> dict[int, int]:
+    return {row: other for case in cases for row, other in case.items()}
+
+
+def _joined(edits: list[Edit]) -> list[Edit]:
+    """Return for each sentence its best changes of single tokens, two or more as one."""
+    found: dict[int, dict[int, tuple[int, int, int]]] = {}
+    for edit in edits:
+        if len(edit.puts) == 1:
+            row, place, _ = edit.puts[0]
+            found.setdefault(row, {}).setdefault(place, edit.puts[0])
+    sets = [list(puts.values()) for puts in found.values()]
+    return [Edit(tuple(puts[:count])) for puts in sets for count in {2, 4, len(puts)} if 1 < count <= len(puts)]
+
+
+def _kept(evidence: Evidence, ids: Tensor, made: Tensor, anywhere: bool) -> bool:
+    """Return whether every token that stands where it alone can still does in other sentences (n, L), or anywhere."""
+    known = evidence.places >= 0
+    tokens, places = evidence.tokens[known], evidence.places[known]
+    now = (ids[:, places] == tokens).any(0)
+    then = torch.isin(tokens, made) if anywhere else (made[:, places] == tokens).any(0)
+    return bool((then | ~now).all())
+
+
+def whole_sentences(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor) -> Tensor:
+    """Return sentences (n, L) without gaps, each with an end: the tokens that promise most stand there."""
+    evidence, made = whole.middle, ids.clone()
+    gaps = torch.zeros_like(ids, dtype=torch.bool)
+    for row, some in enumerate(made):
+        used = extent(some, evidence.pad)
+        if evidence.last >= 0 and int(some[used]) != evidence.last:
+            used = min(used + 1, len(some) - 1)
+            some[used] = evidence.last
+        gaps[row, 1:used] = some[1:used] == evidence.pad
+    able = evidence.able() & members[:, None]
+    able = torch.where(able.any(2, keepdim=True), able, evidence.able())
+    made = torch.where(gaps, evidence.tokens[able.int().argmax(2)], made)
+    best = whole.promises(made, labels, whole.explained(made, labels)[0], gaps).masked_fill(~able, -torch.inf).argmax(2)
+    return torch.where(gaps, evidence.tokens[best], made)
 
 
 def completed(whole: Whole, ids: Tensor, labels: Tensor) -> Tensor:
@@ -165,20 +249,19 @@ def completed(whole: Whole, ids: Tensor, labels: Tensor) -> Tensor:
     evidence = whole.middle
     known = evidence.places >= 0
     for token, place in zip(evidence.tokens[known].tolist(), evidence.places[known].tolist(), strict=True):
-        if bool((ids[:, place] == token).any()):
+        free = [row for row in range(len(ids)) if _free(evidence, ids, row, place)]
+        if bool((ids[:, place] == token).any()) or not free:
             continue
-        added, _ = whole.explained(ids, labels)
-        target = whole.target.flatten()
-        best, found = -torch.inf, None
-        for row in range(len(ids)):
-            if extent(ids[row], evidence.pad) < place or place in held(evidence, ids, row):
-                continue
-            made = with_token(evidence, ids[row], place, token)
-            pair = torch.stack([ids[row], made])
-            gains = whole.gains(target - added.sum(0) + added[row], pair, int(labels[row]))
-            if float(gains[1] - gains[0]) > best:
-                best, found = float(gains[1] - gains[0]), (row, made)
-        if found:
-            ids = ids.clone()
-            ids[found[0]] = found[1]
+        made = torch.stack([with_token(ids[row], place, token) for row in free])
+        parts, others = whole.parts(ids, labels), whole.parts(made, labels[free])
+        best = int(whole.lefts(parts, others, [{row: k} for k, row in enumerate(free)]).argmin())
+        ids = ids.clone()
+        ids[free[best]] = made[best]
     return ids
+
+
+def _free(evidence: Evidence, ids: Tensor, row: int, place: int) -> bool:
+    """Return whether a place of a sentence may hold another token: not one that stands there alone, in no other."""
+    token = ids[row, place]
+    alone = bool(evidence.stands(ids)[row, place]) and int((ids == token).sum()) == 1
+    return extent(ids[row], evidence.pad) > place and not alone
