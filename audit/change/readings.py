@@ -13,6 +13,7 @@ from ...attacks.firstlayer.subspace import first_layer
 from ...attacks.layers.spectrum import Spectrum, spectrum
 from ..checkpoints.pair import CheckpointPair
 from ..families.base import Architecture, tensor_names
+from .lowrank import may_be_merged
 from .movement import Signal, signals
 from .optimizer import (
     SURELY,
@@ -30,6 +31,9 @@ from .optimizer import (
 
 STATISTICS = ("running_mean", "running_var")
 """Last parts of the names of batch norm's running statistics, which are not parameters."""
+
+MERGED = 0.3
+"""Log-odds of an optimiser that the sizes of a merged adapter's change give at most, either way."""
 
 FEWEST = 3
 """Units and inputs, at least, of a layer whose rank shows anything."""
@@ -86,10 +90,21 @@ class Readings:
         return sizes + (SURELY if alike and self.head.apart else self.head.odds)
 
     @cached_property
+    def merged(self) -> bool:
+        """Whether the change may be that of an adapter merged into the weights."""
+        return not self.pair.lora and may_be_merged(self.parameters)
+
+    @cached_property
     def odds(self) -> float | None:
-        """The same with the first layer: a low rank speaks for SGD, a rank of one for neither."""
+        """The same with the first layer: a low rank speaks for SGD, a rank of one for neither.
+
+        Of a merged adapter, only a head whose rows cancel tells.
+        """
         if self.suspicion is None:
             return None
+        if self.merged:
+            holds = self.head is not None and self.head.holds
+            return self.suspicion if holds else max(min(self.suspicion, MERGED), -MERGED)
         low = self.spectrum is not None and 2 <= self.spectrum.edge.rank <= self.spectrum.live / 2
         return self.suspicion - 2.0 * low
 

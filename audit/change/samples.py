@@ -26,6 +26,12 @@ def read_size(found: Readings) -> Fact | None:
         words.append("the bias change does not fit in, so that images may depend on each other and there may be more")
     if not edge.flat:
         words.append("what follows is not quite flat: an image with almost no gradient may hide there")
+    if found.merged:
+        sure = 0.5
+        words.append(
+            "every matrix that can show it has this rank, as an adapter (LoRA) that was merged into the weights leaves "
+            "it: then this is the adapter's rank, and the number of images is unknown"
+        )
     if rank == architecture.categories - 1:
         sure = min(sure, 0.8)
         words.append("with no nonlinearity between the layers more images would show the same rank, classes - 1")
@@ -34,7 +40,7 @@ def read_size(found: Readings) -> Fact | None:
         source="inferred",
         option="--size",
         confidence=sure,
-        interval=(rank, rank),
+        interval=None if found.merged else (rank, rank),
         evidence="; ".join(words),
     )
 
@@ -53,7 +59,7 @@ def read_classes(found: Readings) -> Fact | None:
         (s for s in moved if s.before.shape == (classes,)),
         next((s for s in moved if _is_head(s, classes)), None),
     )
-    if head is None:
+    if head is None or (head.before.ndim == 2 and found.merged):  # what an adapter's B is given may be negative
         return None
     change, start = head.change, head.before.double()
     decay = found.decay.factor - 1 if found.decay else 0.0

@@ -39,6 +39,10 @@ def read_optimizer(found: Readings) -> Fact | None:
     )
     if found.spectrum is not None and not adam:
         words.append(f"the first layer's change has rank {found.spectrum.edge.rank}, sharply")
+    if found.merged:
+        words.append(
+            "an adapter (LoRA) that was merged into the weights leaves such a change, whose sizes tell nothing"
+        )
     if sure < 0.8:
         words.append("this does not settle it")
     value = "adam" if adam else "sgd"
@@ -49,7 +53,7 @@ def read_optimizer(found: Readings) -> Fact | None:
 
 def read_travel(found: Readings) -> Fact | None:
     """Return the sum of Adam's learning rates, ``None`` under SGD, whose changes do not show it."""
-    if found.odds is None or found.odds <= 0 or found.sizes is None or found.sizes.largest <= 0:
+    if found.odds is None or found.odds <= 0 or found.merged or found.sizes is None or found.sizes.largest <= 0:
         return None
     largest = found.sizes.largest
     words = (
