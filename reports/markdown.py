@@ -254,9 +254,10 @@ def _defences(kind: RecordKind) -> Sequence[str]:
 
 def _defence(point: DefencePoint) -> Sequence[str]:
     recovered = NOTHING if point.recovered is None else f"{point.recovered} of {point.records}"
+    exposed = NOTHING if point.exposed_at_least is None else str(point.exposed_at_least)
     return (
         altered(point), number(point.distortion, 3), fixed(point.similarity_mean), fixed(point.similarity_max),
-        recovered, number(point.exposed_at_least), percent(point.accuracy, 1), f"**{point.verdict}**",
+        recovered, exposed, percent(point.accuracy, 1), f"**{point.verdict}**",
     )  # fmt: skip
 
 

@@ -617,7 +617,9 @@ def test_advice_has_commands_and_defences_a_curve(leak: AuditReport, clean: Audi
         in seen
     )
     assert "--noise 0.01,0.1,1" in seen
-    assert "rounded to 2 bits 0.44 0.220 0.340 0 of 10 81.0 % inconclusive" in seen
+    assert "rounded to 2 bits 0.44 0.220 0.340 0 of 10 – 81.0 % inconclusive" in seen
+    exposed = [point.model_copy(update={"exposed_at_least": 12345}) for point in leak.defences]
+    assert "0 of 10 12345 81.0 %" in page(leak.model_copy(update={"defences": exposed}), folder).seen()
     leaked, used = plots.defence_charts(leak.defences, "SSIM")
     assert (leaked.drawn.count('class="dot"'), used.drawn.count('class="dot"')) == (3 + 3 + 2, 3 + 3 + 2)
     assert all("distortion of the change (log scale)" in curve.drawn for curve in (leaked, used))
