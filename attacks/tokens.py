@@ -15,7 +15,7 @@ from .layers.inputs import middle
 from .text.evidence import Evidence
 from .text.filling import WHOLE, filled
 from .text.frozen import read_frozen
-from .text.grouping import Together, additive, heads, seen_of, together
+from .text.grouping import APART, SIGNED, Together, additive, heads, seen_of, together
 from .text.medium import sentences_of
 from .text.probe import Probe
 from .text.reading import Reading, only_sentence, read
@@ -209,7 +209,7 @@ def _together(victim: Victim, found: Tables, evidence: Evidence, length: int) ->
     parts = additive(victim.delta[f"{path}.weight"].double().cpu(), seen)
     words, places = (part.view(len(part), heads(victim), -1) for part in parts)
     inner = (evidence.tokens != medium.first) & (evidence.tokens != medium.last)
-    return together(words, places, evidence.places.tolist(), inner)
+    return together(words, places, evidence.places.tolist(), inner, SIGNED if evidence.signed else APART)
 
 
 def _without_fragments(whole: Whole, known: Mapping[str, Tensor], most: int = WHOLE - 1) -> dict[str, Tensor]:

@@ -18,10 +18,16 @@ from torch.nn.functional import normalize
 from ..contract.params import Params
 from ..contract.victim import Victim
 
-APART = 0.4
-"""Mean cosine, over heads, under which groups are not joined; tokens of one sentence have 0.65, others 0."""
+APART, SIGNED = 0.45, 0.3
+"""Mean cosine, over heads, under which groups are not joined, and the same under Adam.
 
-MIXED = 0.5
+Of two tokens of one sentence it is 0.65 on average, under Adam 0.45, of two others 0 (MiniLM).
+"""
+
+ALONE = 2 / 3
+"""Share of that from which a token that is left alone still joins the group that it is most like."""
+
+MIXED = 0.3
 """A group whose tokens stand anywhere is a mixture of others if these leave less than this share of it."""
 
 PART = 0.15
@@ -94,7 +100,7 @@ def heads(victim: Victim) -> int:
     return next((int(found) for config in configs if (found := getattr(config, "num_attention_heads", 0))), 1)
 
 
-def together(words: Tensor, places: Tensor, stands: Sequence[int], inner: Tensor) -> Together:
+def together(words: Tensor, places: Tensor, stands: Sequence[int], inner: Tensor, apart: float = APART) -> Together:
     """Return which tokens stood together.
 
     Args:
@@ -102,13 +108,13 @@ def together(words: Tensor, places: Tensor, stands: Sequence[int], inner: Tensor
         places: (L', H, F) signals of places.
         stands: Where each token stands, -1 for anywhere.
         inner: (t,) which tokens do not begin or end sentences.
+        apart: Mean cosine, over heads, under which groups are not joined.
     """
-    rows = inner.nonzero().flatten().tolist()
     ways = normalize(words, dim=2)
-    alike = torch.einsum("ahf,bhf->ab", ways[rows], ways[rows]) / words.shape[1]
-    found = grouped(alike, [stands[row] for row in rows])
-    groups = [tuple(rows[k] for k in group) for group in found]
-    groups = [group for group in _unmixed(ways, groups, stands) if group]
+    alike = torch.einsum("ahf,bhf->ab", ways, ways) / words.shape[1]
+    groups = [(row,) for row in inner.nonzero().flatten().tolist()]
+    groups = _unmixed(ways, grouped(alike, stands, groups, apart), stands)
+    groups = sorted(grouped(alike, stands, groups, ALONE * apart, True), key=len, reverse=True)
     if not groups:
         return Together([], words.new_zeros(0, len(words)).bool(), torch.zeros(0, dtype=torch.long))
     own = _ways(ways, groups)
@@ -151,20 +157,26 @@ def _lengths(shares: Tensor) -> Tensor:
     return lengths
 
 
-def grouped(alike: Tensor, places: Sequence[int]) -> list[Group]:
-    """Return tokens in groups, the likeliest pair of groups first, as long as they are alike.
+def grouped(
+    alike: Tensor, places: Sequence[int], groups: list[Group], apart: float, alone: bool = False
+) -> list[Group]:
+    """Return groups joined, the likeliest pair first, as long as two are alike.
 
     Args:
         alike: (t, t) cosines of tokens.
         places: Where they stand, -1 for anywhere: no two of a group at one place.
+        groups: Where to begin.
+        apart: Mean cosine under which two are not joined.
+        alone: Only a token that is alone joins another group.
     """
-    groups: list[Group] = [(k,) for k in range(len(places))]
-    while pair := _nearest(groups, alike, places):
+    while pair := _nearest(groups, alike, places, apart, alone):
         groups = [group for group in groups if group not in pair] + [tuple(sorted(pair[0] + pair[1]))]
-    return sorted(groups, key=len, reverse=True)
+    return groups
 
 
-def _nearest(groups: list[Group], alike: Tensor, places: Sequence[int]) -> tuple[Group, Group] | None:
+def _nearest(
+    groups: list[Group], alike: Tensor, places: Sequence[int], apart: float, alone: bool
+) -> tuple[Group, Group] | None:
     """Return the two most alike groups that may be one; ``None`` where none are alike."""
     member = alike.new_zeros(len(groups), len(places))
     stands = alike.new_zeros(len(groups), max(places, default=0) + 1)
@@ -173,8 +185,11 @@ def _nearest(groups: list[Group], alike: Tensor, places: Sequence[int]) -> tuple
         stands[row, [places[k] for k in group if places[k] >= 0]] = 1
     links = member @ alike @ member.T
     links[stands @ stands.T > 0] = -1
+    single = torch.tensor([len(group) == 1 for group in groups])
+    if alone:
+        links[single[:, None] == single] = -1
     links = links.triu(1) - torch.ones_like(links).tril()
-    if not links.numel() or float(links.max()) < APART:
+    if not links.numel() or float(links.max()) < apart:
         return None
     row, column = divmod(int(links.argmax()), len(groups))
     return groups[row], groups[column]
