@@ -117,7 +117,7 @@ class Unreadable:
 
 
 def check_size(spec: str, shape: Sequence[int], most: int = MAX_BYTES) -> None:
-    """Raise :class:`DataError` if float32 images of ``shape`` (m, ...) are too many, or take more than ``most`` bytes."""
+    """Raise :class:`DataError` if float32 images of ``shape`` (m, ...) are too many, or take over ``most`` bytes."""
     advice = "Give the subset that is to be audited."
     if shape and shape[0] > MAX_IMAGES:
         raise DataError(f"{spec!r} holds {shape[0]} images; at most {MAX_IMAGES} can be read.", advice)

@@ -2,6 +2,7 @@
 
 from ..report.exposure import Exposure
 from ..report.kind import Words
+from ..words import percent
 
 LABELS_GIVEN = "as the records were given"
 LABELS_READ = "read off the two networks, of all records alike"
@@ -21,12 +22,14 @@ def said(found: Exposure, words: Words) -> str:
     if found.detected:
         first = (
             f"{found.detected} of {words.count(found.measured)}{part} can be told, one by one, from {many} that were "
-            f"not trained on; about {found.level:.0%} of these may be wrong."
+            f"not trained on; about {percent(found.level)} of these may be wrong."
         )
     elif not found.resolved:
         first = f"{words.count(found.held_out, 'held-out')} are too few to tell a single {words.one}{part}."
     else:
         first = f"No single one of {words.count(found.measured)}{part} can be told from those that were not trained on."
+    if found.swapped:
+        return f"{first} The held-out ones score higher: --data and --control may be swapped."
     if found.at_least:
         return f"{first} At least {found.at_least} of them were trained on, with 95 % confidence."
     return first

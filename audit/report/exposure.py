@@ -7,6 +7,9 @@ from .facts import Model, Number
 
 Interval = tuple[Number, Number]
 
+SWAPPED = 0.4
+"""An area under the curve that lies below this, with 95 % confidence, is no chance of exchangeable records."""
+
 
 class Separation(Model):
     """How well one score tells the records of --data from held-out ones."""
@@ -91,6 +94,12 @@ class Exposure(Model):
     def resolved(self) -> bool:
         """Whether there are so many held-out records."""
         return self.held_out >= self.needed
+
+    @property
+    def swapped(self) -> bool:
+        """Whether held-out records score clearly higher: the two sets may be swapped, or are of two kinds."""
+        reach = self.own.auc_interval
+        return reach is not None and reach[1] is not None and reach[1] < SWAPPED
 
     def nameless(self, one: str) -> "Exposure":
         """Return it with numbers in place of names, and without the records."""

@@ -63,7 +63,7 @@ def report(
         plan=list(plan),
         cards=reported(),
         attacks=list(attacks),
-        ranking=ranking(attacks, kind),
+        ranking=ranking(attacks, kind) if attacks else "",
         leaderboard=leaderboard(attacks),
         per_record=per_record(attacks),
         recovered_by_any=recovered_by_any(attacks),

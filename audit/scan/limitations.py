@@ -28,6 +28,13 @@ ASSUMED = {
 _NAMED = 4
 """Tensors that are named in one sentence, at most."""
 
+UNTRIED = "Only the attacks listed here were run: what they do not recover may still be recoverable."
+
+ALONE = (
+    "No attack was run: whether records can be rebuilt was not looked at (memaudit scan). Records that this test does "
+    "not detect may be detectable by another one."
+)
+
 SIMULATED = (
     "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, "
     "label smoothing, another loss, or averaged weights (EMA)."
@@ -38,8 +45,7 @@ def limitations(
     scene: Scene, recipe: Mapping[str, Fact], learned: Learned, attacks: Sequence[AttackResult]
 ) -> list[str]:
     """Return in words what this audit cannot claim."""
-    said = ["Only the attacks listed here were run: what they do not recover may still be recoverable."]
-    said.append(SIMULATED)
+    said = [UNTRIED, SIMULATED] if attacks else [ALONE]
     said += _untold(scene.pair)
     said += _compared(scene, attacks)
     if learned.edge:

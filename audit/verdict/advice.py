@@ -14,6 +14,7 @@ from ..report.verdict import Advice
 from .command import again, scan_words
 from .levels import BITS, NOISE
 from .rules import rules
+from .tally import exposure_only
 
 STATISTICS = ("running_mean", "running_var")
 """Ends of the names of tensors that are not parameters."""
@@ -42,7 +43,8 @@ def advise(report: AuditReport) -> list[Advice]:
     """
     if not any(finding.leaks for finding in report.findings):
         return _evidence(report)
-    return [advice for rule in _MEANS if (advice := rule(report)) is not None]
+    means = _AGAINST_EXPOSURE if exposure_only(report) else _MEANS
+    return [advice for rule in means if (advice := rule(report)) is not None]
 
 
 def _evidence(report: AuditReport) -> list[Advice]:
@@ -82,6 +84,15 @@ def _withhold_base(report: AuditReport) -> Advice | None:
         "public base model is available to everybody. Intermediate checkpoints and adapters are such pairs too. "
         "Attacks that read the trained weights alone measure what those reveal.",
         command=again(report, _OTHER_RUN, *wanted) if wanted else "",
+    )
+
+
+def _one_file(report: AuditReport) -> Advice:
+    return Advice(
+        id="withhold-base",
+        title="Publish only one of the two checkpoints",
+        effect="The regression needs both. Costs nothing, but works only if nobody can get the other one: a public "
+        "base model is available to everybody. Tests of the trained weights alone are left, see the loss after training.",
     )
 
 
@@ -194,6 +205,9 @@ _MEANS: Sequence[Callable[[AuditReport], Advice | None]] = (
     _withhold_base, _freeze, _private, _more_images, _rounding, _noise, _fewer_epochs,
 )  # fmt: skip
 """By what they did where they were measured (docs/defend.md), and what they cost."""
+
+_AGAINST_EXPOSURE: Sequence[Callable[[AuditReport], Advice | None]] = (_one_file, _private)
+"""Against tests of who was trained on, where nothing was rebuilt: none of the others was measured for that."""
 
 
 def _reconstructing(report: AuditReport) -> list[str]:

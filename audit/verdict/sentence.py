@@ -77,6 +77,10 @@ def _told(report: AuditReport, found: Exposure) -> str:
         return f"At least {found.at_least} of {all_} were trained on, as these two files show{limits}"
     if status == "inconclusive":
         return main_cause(report).said
+    if status == "pass" and not found.resolved:
+        return (
+            f"The limits that were set hold; {words.count(found.held_out, 'held-out')} are too few to tell single ones"
+        )
     exceeded = "A limit that was set is exceeded, though " if status == "fail" else ""
     return f"{exceeded}{'n' if exceeded else 'N'}one of {all_} can be told from {others}"
 

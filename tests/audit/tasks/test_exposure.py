@@ -253,3 +253,22 @@ def test_copies_of_records_among_held_out_ones_are_counted(pair):
     pool = question.measured(question.pools()[0], lambda _: None)
     found = summary(question, Asked(scene.data, scene.kind.about.words), [pool])
     assert found.copies == 3
+
+
+def test_swapped_sets_are_noticed(pair, tmp_path):
+    report = expose(request(pair, "few", "data", out=tmp_path / "run", fail_if=("exposed_at_least>0",)))
+    assert report.exposure.swapped
+    assert "may be swapped" in report.exposure.reason
+    assert report.verdict.status == "inconclusive"
+
+
+def test_what_is_said_beside_it_is_about_the_exposure(told):
+    assert told.limitations[0].startswith("No attack was run")
+    assert told.ranking == ""
+    assert [advice.id for advice in told.advice] == ["withhold-base", "dp-sgd"]
+
+
+def test_a_limit_that_holds_with_few_held_out_images_does_not_say_that_none_can_be_told(pair, tmp_path):
+    report = expose(request(pair, "strangers", "few", out=tmp_path / "run", fail_if=("exposure.tpr_at_1_fpr>0.5",)))
+    assert not report.exposure.resolved
+    assert "None of" not in report.verdict.headline
