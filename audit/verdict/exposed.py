@@ -71,9 +71,8 @@ def _missing(gate: Gate, found: Exposure, kind: RecordKind, findings: Sequence[F
     if found.swapped:
         return f"Held-out {words.many} score higher than those of --data: the two sets may be swapped, or of two kinds."
     if found.measured < found.records:
-        return (
-            f"{found.records - found.measured} of {words.count(found.records)} were not measured: give more --max-time."
-        )
+        missed = f"{found.records - found.measured} of {words.count(found.records)}"
+        return f"{missed} were not measured: give more --max-time."
     single = gate.metric.startswith("detected") or gate.metric == "severity"
     if single and found.at_least and not found.detected:
         return (

@@ -78,9 +78,8 @@ def _told(report: AuditReport, found: Exposure) -> str:
     if status == "inconclusive":
         return main_cause(report).said
     if status == "pass" and not found.resolved:
-        return (
-            f"The limits that were set hold; {words.count(found.held_out, 'held-out')} are too few to tell single ones"
-        )
+        few = words.count(found.held_out, "held-out")
+        return f"The limits that were set hold; {few} are too few to tell single ones"
     exceeded = "A limit that was set is exceeded, though " if status == "fail" else ""
     return f"{exceeded}{'n' if exceeded else 'N'}one of {all_} can be told from {others}"
 
