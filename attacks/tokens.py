@@ -30,7 +30,7 @@ DOUBT = "a few strong signals are most of what was read, and wrong sentences can
 EARLY = 0.2
 """Adam's first steps are as long as its last: signals are taken at this share of where SGD's are."""
 
-FRAGMENT = 0.25
+FRAGMENT = 0.02
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
 MOST = 100
@@ -96,8 +96,7 @@ class Tokens:
         }  # fmt: skip
         memory = {"signals": seen.signals, "rows": seen.rows}
         state = State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
-        _, left = _remembered(victim, recipe, state).explained(ids[order], fit.labels[order])
-        return replace(state, loss=left)
+        return replace(state, loss=_left(_remembered(victim, recipe, state), ids[order], fit.labels[order]))
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Fill gaps of one sentence, or change those sentences where that explains more."""
@@ -114,7 +113,8 @@ class Tokens:
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the sentences, those that explain most first."""
         ids, labels = state.constants["ids"], state.constants["labels"]
-        added, left = _remembered(victim, recipe, state).explained(ids, labels)
+        whole = _remembered(victim, recipe, state)
+        added, left = whole.explained(whole.parts(ids, labels))
         influence = torch.linalg.vector_norm(added, dim=1).to(victim.like)
         return Reconstruction(ids, victim.medium.encode(ids), labels, influence, left, doubt=DOUBT)
 
@@ -131,14 +131,18 @@ def _filled(whole: Whole, state: State) -> State:
         labels = whole.middle.fit(ids).labels
         ids = whole_sentences(whole, ids, labels, known["members"])
         constants |= {"ids": ids, "labels": labels, "stage": torch.tensor(SETTLING), "turn": torch.tensor(0)}
-    left = whole.explained(constants["ids"], constants["labels"])[1]
-    return replace(state, constants=constants, loss=left)
+    return replace(state, constants=constants, loss=_left(whole, constants["ids"], constants["labels"]))
+
+
+def _left(whole: Whole, ids: Tensor, labels: Tensor) -> float:
+    """Return which share of what was read sentences leave."""
+    return whole.explained(whole.parts(ids, labels))[1]
 
 
 def _settled(whole: Whole, state: State) -> State:
     """Make those changes of sentences that explain more of what was read."""
     known, thorough, turn = state.constants, bool(state.constants["thorough"]), int(state.constants["turn"])
-    ids = improved(whole, known["ids"], known["labels"], known["members"], thorough)
+    ids, left = improved(whole, known["ids"], known["labels"], known["members"], thorough)
     constants, done = {**known, "turn": torch.tensor(turn + 1)}, turn + 1 >= MOST
     if ids is not None:
         constants |= {"ids": ids, "thorough": torch.tensor(False)}
@@ -147,7 +151,7 @@ def _settled(whole: Whole, state: State) -> State:
     else:
         kept = _without_fragments(whole, known, len(known["tokens"]))
         constants, done = {**constants, **kept}, len(kept["ids"]) == len(known["ids"])
-    left = whole.explained(constants["ids"], constants["labels"])[1]
+        left = left if done else _left(whole, kept["ids"], kept["labels"])
     return replace(state, constants=constants, loss=left, done=done)
 
 
@@ -222,11 +226,12 @@ def _without_fragments(whole: Whole, known: Mapping[str, Tensor], most: int = WH
     """
     ids, labels, kept = known["ids"], known["labels"], list(range(len(known["ids"])))
     if not whole.middle.signed:  # what is explained under Adam is too small a part to tell by
-        left = whole.explained(ids, labels)[1]
+        parts = whole.parts(ids, labels)
+        left = whole.explained(parts)[1]
         for row in reversed(range(len(ids))):
             rest = [other for other in kept if other != row]
             few = int(whole.middle.stands(ids[row][None]).sum()) <= most
-            if few and rest and whole.explained(ids[rest], labels[rest])[1] - left < FRAGMENT / len(kept):
-                kept, left = rest, whole.explained(ids[rest], labels[rest])[1]
+            if few and rest and (less := whole.explained(parts[rest])[1]) - left < FRAGMENT / len(kept):
+                kept, left = rest, less
     found = {name: known[name][kept] for name in ("ids", "labels", "members")}
     return found if len(kept) == len(ids) else found | {"ids": completed(whole, found["ids"], found["labels"])}

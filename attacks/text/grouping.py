@@ -112,7 +112,7 @@ def together(words: Tensor, places: Tensor, stands: Sequence[int], inner: Tensor
     """
     ways = normalize(words, dim=2)
     alike = torch.einsum("ahf,bhf->ab", ways, ways) / words.shape[1]
-    groups = [(row,) for row in inner.nonzero().flatten().tolist()]
+    groups: list[Group] = [(row,) for row in inner.nonzero().flatten().tolist()]
     groups = _unmixed(ways, grouped(alike, stands, groups, apart), stands)
     groups = sorted(grouped(alike, stands, groups, ALONE * apart, True), key=len, reverse=True)
     if not groups:

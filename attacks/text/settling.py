@@ -64,13 +64,16 @@ class Whole:
         words = given.new_zeros(len(ids), len(self.middle.tokens), given.shape[2]).scatter_add(1, rows, given)
         return torch.cat([words, given[:, : len(self.places)]], 1)
 
-    def explained(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-        """Return (n, (t + L') F) what each sentence adds where all explain what was read best, and the share left."""
-        parts, target = self.parts(ids, labels), self.target.flatten()
+    def explained(self, parts: Tensor) -> tuple[Tensor, float]:
+        """Return (n, (t + L') F) what each sentence adds where all explain what was read best, and the share left.
+
+        Of their ``parts`` (n, K, (t + L') F).
+        """
+        target = self.target.flatten()
         columns = parts.flatten(0, 1)
         gram = columns @ columns.T
         gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
-        weights = torch.linalg.solve(gram, columns @ target).view(len(ids), -1, 1)
+        weights = torch.linalg.solve(gram, columns @ target).view(len(parts), -1, 1)
         added = (weights * parts).sum(1)
         left = (target - added.sum(0)).square().sum() / target.square().sum().clamp_min(1e-30)
         return added, float(left)
@@ -121,8 +124,10 @@ class Whole:
         return (2 * inner / size)[:, None, None] * (found - found.gather(2, rows))
 
 
-def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thorough: bool) -> Tensor | None:
-    """Return sentences (n, L) after those changes that explain more of what was read; ``None`` where none do.
+def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thorough: bool) -> tuple[Tensor | None, float]:
+    """Return sentences (n, L) after changes that explain more of what was read, and the share of that which is left.
+
+    ``None`` where no change does.
 
     Args:
         whole: What was read.
@@ -131,7 +136,8 @@ def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thoroug
         members: (n, t) which tokens stood in them: others are not tried.
         thorough: Any token is tried at any place.
     """
-    added, _ = whole.explained(ids, labels)
+    parts = whole.parts(ids, labels)
+    added, left = whole.explained(parts)
     gains = whole.promises(ids, labels, added)
     able = whole.middle.able() & (members[:, None] | thorough)
     able |= thorough & whole.middle.inner
@@ -145,12 +151,12 @@ def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thoroug
     ]
     kept = [edit for edit in edits if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
     if not kept:
-        return None
-    first = _Tried.of(whole.halfway, ids, labels, kept)
+        return None, left
+    first = _Tried.of(whole.halfway, whole.halfway.parts(ids, labels), ids, labels, kept)
     order = first.lefts.argsort().tolist()
     joined = _joined([kept[k] for k in order if first.lefts[k] < first.left])
     joined = [edit for edit in joined if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
-    return _Tried.of(whole, ids, labels, [kept[k] for k in order[:CONFIRMED]] + joined).together()
+    return _Tried.of(whole, parts, ids, labels, [kept[k] for k in order[:CONFIRMED]] + joined).together()
 
 
 @dataclass(frozen=True)
@@ -168,36 +174,35 @@ class _Tried:
     lefts: Tensor
 
     @classmethod
-    def of(cls, whole: Whole, ids: Tensor, labels: Tensor, edits: list[Edit]) -> "_Tried":
-        parts = whole.parts(ids, labels)
-        rows = [(edit, row) for edit in edits for row in sorted(edit.touched)]
-        made = torch.stack([edit.made(ids, labels)[0][row] for edit, row in rows])
-        order = (made != whole.middle.pad).sum(1).argsort()
-        classes = labels[[row for _, row in rows]]
-        found = torch.cat([whole.parts(made[some], classes[some]) for some in torch.split(order, 32)])[order.argsort()]
+    def of(cls, whole: Whole, parts: Tensor, ids: Tensor, labels: Tensor, edits: list[Edit]) -> "_Tried":
+        numbers: dict[tuple[int, ...], int] = {}
         which: list[dict[int, int]] = []
-        count = 0
         for edit in edits:
-            which.append({row: count + k for k, row in enumerate(sorted(edit.touched))})
-            count += len(edit.touched)
+            made = edit.made(ids, labels)[0]
+            keys = {row: (int(labels[row]), *made[row].tolist()) for row in edit.touched}
+            which.append({row: numbers.setdefault(key, len(numbers)) for row, key in keys.items()})
+        rows = torch.tensor(list(numbers))
+        order = (rows != whole.middle.pad).sum(1).argsort()
+        parts_of = [whole.parts(rows[some, 1:], rows[some, 0]) for some in torch.split(order, 32)]
+        found = torch.cat(parts_of)[order.argsort()]
         lefts = whole.lefts(parts, found, [{}, *which])
         return cls(whole, ids, labels, edits, parts, found, which, float(lefts[0]), lefts[1:])
 
-    def together(self) -> Tensor | None:
-        """Return sentences after the best changes, as many of different sentences as help; ``None`` where none do."""
+    def together(self) -> tuple[Tensor | None, float]:
+        """Return sentences after the best changes, as many of different ones as help, and what is left."""
         order = [k for k in self.lefts.argsort().tolist() if float(self.lefts[k]) < self.left * (1 - GAIN)]
         apart: list[int] = []
         for k in order:
             if not any(self.which[k].keys() & self.which[other].keys() for other in apart):
                 apart.append(k)
         if not apart:
-            return None
+            return None, self.left
         cases = [apart[:1], *(apart[:count] for count in TOGETHER if count // 2 < len(apart))]
         lefts = self.whole.lefts(self.parts, self.made, [_union([self.which[k] for k in case]) for case in cases])
         ids = self.ids
         for k in cases[int(lefts.argmin())]:
             ids = self.edits[k].made(ids, self.labels)[0]
-        return ids
+        return ids, float(lefts.min())
 
 
 def _union(cases: Sequence[dict[int, int]]) -> dict[int, int]:
@@ -237,8 +242,9 @@ def whole_sentences(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor) 
     able = evidence.able() & members[:, None]
     able = torch.where(able.any(2, keepdim=True), able, evidence.able())
     made = torch.where(gaps, evidence.tokens[able.int().argmax(2)], made)
-    best = whole.promises(made, labels, whole.explained(made, labels)[0], gaps).masked_fill(~able, -torch.inf).argmax(2)
-    return torch.where(gaps, evidence.tokens[best], made)
+    added, _ = whole.explained(whole.parts(made, labels))
+    promise = whole.promises(made, labels, added, gaps).masked_fill(~able, -torch.inf)
+    return torch.where(gaps, evidence.tokens[promise.argmax(2)], made)
 
 
 def completed(whole: Whole, ids: Tensor, labels: Tensor) -> Tensor:
