@@ -33,7 +33,6 @@ TABLE = {
     "attacks/text/evidence.py": "attacks/test_tokens.py",
     "attacks/text/filling.py": "attacks/test_tokens.py",
     "attacks/text/frozen.py": "attacks/test_tokens.py",
-    "attacks/text/grouping.py": "attacks/test_tokens.py",
     "attacks/text/settling.py": "attacks/test_tokens.py",
     "audit/change/linearity.py": "audit/change/test_facts.py",
     "audit/change/movement.py": "audit/change/test_facts.py",
