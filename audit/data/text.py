@@ -1,6 +1,7 @@
 """Sentences in a text file, which the tokenizer of the model's folder turns into token numbers."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,11 +81,16 @@ class RawText:
         tokens = cast("Tokens", medium)
         if len(self.sentences) * tokens.length * 8 > MAX_BYTES:
             raise DataError(f"{spec!r} holds too many sentences.", "Give the subset that is to be audited.")
-        records, cut = tokenised(self.sentences, tokens, tokenizer_of(tokens))
+        tokenizer = tokenizer_of(tokens)
+        records, cut = tokenised(self.sentences, tokens, tokenizer)
         labels = torch.tensor(self.labels)
         longer = (
             f"{cut} of {count(len(records), 'sentence')} of {spec!r} hold more than the {tokens.length} tokens that "
             "the network sees, and are cut there."
+        )
+        strange = (
+            f"More than half of the tokens of {spec!r} are unknown to the tokenizer beside the weights: it does not "
+            "fit these texts."
         )
         return TrainingSet(
             records=records,
@@ -93,7 +99,7 @@ class RawText:
             class_names=self.class_names,
             digest=_digest(records, labels),
             resized=cut > 0,
-            warnings=(longer,) * (cut > 0),
+            warnings=(longer,) * (cut > 0) + (strange,) * _unfit(records, tokens, tokenizer),
         )
 
 
@@ -156,6 +162,16 @@ def tokenised(sentences: Sequence[str], medium: "Tokens", tokenizer: "Tokenizer"
             "Give the tokenizer.json that belongs to the model.",
         )
     return records, cut
+
+
+def _unfit(records: Tensor, medium: "Tokens", tokenizer: "Tokenizer") -> bool:
+    """Return whether more than half of the tokens, but for those that begin, end and pad, are the unknown one."""
+    model = json.loads(medium.tokenizer)["model"]
+    number = model.get("unk_id") if model.get("unk_token") is None else tokenizer.token_to_id(model["unk_token"])
+    if number is None:
+        return False
+    frame = torch.tensor([medium.pad, medium.first, medium.last])
+    return bool(2 * (records == number).sum() > (~torch.isin(records, frame)).sum())
 
 
 def _digest(*tensors: Tensor) -> str:

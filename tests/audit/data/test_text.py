@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from memaudit.attacks.images.medium import Images
 from memaudit.audit.data.base import DataError
@@ -43,6 +44,23 @@ def test_a_long_sentence_is_cut_before_its_last_token_and_told(spec):
     assert data.warnings == (
         f"1 of 2 sentences of {spec!r} hold more than the 6 tokens that the network sees, and are cut there.",
     )
+
+
+@pytest.mark.parametrize(("known", "warned"), [("the boy ran", False), ("the boy qq", False), ("the qq zz", True)])
+def test_a_tokenizer_that_knows_less_than_half_of_the_tokens_does_not_fit(tmp_path, known, warned):
+    (tmp_path / "a.txt").write_text(f"{known}\n")
+    spec = f"text:{tmp_path / 'a.txt'}"
+    told = f"More than half of the tokens of {spec!r} are unknown to the tokenizer beside the weights: it does not fit "
+    assert open_source(spec, medium=MEDIUM).warnings == (f"{told}these texts.",) * warned
+
+
+def test_the_unknown_token_of_a_list_of_pieces_is_told_by_its_number(tmp_path):
+    pieces = models.Unigram([("<pad>", 0.0), ("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("a", -1.0)], 1)
+    (tmp_path / "a.txt").write_text("a b c d e f\n")
+    made = Tokenizer(pieces)
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    found = open_source(f"text:{tmp_path / 'a.txt'}", medium=medium(made))
+    assert "does not fit" in found.warnings[0]
 
 
 def test_a_byte_level_tokenizer_reads_any_text(tmp_path):
