@@ -205,10 +205,13 @@ def _begun(victim: Victim, found: Tables, evidence: Evidence, rows: Tensor) -> t
 
 
 def _together(victim: Victim, found: Tables, evidence: Evidence, length: int) -> Together:
-    """Return which tokens stood in one sentence, by what the first block's values show of them."""
+    """Return which tokens stood together, by what the first block's values show. Raises :class:`.Unsupported`."""
     path, medium = found.value(), sentences_of(victim)
     if f"{path}.weight" not in victim.delta:
         return Together([], torch.zeros(0, len(evidence.tokens)).bool(), torch.zeros(0))
+    width, count = victim.delta[f"{path}.weight"].shape[1], len(evidence.tokens)
+    if count + length >= width:
+        raise Unsupported(f"training saw {count} different tokens, more than a layer of {width} inputs tells apart.")
     seen = seen_of(victim, victim.theta0, path, evidence.tokens, length)
     parts = additive(victim.delta[f"{path}.weight"].double().cpu(), seen)
     words, places = (part.view(len(part), heads(victim), -1) for part in parts)

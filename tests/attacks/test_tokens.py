@@ -91,3 +91,9 @@ def test_a_table_that_was_not_trained_is_read_elsewhere_or_refused_with_the_reas
     with pytest.raises(Unsupported) as refusal:
         Tokens().init(subject, SGD, 0)
     assert "train" in refusal.value.message
+
+
+def test_more_words_than_a_layer_tells_apart_are_refused_with_the_reason():
+    subject = victim(sentences(30, 3), [k % 2 for k in range(30)], SGD, width=32)
+    with pytest.raises(Unsupported, match=r"training saw \d+ different tokens"):
+        Tokens().init(subject, SGD, 0)
