@@ -19,9 +19,10 @@ def print_exposure(console: Console, report: AuditReport) -> None:
     found = report.exposure
     if found is not None and found.measured:
         words = report.kind.words
+        share = f"; their gradients explain {percent(found.explained)} of the change"
         console.print(
             f"{escape(report.architecture.name)}: {words.count(found.measured)} beside {words.count(found.held_out)} "
-            f"that were not trained on; their gradients explain {percent(found.explained)} of the change."
+            f"that were not trained on{share if found.explained is not None else ''}."
         )
         console.print(_scores(found))
         console.print(_records(found, words.one))

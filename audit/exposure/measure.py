@@ -19,8 +19,8 @@ from ..scoring.chance import q_values
 from ..scoring.levels import LEVEL
 from . import statistics
 from .kept import Shelf, keep, kept
-from .pools import Pool, Question, told_average
-from .sentences import LABELS_GIVEN, LABELS_READ, said
+from .pools import Asking, Pool
+from .sentences import said
 from .statistics import Flags, Values
 
 TOGETHER = 0.1
@@ -44,19 +44,18 @@ class Asked:
     by_chance: bool = False
 
 
-def measure(question: Question, asked: Asked, means: Means, shelf: Shelf) -> Exposure:
+def measure(question: Asking, asked: Asked, means: Means, shelf: Shelf) -> Exposure:
     """Return how exposed the records are, of as many of them as there is time for.
 
     Pools are measured wherever the executor works, with the same numbers; finished ones are found again.
     """
     items = [(rows, shelf.place(rows)) for rows in question.pools()]
-    listener = _Counted(means.listener, len(question.data) + len(question.control))
+    listener = _Counted(means.listener, question.work, len(question.data) + len(question.control))
     work = partial(_measured, question, means.limits)
-    pools = [pool for pool in means.executor.map(work, items, listener) if pool is not None]
-    return summary(question, asked, pools)
+    return summary(question, asked, [pool for pool in means.executor.map(work, items, listener) if pool is not None])
 
 
-def _measured(question: Question, limits: Limits, item: tuple[Tensor, Job], listener: Listener) -> Pool | None:
+def _measured(question: Asking, limits: Limits, item: tuple[Tensor, Job], listener: Listener) -> Pool | None:
     """Return what one pool shows; ``None`` where time is up."""
     rows, job = item
     if (old := kept(job, rows)) is not None:
@@ -75,19 +74,19 @@ def _measured(question: Question, limits: Limits, item: tuple[Tensor, Job], list
 class _Counted:
     """Turns lots of records into steps of the whole."""
 
-    def __init__(self, listener: Listener, total: int) -> None:
-        self.listener, self.total, self.done = listener, total, 0
-        listener(Event("exposure", "gradients of single records", 0, total))
+    def __init__(self, listener: Listener, work: str, total: int) -> None:
+        self.listener, self.work, self.total, self.done = listener, work, total, 0
+        listener(Event("exposure", work, 0, total))
 
     def __call__(self, event: Event) -> None:
         if event.stage != "exposure":
             self.listener(event)
             return
         self.done = min(self.done + event.step, self.total)
-        self.listener(Event("exposure", "gradients of single records", self.done, self.total))
+        self.listener(Event("exposure", self.work, self.done, self.total))
 
 
-def summary(question: Question, asked: Asked, pools: Sequence[Pool]) -> Exposure:
+def summary(question: Asking, asked: Asked, pools: Sequence[Pool]) -> Exposure:
     """Return what pools say together. Each record is held against the held-out ones of its own pool."""
     table = _Table.of(pools)
     detected = table.q <= LEVEL
@@ -100,9 +99,9 @@ def summary(question: Question, asked: Asked, pools: Sequence[Pool]) -> Exposure
         at_least=sum(statistics.at_least(own, others, 0.05 / len(pools)) for own, others in table.parts("")),
         needed=round(1 / (LEVEL * TOGETHER)) - 1,
         explained=float(np.mean([pool.explained for pool in pools])) if pools else None,
-        average=told_average(pools[0].average) if pools else "",
-        labels=LABELS_READ if question.data_labels is None else LABELS_GIVEN,
-        own=_separation("regression on gradients", table.parts("")),
+        average=question.way(pools[0]) if pools else "",
+        labels=question.labelled,
+        own=_separation(question.score, table.parts("")),
         baselines=[_separation(name, table.parts(name)) for name in (pools[0].others if pools else ())],
         curve=statistics.curve(*_joined(table.parts(""))) if pools else [],
         scores=statistics.quantiles(_joined(table.parts(""))[0]) if pools else [],

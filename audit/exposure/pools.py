@@ -6,7 +6,7 @@ data; which record is in which pool is drawn, as folders are in the order of the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ...attacks.explain.regression import NODES, regress
 from ...attacks.explain.views import views
 from ...attacks.layers.inputs import middle
 from ...attacks.simulation.losses import Objective, each_loss
+from .sentences import LABELS_GIVEN, LABELS_READ
 
 POOL, HELD_OUT = 1000, 2000
 """Most records of the data in one pool, and most held-out ones."""
@@ -60,6 +61,53 @@ class Pool:
     copies: Tensor
 
 
+class Asking(Protocol):
+    """Records, and how a pool of them is held against held-out ones; it may be answered in any process."""
+
+    @property
+    def data(self) -> Tensor:
+        """(n, ...) records."""
+        ...
+
+    @property
+    def control(self) -> Tensor:
+        """(m, ...) held-out ones."""
+        ...
+
+    @property
+    def score(self) -> str:
+        """What is measured of a record, as a title."""
+        ...
+
+    @property
+    def work(self) -> str:
+        """What is done meanwhile, in words."""
+        ...
+
+    @property
+    def labelled(self) -> str:
+        """Where the records' labels are from, in words; empty where none are used."""
+        ...
+
+    def pools(self) -> list[Tensor]:
+        """Return the rows of the data that make each pool."""
+        ...
+
+    def way(self, pool: Pool) -> str:
+        """Return in words where on the way of training it was measured; empty where there is no such place."""
+        ...
+
+    def measured(self, rows: Tensor, told: Told) -> Pool:
+        """Return what one pool shows; ``told`` hears how many more records were read."""
+        ...
+
+
+def split(count: int) -> list[Tensor]:
+    """Return the rows of so many records that make each pool: as few pools as may be, of nearly equal size."""
+    order = torch.randperm(count, generator=generator(0))
+    return [part.sort().values for part in order.tensor_split(-(-count // POOL))]
+
+
 @dataclass(frozen=True)
 class Question:
     """Which change is held against which records.
@@ -83,16 +131,25 @@ class Question:
     data_labels: Tensor | None = None
     control_labels: Tensor | None = None
     views: int = 1
+    score: ClassVar[str] = "regression on gradients"
+    work: ClassVar[str] = "gradients of single records"
     _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_kept": {}}
 
     def pools(self) -> list[Tensor]:
-        """Return the rows of the data that make each pool: as few pools as may be, of nearly equal size."""
-        count = len(self.data)
-        order = torch.randperm(count, generator=generator(0))
-        return [part.sort().values for part in order.tensor_split(-(-count // POOL))]
+        """Return the rows of the data that make each pool."""
+        return split(len(self.data))
+
+    @property
+    def labelled(self) -> str:
+        """Where labels are from."""
+        return LABELS_READ if self.data_labels is None else LABELS_GIVEN
+
+    def way(self, pool: Pool) -> str:
+        """Say where on the way of training gradients were taken."""
+        return ("at its start", "over its first half", "over its whole way")[pool.average]
 
     @property
     def entries(self) -> int:
@@ -164,8 +221,3 @@ class _Read:
 
     def losses(self) -> dict[str, Tensor]:
         return {"loss after training": -self.after, "fall of the loss": self.before - self.after}
-
-
-def told_average(index: int) -> str:
-    """Say where on the way of training gradients were taken."""
-    return ("at its start", "over its first half", "over its whole way")[index]

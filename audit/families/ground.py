@@ -3,10 +3,12 @@
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
 from ..checkpoints.pair import CheckpointPair
+from .base import Architecture
 from .beside import Beside
 from .lora import network
 from .victim import placed, victim
@@ -42,10 +44,14 @@ class Ground:
         """Return the victim."""
         if self.victim is not None:
             return self.victim
-        architecture, module = network(self.pair, self.model, self.image_size, self.beside)
+        architecture, module = self.network()
         architecture = replace(architecture, shape=self.shape)
         made = victim(self.pair, architecture, module, self.medium)
         return placed(made, self.pair, architecture, torch.device(self.device), self.masked)
+
+    def network(self) -> tuple[Architecture, nn.Module]:
+        """Return the network, without weights."""
+        return network(self.pair, self.model, self.image_size, self.beside)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "victim": None}

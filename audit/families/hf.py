@@ -64,7 +64,7 @@ class HF:
         make, config = _maker(settings, taught, len(tensors))
         with torch.device("meta"):
             module = make()
-        filed = _filed(module)
+        filed = filed_names(module)
         renamed = sum(name in tensors for name in filed.values()) > sum(name in tensors for name in filed)
         ours = {name: own for own, name in filed.items()} if renamed else {}
         found = fit(module, {ours.get(name, name): value for name, value in tensors.items()})
@@ -96,12 +96,12 @@ class HF:
 
 def _named(module: nn.Module, renamed: bool, found: Fit) -> Smooth:
     """Return the network with the names that its tensors have in a folder."""
-    filed = _filed(module) if renamed else {}
+    filed = filed_names(module) if renamed else {}
     heads = tuple(swap.path for swap in found.swaps)
     return Smooth(module, {name: other for name, other in filed.items() if not name.startswith(heads)})
 
 
-def _filed(module: Any) -> dict[str, str]:
+def filed_names(module: Any) -> dict[str, str]:
     """Return the library's names for tensors in files by those in its network: from version 5 on they differ.
 
     A tensor that it saves in parts is left out.
@@ -138,7 +138,7 @@ def _maker(settings: Mapping[str, object], taught: bool, most: int) -> tuple[Cal
     kind = str(kept.pop("model_type"))
     config = AutoConfig.for_model(kind, **{**kept, "num_labels": MARK})
     for name, value in config.to_dict().items():
-        if _COUNTS.search(name) and _total(value) > most:
+        if _COUNTS.search(name) and total(value) > most:
             raise UnknownArchitecture(f"{name} is {str(value)[:20]} in config.json, which these tensors cannot have.")
     if kind in _TWO_HEADS:
         config.architectures = [_TWO_HEADS[kind] + "WithTeacher" * taught]
@@ -147,12 +147,12 @@ def _maker(settings: Mapping[str, object], taught: bool, most: int) -> tuple[Cal
     return lambda: make(config, attn_implementation="eager").eval(), config
 
 
-def _total(value: object) -> float:
+def total(value: object) -> float:
     """Return the sum of all numbers in a setting, whatever their sign."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return sum(_total(part) for part in value)
+        return sum(total(part) for part in value)
     return abs(value) if isinstance(value, int | float) else 0
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ...attacks.contract.attack import Unsupported, generator
 from ...attacks.simulation.losses import goal_of
@@ -74,11 +75,11 @@ def exposure(scene: Scene, store: Store, means: Means, terms: Terms) -> Exposure
     asked = Asked(scene.data, scene.kind.about.words, terms.groups, terms.by_chance)
     question = _question(scene, scene.data, scene.control, terms)
     found = measure(question, asked, means, Shelf(store, _key(scene, question)))
-    return _shown(scene, scene.data, found, store.folder)
+    return shown(scene, scene.data, found, store.folder)
 
 
 def _question(scene: Scene, data: TrainingSet, control: TrainingSet, terms: Terms) -> Question:
-    rows = torch.randperm(len(control.records), generator=generator(0))[: min(terms.held_out, HELD_OUT)].sort().values
+    rows = drawn(control, terms.held_out)
     labels = _usable(scene, data, control)
     return Question(
         make=scene.ground,
@@ -115,7 +116,12 @@ def _key(scene: Scene, question: Question) -> str:
     return key(parts, sets, asked)
 
 
-def _shown(scene: Scene, data: TrainingSet, found: Exposure, folder: Path) -> Exposure:
+def drawn(control: TrainingSet, most: int) -> Tensor:
+    """Return the rows of the held-out records that are measured: all of them, or as many as may be, drawn once."""
+    return torch.randperm(len(control.records), generator=generator(0))[: min(most, HELD_OUT)].sort().values
+
+
+def shown(scene: Scene, data: TrainingSet, found: Exposure, folder: Path) -> Exposure:
     """Return the exposure with the most exposed records themselves, where evidence may be kept."""
     keep = scene.request.evidence != "none"
     rows = [

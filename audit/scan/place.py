@@ -1,6 +1,7 @@
 """Where a scan keeps its states: keys of everything that a result depends on."""
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -37,13 +38,16 @@ def _digests(scene: Scene) -> tuple[str, str]:
 def job_place(scene: Scene, store: Store) -> Place:
     """Return where the state of an attack on a recipe belongs: keyed by everything that its result depends on."""
     victim = scene.victim
-    network = [_digests(scene), behaviour(victim), victim.shape, repr(victim.medium)]
     machine = [__version__, torch.__version__, str(victim.like.device), torch.get_num_threads()]
     machine += ["tf32"] if scene.request.tf32 else []
 
+    @cache
+    def network() -> list[object]:
+        return [_digests(scene), behaviour(victim), victim.shape, repr(victim.medium)]
+
     def job(attack: Attack, recipe: Recipe, *more: str, seed: int = scene.request.seed) -> Job:
         parts = job_parts(attack, recipe, seed)
-        return store.job(key(network, machine, plugins.origin(ATTACKS, attack.name), parts, *more))
+        return store.job(key(network(), machine, plugins.origin(ATTACKS, attack.name), parts, *more))
 
     return job
 

@@ -71,10 +71,10 @@ def load(request: ScanRequest, listener: Listener = silence) -> Scene:
         return _load(request, device, listener)
 
 
-def _open(
+def open_set(
     request: ScanRequest, spec: str | Path | None, architecture: Architecture, medium: Medium, listener: Listener
 ) -> TrainingSet | None:
-    """Read a set of records as the request says, and tell what is odd about it."""
+    """Read a set of records as the request says, and tell what is odd about it. Raises :class:`DataError`."""
     if spec is None:
         return None
     found = open_source(str(spec), architecture.shape, prepared(request), request.skip_unreadable, medium)
@@ -109,8 +109,8 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     )  # fmt: skip
     kind = kind_of(victim)
     listener(Event("load", kind.about.words.many))
-    data = _open(request, request.data, architecture, medium, listener)
-    held_out = _open(request, request.control, architecture, medium, listener)
+    data = open_set(request, request.data, architecture, medium, listener)
+    held_out = open_set(request, request.control, architecture, medium, listener)
     control = None if held_out is None else distinct(held_out)
     if data is not None and control is not None:
         check_held_out(kind, control, data)

@@ -19,6 +19,7 @@ from ..request import RequestError, ScanRequest
 from ..request import check as check_request
 from ..run.cards import GROUP as ATTACKS
 from ..scan import compose
+from ..scan.causal import UNCHECKED, language_exposure, load_language, of_language
 from ..scan.delivery import Delivery
 from ..scan.exposure import Terms, exposure
 from ..scan.learn import learn
@@ -81,11 +82,13 @@ def expose(
     delivery = Delivery.of(request)
     check_executor(request.executor)
     with exact_numerics():
-        scene = load(request, listener)
+        language = of_language(request)
+        scene = load_language(request, listener) if language else load(request, listener)
         groups = _groups(more.group, scene.data) if more.group and scene.data else ()
         with workplace(scene, end, listener) as (store, means):
-            checked = data_check(scene, scene.known.recipe, means)
-            found = exposure(scene, store, means, Terms(groups, more.assigned_at_random, more.views))
+            checked = UNCHECKED if language else data_check(scene, scene.known.recipe, means)
+            measured = language_exposure if language else exposure
+            found = measured(scene, store, means, Terms(groups, more.assigned_at_random, more.views))
             learned = learn(scene, (), job_place(scene, store), means)
             report = compose.report(scene, learned, (), gates, (), Proof(checked), found)
             return delivery.deliver(_as_asked(report, request, more), store.folder, means.listener)
