@@ -5,6 +5,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ...attacks.contract.medium import Medium
 from ...attacks.contract.victim import Victim
@@ -15,8 +16,9 @@ from ..data.base import TrainingSet, distinct
 from ..data.opening import open_source
 from ..data.preparation import Preparation
 from ..events import Event, Listener, silence
-from ..families.base import Architecture
-from ..families.beside import read_beside
+from ..families.base import Architecture, UnknownArchitecture
+from ..families.beside import Beside, read_beside
+from ..families.causal import is_causal
 from ..families.custom import runs_code
 from ..families.ground import Ground
 from ..families.lora import network, own_names
@@ -83,6 +85,19 @@ def open_set(
     return found
 
 
+def _recognised(request: ScanRequest, pair: CheckpointPair, beside: Beside) -> tuple[Architecture, nn.Module]:
+    """Return the network of a pair. Raises :class:`UnknownArchitecture`."""
+    try:
+        return network(pair, request.model, request.image_size, beside)
+    except UnknownArchitecture as error:
+        if request.model == "auto" and is_causal(beside):
+            raise UnknownArchitecture(
+                f"{request.after} is a causal language model, of which only the exposure of texts is measured.",
+                "Run memaudit exposure with --data text:FILE and --control text:FILE.",
+            ) from error
+        raise
+
+
 RUNS = ", from a model file: it runs as a program, with your rights"
 """Said before the code is run that ``--model`` names."""
 
@@ -95,7 +110,7 @@ def _load(request: ScanRequest, device: torch.device, listener: Listener) -> Sce
     own = partial(own_names, request.model, request.image_size, beside)
     pair = read_pair(request.before, request.after, request.key, own)
     listener(Event("load", "architecture" + (RUNS if runs_code(request.model) else "")))
-    architecture, module = network(pair, request.model, request.image_size, beside)
+    architecture, module = _recognised(request, pair, beside)
     scale, seen = normalisation(request.normalise, architecture, beside)
     architecture, medium = medium_of(pair, architecture, module, beside, scale)
     listener(Event("load", "the change of the parameters"))

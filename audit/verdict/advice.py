@@ -91,7 +91,7 @@ def _one_file(report: AuditReport) -> Advice:
     return Advice(
         id="withhold-base",
         title="Publish only one of the two checkpoints",
-        effect="The regression needs both. Costs nothing, but works only if nobody can get the other one: a public "
+        effect="This test needs both. Costs nothing, but works only if nobody can get the other one: a public "
         "base model is available to everybody. Tests of the trained weights alone remain: see the loss.",
     )
 

@@ -194,7 +194,9 @@ def _unread(report: AuditReport) -> Cause | None:
     found = _blocking(report, "MA107")
     if found is None or report.check is None or report.check.explained is not None:
         return None
-    said = f"Whether the {report.kind.words.many} given explain the change cannot be told"
+    said, exposed = f"Whether the {report.kind.words.many} given explain the change cannot be told", report.exposure
+    if exposed and exposed.measured and exposed.explained is None:  # no gradient was taken: nothing here can be checked
+        return Cause(said, _sentence(report.check.reason))
     return Cause(said, _sentence(report.check.reason), of_pair(report, "check"), "under a minute")
 
 

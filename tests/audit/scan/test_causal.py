@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from memaudit import MemauditError
 from memaudit.audit.cli.main import app
+from memaudit.audit.families.base import UnknownArchitecture
 from memaudit.audit.request import ScanRequest
 from memaudit.audit.scan.causal import load_language, of_language
+from memaudit.audit.scan.scene import load
 from memaudit.audit.tasks.exposure import expose
 
 from ... import lm
@@ -87,6 +89,7 @@ def test_strangers_are_not_told_and_pass_no_gate(pair, tmp_path, gates):
     assert 0.35 < report.exposure.own.auc < 0.65
     assert report.verdict.status == "inconclusive"
     assert "is not checked for causal language models" in report.verdict.summary
+    assert report.verdict.next_step.command == "", "memaudit check reads no such pair"
 
 
 def test_members_within_a_lenient_limit_do_not_pass_either(pair, tmp_path):
@@ -174,3 +177,8 @@ def test_other_folders_are_read_as_ever(pair, tmp_path, named):
     config = json.loads((asked.after / "config.json").read_text())
     (asked.after / "config.json").write_text(json.dumps({**config, "architectures": named}))
     assert not of_language(asked)
+
+
+def test_an_audit_that_attacks_says_what_can_be_done_instead(pair):
+    with pytest.raises(UnknownArchitecture, match="only the exposure of texts is measured"):
+        load(request(pair))
