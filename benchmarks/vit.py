@@ -72,11 +72,8 @@ ROWS = {
     "n1-vit-s": Row(1, 224, 16, 384, 12, 10),
     "n1-vit-b": Row(1, 224, 16, 768, 12, 10),
     **{f"n{n}-64{'-step' * (steps == 1)}": Row(n, 64, 16, steps=steps) for n in (2, 4) for steps in (1, 20)},
-    "n2-64-step-no-cover": Row(2, 64, 16, steps=1, attack=Patches(cover=0.0)),
-    **{
-        f"n{n}-64{'-step' * (steps == 1)}-no-cover": Row(n, 64, 16, steps=steps, attack=Patches(cover=0.0))
-        for n, steps in ((2, 20), (4, 1), (4, 20))
-    },
+    "n4-64-step-no-cover": Row(4, 64, 16, steps=1, attack=Patches(cover=0.0)),
+    "n4-64-no-cover": Row(4, 64, 16, attack=Patches(cover=0.0)),
     "n2-64-step-no-polish": Row(2, 64, 16, steps=1, attack=Patches(polish=0)),
     "n2-64-step-no-prior": Row(2, 64, 16, steps=1, attack=Patches(alpha=0.0)),
     "n2-64-step-sme": Row(2, 64, 16, steps=1, attack=SME(search=False)),
