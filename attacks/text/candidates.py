@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,9 +10,6 @@ from torch import Tensor
 from .edits import Edit, Promises, content, sentence
 from .evidence import Evidence
 from .medium import sentences_of
-
-CLOSING = 4
-"""Tokens that are tried behind the last one of a sentence."""
 
 
 def singles(evidence: Evidence, ids: Tensor, gains: Tensor, quotas: Sequence[int]) -> list[Edit]:
@@ -25,16 +23,27 @@ def singles(evidence: Evidence, ids: Tensor, gains: Tensor, quotas: Sequence[int
     return [Edit(((row, place, int(evidence.tokens[token])),)) for row, place, token in found]
 
 
-def ends(evidence: Evidence, ids: Tensor, gains: Tensor) -> list[Edit]:
-    """Return sentences (n, L) with one token more at the end, those of most gain (n, L, t), or with one less."""
+def ends(evidence: Evidence, ids: Tensor, gains: Tensor, count: int) -> list[Edit]:
+    """Return sentences (n, L) with one token more at the end, so many of most gain (n, L, t), or with one less."""
     medium, found = sentences_of(evidence.probe.victim), []
     for row, some in enumerate(ids):
         tokens = content(medium, some)
         place = len(tokens) + (medium.first >= 0)
-        more = evidence.tokens[gains[row, min(place, len(some) - 1)].topk(min(CLOSING, gains.shape[2])).indices]
+        more = evidence.tokens[gains[row, min(place, len(some) - 1)].topk(min(count, gains.shape[2])).indices]
         rows = [tokens[:-1]] * (len(tokens) > 1)
         rows += [[*tokens, token] for token in more.tolist() if place + (medium.last >= 0) < len(some)]
         found += [Edit(rows={row: sentence(medium, made)}) for made in rows]
+    return found
+
+
+def exchanged(evidence: Evidence, ids: Tensor) -> list[Edit]:
+    """Return exchanges of two tokens of a sentence (n, L) that are next to each other among those not sure."""
+    free = _inner(evidence, ids) & ~evidence.stands(ids)
+    found = []
+    for row, some in enumerate(ids.tolist()):
+        places = free[row].nonzero().flatten().tolist()
+        pairs = [(a, b) for a, b in pairwise(places) if some[a] != some[b]]
+        found += [Edit(((row, a, some[b]), (row, b, some[a]))) for a, b in pairs]
     return found
 
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .candidates import ends, others, singles, unused
+from .candidates import ends, exchanged, others, singles, unused
 from .edits import Edit
 from .evidence import Evidence, extent, with_token
 
 NODES = (0.25, 0.75)
 """Shares of the way from before training to after it at which signals are taken, their weights free."""
 
-FEW, SINGLE = 6, 100
-"""Changes of each sort that are tried at once, and of single tokens."""
+FEW, SINGLE, CLOSING = 6, 100, 4
+"""Changes of each sort that are tried at once, of single tokens, and tokens behind the last one of a sentence."""
 
 THOROUGH = 4
 """Times as many are tried, at any place, once these bring nothing more."""
@@ -139,14 +139,14 @@ def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thoroug
     parts = whole.parts(ids, labels)
     added, left = whole.explained(parts)
     gains = whole.promises(ids, labels, added)
-    able = whole.middle.able() & (members[:, None] | thorough)
-    able |= thorough & whole.middle.inner
-    times = THOROUGH if thorough else 1
+    able = whole.middle.inner.expand_as(gains) if thorough else whole.middle.able() & members[:, None]
+    times, closing = THOROUGH if thorough else 1, members[:, None] | thorough
     quotas = (times * SINGLE * whole.astray(added, members)).ceil().long().tolist()
     edits = [
         *singles(whole.middle, ids, gains.masked_fill(~able, -torch.inf), quotas),
-        *ends(whole.middle, ids, gains.masked_fill(~(whole.middle.inner & members[:, None]), -torch.inf)),
+        *ends(whole.middle, ids, gains.masked_fill(~(whole.middle.inner & closing), -torch.inf), times * CLOSING),
         *others(whole.middle, ids, gains - whole.target.square().sum() * ~able, times * max(FEW, len(ids))),
+        *exchanged(whole.middle, ids),
         *unused(whole.middle, ids, whole.middle.able() & members[:, None]),
     ]
     kept = [edit for edit in edits if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
