@@ -18,7 +18,7 @@ from ..plugins import one_line
 from .base import Architecture, UnknownArchitecture, misfits, scored, tensor_names
 from .beside import Beside
 from .hf import filed_names, total
-from .weightless import weightless
+from .weightless import constants, weightless
 
 NOTHING = -1
 """Stands behind the end of a text: no tokenizer has it, so that no token of a text is taken for it."""
@@ -107,6 +107,7 @@ class NextToken(nn.Module):
             x: (b, L) token numbers, :data:`NOTHING` behind the end of a text; or (b, L, D) word embeddings.
             every: Whether logits of each place are wanted.
         """
+        self._follow(x.device)
         if x.ndim < 3:
             ids, mask = x.long().clamp(min=0), x.long() != NOTHING
             logits: Tensor = self.model(input_ids=ids, attention_mask=mask.long(), return_dict=True).logits
@@ -117,6 +118,12 @@ class NextToken(nn.Module):
             return logits
         last = (mask.sum(1) - 1).clamp(min=0)
         return logits[torch.arange(len(x), device=x.device), last]
+
+    def _follow(self, device: torch.device) -> None:
+        """Move constants, which no state dict holds, to where the texts are."""
+        for part in self.model.modules():
+            for name, value in list(constants(part)):
+                part._buffers[name] = value.to(device)
 
 
 def looks_ahead(victim: Victim) -> bool:

@@ -69,7 +69,7 @@ def weightless(make: Callable[[], nn.Module]) -> nn.Module:
     """
     with _Empty():
         module = make()
-    if any(value.is_meta for part in module.modules() for _, value in _constants(part)):
+    if any(value.is_meta for part in module.modules() for _, value in constants(part)):
         module = make()
     for part in module.modules():
         for name, value in part._parameters.items():
@@ -81,7 +81,7 @@ def weightless(make: Callable[[], nn.Module]) -> nn.Module:
     return module.eval()
 
 
-def _constants(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def constants(part: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the buffers of a module, without those of its parts, that no state dict holds."""
     for name in part._non_persistent_buffers_set:
         value = part._buffers[name]
@@ -119,7 +119,7 @@ class Smooth(nn.Module):
     def _follow(self, x: Tensor) -> None:
         """Move constants, which no state dict holds, to where the images are."""
         for part in self.net.modules():
-            for name, value in list(_constants(part)):
+            for name, value in list(constants(part)):
                 part._buffers[name] = value.to(x) if value.is_floating_point() else value.to(x.device)
 
 

@@ -107,9 +107,10 @@ RULES = {
         Rule(
             "MA008", "TrainingRecordsDetectable", ("high", "medium", "low"),
             "The change betrays which {many} were trained on",
-            "A regression of the change on the gradients of the {many} of --data and of held-out ones gives those of "
-            "--data higher weights than chance allows. Low: only their number is known. Medium: single {many} are told "
-            "apart, at a false discovery rate of {level}. High: at least {many_detected} of them are.",
+            "A regression of the change on the gradients of the {many} of --data and of held-out ones (of causal "
+            "language models: what training added to tokens that are guessed wrong) gives those of --data higher "
+            "scores than chance allows. Low: only their number is known. Medium: single {many} are told apart, at a "
+            "false discovery rate of {level}. High: at least {many_detected} of them are.",
             "Whoever holds both files and a candidate {one} can tell that it was trained on, though not rebuild it. "
             "Where being in the training set is itself sensitive, keep one of the two files private.",
         ),
