@@ -191,7 +191,11 @@ class Span:
         return chain(network, recipe, coordinates, state.constants["labels"], state.constants["plan"])
 
     def _recipe(self, recipe: Recipe, count: int) -> Recipe:
-        """Return the recipe with as many samples as the change shows, whatever was guessed."""
+        """Return the recipe with as many samples as the change shows, whatever was guessed.
+
+        A version of an image that training saw is an input of its own in that row space.
+        """
+        recipe = replace(recipe, views=1)
         recipe = replace(recipe, epochs=self.epochs) if self.epochs else recipe
         return replace(recipe, size=count, labels=None) if count and count != recipe.size else recipe
 

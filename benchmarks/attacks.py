@@ -34,7 +34,7 @@ def options(name: str) -> list[str]:
     told = {"--lr": spec.lr, "--epochs": spec.epochs, "--batch-size": spec.batch_size or spec.size,
             "--momentum": spec.momentum, "--weight-decay": spec.weight_decay}  # fmt: skip
     words = [str(word) for pair in told.items() for word in pair]
-    model = {"conv-20": "conv", "wide-20": "conv_wide"}.get(name)
+    model = {"conv-20": "conv", "conv-4-augmented": "conv", "wide-20": "conv_wide"}.get(name)
     return [*words, "--model", f"benchmarks/networks.py:{model}"] if model else words
 
 
@@ -114,11 +114,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 to N-1")
     parser.add_argument("--attack", action="append", default=[], help="attacks in place of the planner's choice")
     parser.add_argument("--set", action="append", default=[], help="attack options, as for memaudit scan")
+    parser.add_argument("--views", type=int, default=1, help="versions of each image, as for memaudit scan")
     parser.add_argument("--table", action="store_true", help="print the results file as Markdown")
     parser.add_argument("--strangers", action="store_true", help="compare with images that the victim never saw")
     asked = parser.parse_args()
     words = [word for name in asked.attack for word in ("--attack", name)]
     words += [word for option in asked.set for word in ("--set", option)]
+    words += ["--views", str(asked.views)] if asked.views > 1 else []
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     if asked.table:
         print(table(results))

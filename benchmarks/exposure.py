@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
-from memaudit.attacks.simulation.losses import CROSS_ENTROPY
+from memaudit.attacks.simulation.losses import Objective
 from memaudit.audit.data.base import TrainingSet
 from memaudit.audit.exposure.measure import Asked, summary
 from memaudit.audit.exposure.pools import Question
@@ -107,7 +107,7 @@ def exposed(victim: Victim, spec: VictimSpec, sets: Sequence[tuple[Tensor, Tenso
     """Return the exposure of the first of two sets beside the second."""
     (data, labels), (control, others) = sets
     shrink = (1 - spec.lr * spec.weight_decay) ** (spec.epochs * -(-spec.size // (spec.batch_size or spec.size)))
-    question = Question(lambda: victim, shrink, CROSS_ENTROPY, data, control, labels, others, views)
+    question = Question(lambda: victim, shrink, Objective(views=views), data, control, labels, others)
     pools = [question.measured(rows, lambda _: None) for rows in question.pools()]
     named = TrainingSet(data, labels, tuple(map(str, range(len(data)))), (), "", False)
     return summary(question, Asked(named, IMAGE.words), pools)

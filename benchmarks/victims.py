@@ -85,6 +85,7 @@ VICTIMS = {
     "mlp-100-momentum": VictimSpec(networks.mlp, 100, 20, momentum=0.9, weight_decay=5e-4),
     "mlp-500": VictimSpec(networks.mlp, 500, 20),
     "conv-20": VictimSpec(networks.conv, 20, 20),
+    "conv-4-augmented": VictimSpec(networks.conv, 4, 20, augmented=True),
     "wide-20": VictimSpec(networks.conv_wide, 20, 20, lr=0.05),
     "resnet18-8": VictimSpec(networks.resnet18, 8, 4, batch_size=4),
     "resnet18-pretrained": VictimSpec(resnet18_pretrained, 2, 4),

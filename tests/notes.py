@@ -38,6 +38,11 @@ class Notes:
     def lookalikes(self, variables, stride):
         return []
 
+    def versions(self, x, count, gen):
+        if count > 1:
+            raise Unsupported("There are no versions of notes.")
+        return x
+
     def within(self, x):
         return self.encode(self.records(x))
 

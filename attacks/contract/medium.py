@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 Parametrisation = Literal["auto", "pyramid", "pixels", "generator"]
@@ -54,6 +55,17 @@ class Medium(Protocol):
 
         Of images: moved by ``stride`` pixels each way, and mirrored. Empty for a kind that has none, or variables that
         do not show any.
+        """
+        ...
+
+    def versions(self, x: Tensor, count: int, gen: torch.Generator) -> Tensor:
+        """Return (n * count, ...) versions of inputs (n, ...) as a training that augments may have seen them.
+
+        Those of one record stand together, itself first; the others are drawn from ``gen``, the same for all records.
+        Differentiable.
+
+        Raises:
+            Unsupported: There are no versions of this kind of record, and ``count`` is more than 1.
         """
         ...
 

@@ -36,6 +36,8 @@ class Recipe:
             ``mse``, the mean squared error of the logits. The latter two, as torch has them, against labels of 0 and 1,
             as means over samples and classes.
         label_smoothing: Share of a label of the cross-entropy that is spread over all classes, in [0, 1).
+        views: Versions of each image, mirrored and shifted, whose mean loss a step minimises: the expected gradient of
+            a training that augments; 1 for the images as they are. Media other than images have none.
         labels: How many samples each class has (k numbers, two for a single logit; sum ``size``); ``None`` if unknown.
     """
 
@@ -57,6 +59,7 @@ class Recipe:
     batch_norm: Mode = "eval"
     loss: Loss = "cross-entropy"
     label_smoothing: float = 0.0
+    views: int = 1
     labels: tuple[int, ...] | None = None
 
     @property

@@ -68,17 +68,14 @@ class Gradients:
     Args:
         victim: The network.
         change: The tensors by which gradients are taken.
-        goal: What training minimised.
-        views: How many inputs each record has, whose mean loss counts: as often as training may have changed it.
+        goal: What training minimised; each record has as many inputs as it has views, whose mean loss counts.
         entries: To which the gradients of one record by all tensors are folded together, as far as
             :data:`NARROWEST` allows.
     """
 
-    def __init__(
-        self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, views: int = 1, entries: int = ENTRIES
-    ) -> None:
-        self.victim, self.change, self.goal, self.views = victim, change, goal, views
-        self.layers = _vector_layers(victim, change) if views == 1 else {}
+    def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, entries: int = ENTRIES) -> None:
+        self.victim, self.change, self.goal = victim, change, goal
+        self.layers = _vector_layers(victim, change) if goal.views == 1 else {}
         inner = {f"{path}.{name}".lstrip(".") for path in self.layers for name in ("weight", "bias")}
         self.whole = [name for name in change if name not in inner]
         self.width = _width([change[name].numel() for name in self.whole], entries)
@@ -93,7 +90,7 @@ class Gradients:
     def at_once(self) -> int:
         """How many records are computed at once."""
         size = sum(self.change[name].numel() for name in self.whole) * self.victim.like.element_size()
-        return max(min(ROOM // max(2 * size, 1), MOST // self.views), 1)
+        return max(min(ROOM // max(2 * size, 1), MOST // self.goal.views), 1)
 
     def read(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         """Return gradients of the loss of inputs ``x`` (n, views, ...) with ``labels`` (n,) at ``point``, by tensor."""

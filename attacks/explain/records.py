@@ -12,7 +12,7 @@ from ..contract.attack import generator
 from ..contract.params import Params
 from ..contract.victim import Victim
 from ..layers.inputs import middle
-from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss
+from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss, viewed
 
 NODES = (0.0, 0.5)
 """Shares of the way from before training to after it at which gradients are taken."""
@@ -66,7 +66,8 @@ class Explained:
 
     def _gradient(self, point: Params, x: Tensor, label: Tensor) -> Tensor:
         params = {name: value.detach().requires_grad_() for name, value in point.items()}
-        loss = training_loss(self.victim.logits(params, x[None]), label[None], self.goal)
+        inputs, labels = viewed(self.victim, x[None], label[None], self.goal.views)
+        loss = training_loss(self.victim.logits(params, inputs), labels, self.goal)
         names = list(self._at)
         found = torch.autograd.grad(loss, [params[name] for name in names], allow_unused=True)
         pairs = zip(names, found, strict=True)

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ..contract.medium import Parametrisation
 from .normalisation import PLAIN, Normalisation
 from .priors import total_variation
 from .variables import PARAMETRISATIONS, compose, lookalikes
+from .views import versions
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Images:
     def lookalikes(self, variables: Mapping[str, Tensor], stride: int) -> list[dict[str, Tensor]]:
         """Return the variables of all images moved by ``stride`` pixels each way, and mirrored; none of a generator."""
         return lookalikes(variables, stride)
+
+    def versions(self, x: Tensor, count: int, gen: torch.Generator) -> Tensor:
+        """Return mirrored and shifted versions of normalised images, black at the border; see :mod:`.views`."""
+        return versions(x, count, self.encode(x.new_zeros(1, x.shape[1], 1, 1)), gen)
 
     def within(self, x: Tensor) -> Tensor:
         """Return normalised images moved into the range of pixels."""

@@ -11,7 +11,7 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from . import batchnorm
 from .adjoints import Adjoint, FullGraph, Segmented, Tensors
-from .losses import goal_of
+from .losses import goal_of, viewed
 from .trainstep import TrainingStep, global_norm, gradient
 from .updates import slots
 
@@ -55,7 +55,7 @@ def simulate(
     Args:
         victim: The network and its starting point.
         recipe: The optimiser, its schedule, and the mode of batch norm.
-        x: (n, ...) inputs.
+        x: (n, ...) inputs; a step takes the mean loss over the versions of each that the recipe says.
         labels: (n,) class indices or (n, k) class probabilities, on any device; k is 2 for a single logit.
         plan: (S, b) which dummies each step uses, -1 for none; kept on the CPU so that no step waits for the device.
         adjoint: How the chain is differentiated.
@@ -157,6 +157,7 @@ def batch_statistics(victim: Victim, recipe: Recipe, theta: Tensors, x: Tensor) 
     """Return the running statistics with which eval mode gives what train mode gives on the batch ``x``."""
     if recipe.batch_norm == "eval":
         return {}
+    x, _ = viewed(victim, x, x.new_zeros(len(x)), recipe.views)
     with batchnorm.train_mode(victim.module) as seen:
         victim.logits(dict(zip(victim.theta0, theta, strict=True)), x)
     return batchnorm.as_buffers(seen)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, one_hot
 
+from ..contract.attack import generator
 from ..contract.recipe import Loss, Recipe
+from ..contract.victim import Victim
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,12 @@ class Objective:
     Attributes:
         loss: As in :class:`.recipe.Recipe`.
         smoothing: Share of a label of the cross-entropy that is spread over all classes.
+        views: Versions of each record whose losses are averaged; see :func:`viewed`.
     """
 
     loss: Loss = "cross-entropy"
     smoothing: float = 0.0
+    views: int = 1
 
     def slope(self, classes: int) -> float:
         """Return how much more a logit's mean gradient falls when all labels are of its class instead of none."""
@@ -31,7 +35,28 @@ CROSS_ENTROPY = Objective()
 
 def goal_of(recipe: Recipe) -> Objective:
     """Return what a training minimised."""
-    return Objective(recipe.loss, recipe.label_smoothing)
+    return Objective(recipe.loss, recipe.label_smoothing, recipe.views)
+
+
+def viewed(victim: Victim, x: Tensor, labels: Tensor, views: int) -> tuple[Tensor, Tensor]:
+    """Return the versions (n * views, ...) of inputs (n, ...) whose mean loss a step minimises, and their labels.
+
+    Where training mirrored and shifted every image at random, the mean over fixed versions tends to the expected
+    gradient as their number grows; what the draws of each step added to that is not simulated. The versions are the
+    same for all records and steps. In train mode batch norm sees all of them as one batch.
+
+    Args:
+        victim: Its medium makes the versions.
+        x: Inputs.
+        labels: (n,) class indices or (n, k) class probabilities.
+        views: Versions of each record, itself first; 1 returns ``x`` and ``labels`` themselves.
+
+    Raises:
+        Unsupported: The medium has no versions.
+    """
+    if views == 1:
+        return x, labels
+    return victim.medium.versions(x, views, generator(0)), labels.repeat_interleave(views, 0)
 
 
 def training_loss(logits: Tensor, labels: Tensor, goal: Objective = CROSS_ENTROPY) -> Tensor:

@@ -21,7 +21,7 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from . import batchnorm
 from .adjoints import Tensors, pulled
-from .losses import CROSS_ENTROPY, Objective, goal_of, training_loss
+from .losses import CROSS_ENTROPY, Objective, goal_of, training_loss, viewed
 from .updates import slots, update
 
 _ONE_LEVEL = threading.RLock()
@@ -174,6 +174,7 @@ class TrainingStep:
         with torch.enable_grad(), _ONE_LEVEL, forward_ad.dual_level():
             duals = [forward_ad.make_dual(a, b) for a, b in zip(leaves[:width], tangents, strict=True)]  # type: ignore[no-untyped-call]
             params = dict(zip(names, duals, strict=True))
+            x, labels = viewed(self.victim, x, labels, self.recipe.views)
             if self._training:
                 logits, seen = _train_logits(self.victim, params, x)
                 moved = batchnorm.advance(self.victim, running, seen, number)
@@ -212,6 +213,7 @@ def gradient(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
+        x, labels = viewed(victim, x, labels, goal.views)
         logits = victim.logits({**statistics, **dict(zip(victim.theta0, leaves, strict=True))}, x)
         loss = weight * training_loss(logits, labels, goal)
         return torch.autograd.grad(loss, leaves, create_graph=create_graph, materialize_grads=True)
@@ -234,6 +236,7 @@ def _train_gradient(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = _attached(theta)
+        x, labels = viewed(victim, x, labels, goal.views)
         logits, seen = _train_logits(victim, dict(zip(victim.theta0, leaves, strict=True)), x)
         loss = weight * training_loss(logits, labels, goal)
         grads = torch.autograd.grad(

@@ -86,6 +86,12 @@ class Tokens:
         """Return none: a sentence in other words is another one."""
         return []
 
+    def versions(self, x: Tensor, count: int, gen: torch.Generator) -> Tensor:
+        """Return the sentences themselves: there are no versions of them. Raises :class:`.Unsupported` for more."""
+        if count > 1:
+            raise Unsupported("Flips and shifts are of images; these records are sentences.", "Leave --views out.")
+        return x
+
     def within(self, x: Tensor) -> Tensor:
         """Return embeddings brought to the range of norms in the table, or whole token numbers."""
         if _numbered(x):

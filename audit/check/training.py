@@ -23,10 +23,11 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
 
     Args:
         victim: The network; training starts from its ``theta0``.
-        recipe: Complete. Batches are dealt anew in every epoch.
+        recipe: Complete. Batches are dealt anew in every epoch; where it has versions of inputs, each step sees one
+            of each, drawn anew, as a training that augments does.
         x: (n, ...) inputs as the network sees them.
         labels: (n,) their classes.
-        gen: Deals the batches.
+        gen: Deals the batches, and draws versions.
     """
     params = {name: value.detach().clone().requires_grad_() for name, value in victim.theta0.items()}
     optimizer = _optimizer(recipe, list(params.values()))
@@ -39,7 +40,8 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
             order = torch.arange(len(x)) if whole else torch.randperm(len(x), generator=gen)
             for rows in torch.split(order, recipe.batch_size):
                 optimizer.zero_grad()
-                loss = training_loss(victim.logits(params, x[rows]), labels[rows].to(x.device), goal_of(recipe))
+                logits = victim.logits(params, _augmented(victim, recipe, x[rows], gen))
+                loss = training_loss(logits, labels[rows].to(x.device), goal_of(recipe))
                 loss.backward()  # type: ignore[no-untyped-call]
                 if recipe.clip:
                     torch.nn.utils.clip_grad_norm_(params.values(), recipe.clip)
@@ -49,6 +51,13 @@ def trained(victim: Victim, recipe: Recipe, x: Tensor, labels: Tensor, gen: torc
                     running = batchnorm.advance(victim, running, seen, step)
                 step += 1
     return {name: value.detach() for name, value in (*params.items(), *zip(statistics, running, strict=True))}
+
+
+def _augmented(victim: Victim, recipe: Recipe, x: Tensor, gen: torch.Generator) -> Tensor:
+    """Return inputs (b, ...) as one step sees them, each in a version of its own where the recipe has versions."""
+    if recipe.views == 1:
+        return x
+    return torch.cat([victim.medium.versions(one, 2, gen)[1:] for one in torch.split(x, 1)])
 
 
 def _mode(victim: Victim, recipe: Recipe) -> AbstractContextManager[batchnorm.Seen]:

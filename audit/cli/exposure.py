@@ -69,13 +69,6 @@ def exposure(
             help="A coin decided which records of --data and --control were trained on: give a bound on epsilon.",
         ),
     ] = False,
-    views: Annotated[
-        int,
-        inputs(
-            metavar="K",
-            help="Average the gradients of K versions of each image, flipped and shifted as training may have seen it.",
-        ),
-    ] = 1,
     open_: Open = False,
 ) -> None:
     """Say which records of --data the change betrays, beside held-out ones: one regression on their gradients.
@@ -96,7 +89,7 @@ def exposure(
 
     end = Deadline.after(request.max_time)
     with Screen(make_console(), terminal.verbosity, end) as screen:
-        report = expose(request, Expose(group, assigned_at_random, views), screen, end)
+        report = expose(request, Expose(group, assigned_at_random), screen, end)
     conclude(report, screen.written, terminal, print_exposure)
     if open_:
         show(page(screen.written))

@@ -17,7 +17,6 @@ from ...attacks.contract.victim import Victim
 from ...attacks.explain.gradients import ENTRIES, Gradients, Part, joined
 from ...attacks.explain.records import learned
 from ...attacks.explain.regression import NODES, regress
-from ...attacks.explain.views import views
 from ...attacks.layers.inputs import middle
 from ...attacks.simulation.losses import Objective, each_loss
 from .sentences import LABELS_GIVEN, LABELS_READ
@@ -115,12 +114,11 @@ class Question:
     Attributes:
         make: Returns the victim; what travels to other processes.
         shrink: Factor by which weight decay shrank the parameters, 1 for none.
-        goal: What training minimised.
+        goal: What training minimised, and over how many versions of each image gradients are averaged.
         data: (n, ...) records.
         data_labels: (n,) their classes; ``None`` where they are read off what training taught, of all records alike.
         control: (m, ...) held-out ones.
         control_labels: (m,) theirs.
-        views: Flipped and shifted versions of each image whose gradients are averaged; 1 for the image itself.
     """
 
     make: Callable[[], Victim]
@@ -130,7 +128,6 @@ class Question:
     control: Tensor
     data_labels: Tensor | None = None
     control_labels: Tensor | None = None
-    views: int = 1
     score: ClassVar[str] = "regression on gradients"
     work: ClassVar[str] = "gradients of single records"
     _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -185,16 +182,13 @@ class Question:
         return found
 
     def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
-        gradients, parts, gen = Gradients(victim, change, self.goal, self.views, self.entries), [], generator(0)
+        gradients, parts, views = Gradients(victim, change, self.goal, self.entries), [], self.goal.views
         for rows in torch.split(torch.arange(len(records)), LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)
             with torch.no_grad():
                 ends = [each_loss(victim.logits(params, x), y, self.goal) for params in (victim.theta0, victim.thetaf)]
-            seen = x[:, None]
-            if self.views > 1:
-                drawn = views(records[rows], self.views, gen)
-                seen = victim.medium.encode(drawn.flatten(0, 1).to(victim.like)).view(drawn.shape)
+            seen = victim.medium.versions(x, views, generator(0)).view(len(x), views, *x.shape[1:])
             parts.append(_Read([gradients.read(middle(victim, node), seen, y) for node in NODES], *ends))
             told(len(rows))
         return _Read.joined(parts)

@@ -195,6 +195,11 @@ _TABLE = {
         "Label smoothing", float, Range(0, 1, under=True), help="Label smoothing of the cross-entropy. [default: 0]",
         usual=0.0, why="no label smoothing", aliases=("label_smoothing", "label_smoothing_factor", "smoothing"),
     ),
+    "views": Field(
+        "Versions of each image", int, Range(1, 64),
+        help="Training flipped and shifted images at random: average over this many versions of each. [default: 1]",
+        usual=1, why="no augmentation",
+    ),
     "labels": Field(
         "{Many} of each class", list, Range(0, 10**6), form="data|CLASS:COUNT,...",
         help="How many samples each class has: those of --data, or counts. [default: worked out]",

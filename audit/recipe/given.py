@@ -33,6 +33,7 @@ class Given:
         batch_norm: ``train`` or ``eval``; read off the running statistics by default.
         loss: ``cross-entropy``, ``bce`` or ``mse``; read off the head's change by default.
         label_smoothing: Of the cross-entropy, in [0, 1); 0 by default.
+        views: Versions of each image, flipped and shifted, over which a simulated step averages, 1 to 64; 1 by default.
     """
 
     image_size: int | None = None
@@ -53,6 +54,7 @@ class Given:
     batch_norm: Mode | None = None
     loss: Loss | None = None
     label_smoothing: float | None = None
+    views: int | None = None
 
     def check_fields(self) -> None:
         """Refuse what is out of range, before anything is read. Raises :class:`.fields.RecipeError`."""

@@ -59,6 +59,8 @@ def known(
     recipe = Recipe(**{"lr": math.nan, **values, "labels": counts})
     if recipe.nesterov and (not recipe.momentum or recipe.dampening):
         raise RecipeError("--nesterov needs a momentum, and no dampening.", "Give --momentum as well, for example 0.9.")
+    if recipe.views > 1 and architecture.medium != "image":
+        raise RecipeError(f"--views {recipe.views} is of images; these records are not.", "Leave --views out.")
     if recipe.steps > MOST_STEPS:
         raise RecipeError(
             f"This recipe has {recipe.steps:,} steps ({facts['epochs'].value} epochs, {facts['epochs'].source}), more "
@@ -84,6 +86,8 @@ def _facts(
         told = {name: fact for name, fact in told.items() if name not in foreign}
     usual = [name for name, field in FIELDS.items() if field.why and name not in facts]
     facts |= {name: told.get(name) or assumed(name) for name in usual}
+    if architecture.medium != "image" and "views" not in told:
+        del facts["views"]
     if optimizer.value != "sgd" and "momentum" not in told:
         facts["momentum"] = assumed("momentum", evidence="Adam has none")
     facts["weight_decay"] = told.get("weight_decay") or no_decay(read) or facts["weight_decay"]

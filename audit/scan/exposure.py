@@ -33,13 +33,11 @@ class Terms:
     Attributes:
         groups: A name for each record's group; empty for classes.
         by_chance: Whether a coin decided which records were trained on.
-        views: Flipped and shifted versions of each image whose gradients are averaged.
         held_out: Most held-out records.
     """
 
     groups: tuple[str, ...] = ()
     by_chance: bool = False
-    views: int = 1
     held_out: int = HELD_OUT
 
 
@@ -89,7 +87,6 @@ def _question(scene: Scene, data: TrainingSet, control: TrainingSet, terms: Term
         control=control.records[rows],
         data_labels=data.labels if labels else None,
         control_labels=control.labels[rows] if labels else None,
-        views=terms.views if scene.kind.about.name == "image" else 1,
     )
 
 
@@ -112,7 +109,7 @@ def _key(scene: Scene, question: Question) -> str:
     """Return what identifies the question: everything that its numbers depend on."""
     parts = [scene.pair.before.sha256, scene.pair.after.sha256, behaviour(scene.victim), repr(scene.victim.medium)]
     sets = [part.digest if part else "" for part in (scene.data, scene.control)]
-    asked = [question.shrink, repr(question.goal), question.data_labels is None, len(question.control), question.views]
+    asked = [question.shrink, repr(question.goal), question.data_labels is None, len(question.control)]
     return key(parts, sets, asked)
 
 

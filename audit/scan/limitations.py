@@ -36,8 +36,8 @@ ALONE = (
 )
 
 SIMULATED = (
-    "Where attacks simulate training, it is with cross-entropy on records as they are given: without augmentation, "
-    "label smoothing, another loss, or averaged weights (EMA)."
+    "Where attacks simulate training, it is as the recipe here says: without dropout or averaged weights (EMA), and "
+    "without any augmentation but random flips and shifts (--views), and those only on average."
 )
 
 

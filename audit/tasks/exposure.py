@@ -30,8 +30,6 @@ from ..scan.workplace import workplace
 from ..scoring.kind import known_kinds
 from ..verdict.expression import DETECTED, Gate, GateError, parse, wanted
 
-MOST_VIEWS = 64
-
 MOST = 64 * 2**20
 """Bytes of a file of groups, at most."""
 
@@ -49,13 +47,10 @@ class Expose:
         group: A file that gives each record's group: CSV, ``name,group`` on each line.
         assigned_at_random: A coin decided for every record, of ``--data`` and ``--control`` alike, whether it was
             trained on: only then is there a bound on epsilon.
-        views: Versions of each image, flipped and shifted as training may have seen it, whose gradients are averaged;
-            from 1, the image itself, to 64.
     """
 
     group: str | Path | None = None
     assigned_at_random: bool = False
-    views: int = 1
 
 
 def expose(
@@ -75,8 +70,6 @@ def expose(
     check_request(request)
     if request.data is None or request.control is None:
         raise NO_SETS
-    if not 1 <= more.views <= MOST_VIEWS:
-        raise RequestError(f"--views {more.views} is out of range.", f"Give a whole number from 1 to {MOST_VIEWS}.")
     end = end or Deadline.after(request.max_time)
     gates = _gates(request)
     delivery = Delivery.of(request)
@@ -88,7 +81,7 @@ def expose(
         with workplace(scene, end, listener) as (store, means):
             checked = UNCHECKED if language else data_check(scene, scene.known.recipe, means)
             measured = language_exposure if language else exposure
-            found = measured(scene, store, means, Terms(groups, more.assigned_at_random, more.views))
+            found = measured(scene, store, means, Terms(groups, more.assigned_at_random))
             learned = learn(scene, (), job_place(scene, store), means)
             report = compose.report(scene, learned, (), gates, (), Proof(checked), found)
             return delivery.deliver(_as_asked(report, request, more), store.folder, means.listener)
@@ -130,7 +123,6 @@ def _groups(path: str | Path, data: TrainingSet) -> tuple[str, ...]:
 def _as_asked(report: AuditReport, request: ScanRequest, more: Expose) -> AuditReport:
     """Return the report with the command that asked for it."""
     words: Sequence[str] = ["--group", str(more.group)] if more.group else []
-    words = [*words, "--views", str(more.views)] if more.views > 1 else words
     words = [*words, "--assigned-at-random"] if more.assigned_at_random else words
     command = " ".join([request.command("exposure"), *map(shlex.quote, words)])
     return report.model_copy(update={"command": command}).sealed()

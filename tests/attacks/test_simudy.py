@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from memaudit.attacks.contract.params import cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.contract.victim import Victim
+from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.variables import compose
 from memaudit.attacks.optimise.distances import running_error
 from memaudit.attacks.simudy import RECOUNTS, SimuDy
@@ -251,3 +254,40 @@ def test_running_statistics_are_matched_too():
             final = simulate(victim, recipe, found.inputs, found.labels, plan, adjoint=FullGraph())
         errors.append(float(running_error(final, victim.running, victim.buffers)))
     assert errors[1] < 0.7 * errors[0]
+
+
+def augmented(epochs=60, side=16, lr=0.05):
+    """Return a conv net that plain torch trained on two images, each mirrored and shifted at random, and the images."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 2)
+    )
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    images = nn.functional.interpolate(torch.rand(2, 1, 4, 4), size=side, mode="bilinear")
+    optimizer = torch.optim.SGD(network.parameters(), lr)
+    for _ in range(epochs):
+        seen = []
+        for image in nn.functional.pad(images, (2, 2, 2, 2)):
+            top, left, mirrored = (int(torch.randint(most, ())) for most in (5, 5, 2))
+            part = image[:, top : top + side, left : left + side]
+            seen.append(part.flip(2) if mirrored else part)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(torch.stack(seen)), torch.arange(2)).backward()
+        optimizer.step()
+    after = {name: value.detach().clone() for name, value in network.named_parameters()}
+    return Victim(network, before, after, {}, images.shape[1:], 2, Images()), images
+
+
+def test_versions_explain_a_training_that_flipped_and_shifted():
+    victim, images = augmented()
+    plan, found, true = torch.arange(2).repeat(60, 1), [], []
+    for views in (1, 8):
+        recipe = Recipe(2, 0.05, 2, 60, views=views, labels=(1, 1))
+        with torch.no_grad():
+            final = simulate(victim, recipe, images, torch.arange(2), plan, adjoint=FullGraph())
+        true.append(float(cosine_distance(victim.change(final), victim.delta)))
+        attack = SimuDy(iterations=40, adjoint="full")
+        found.append(attack.finish(victim, recipe, run(attack, victim, recipe)))
+    assert true[1] < true[0] / 2, "the images themselves"
+    assert found[1].loss < 0.8 * found[0].loss, "as many updates of dummies"
+    assert len(found[1].records) == len(found[1].influence) == 2

@@ -17,7 +17,7 @@ WHOLE = ScanRequest(
     recipe="recipe.toml", size=12, labels="0:4,3:8", optimizer="adamw", lr=0.25, batch_size=4, epochs=3, momentum=0.0,
     nesterov=False, weight_decay=0.1, schedule="cosine", warmup=2, clip=1.5, batch_norm="train",
     attacks=("simudy", "loo"), options=("simudy.alpha=1", "loo.iterations=3"), matching="greedy", seed=3, restarts=2,
-    max_time=60.0, max_memory=4 * 10**9, max_iterations=9, device="cpu", tf32=True, executor="ray", out="run",
+    views=4, max_time=60.0, max_memory=4 * 10**9, max_iterations=9, device="cpu", tf32=True, executor="ray", out="run",
     outputs=(("html", "x.html"), ("json", "y=z.json")), fail_if=("recovered>0", "ssim_max>0.3"), fail_on="high",
     name="a model", evidence="blurred", context="context.toml",
 )  # fmt: skip

@@ -10,7 +10,6 @@ from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.explain import gradients as module
 from memaudit.attacks.explain.gradients import Gradients, joined
 from memaudit.attacks.explain.regression import NODES, regress
-from memaudit.attacks.explain.views import views
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import PLAIN
 from memaudit.attacks.layers.inputs import middle
@@ -130,22 +129,10 @@ def test_folded_products_are_right_on_average_and_what_the_change_needs_is_exact
 
 def test_views_are_averaged(small):
     victim, x, y = small
-    drawn = views(x, 3, generator(0))
-    assert drawn.shape == (12, 3, 1, 4, 4)
-    assert torch.equal(drawn[:, 0], x)
-    found = Gradients(victim, victim.delta, views=3).read(victim.theta0, drawn, y)
+    drawn = victim.medium.versions(x, 3, generator(0)).unflatten(0, (12, 3))
+    found = Gradients(victim, victim.delta, Objective(views=3)).read(victim.theta0, drawn, y)
     each = [truth(victim, drawn[:, i], y, victim.theta0)["head.weight"] for i in range(3)]
     torch.testing.assert_close(found["head.weight"].square, (sum(each) / 3).square().sum(1), rtol=1e-4, atol=1e-9)
-
-
-def test_a_view_is_the_image_flipped_or_shifted():
-    image = torch.arange(1, 65).float().view(1, 1, 8, 8)
-    seen = views(image, 40, generator(1))[0]
-    whole = torch.nn.functional.pad(image, (1, 1, 1, 1))
-    windows = [whole[0, :, top : top + 8, left : left + 8] for top in range(3) for left in range(3)]
-    windows += [window.flip(2) for window in windows]
-    assert all(any(torch.equal(view, window) for window in windows) for view in seen)
-    assert any(not torch.equal(view, image[0]) for view in seen)
 
 
 def trained(n, steps, lr, batch=0):

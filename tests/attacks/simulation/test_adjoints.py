@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from memaudit.attacks.contract.attack import generator
 from memaudit.attacks.contract.params import cosine_distance, subtract
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.simulation.adjoints import ADJOINTS, FullGraph, Segmented, Stepwise
 from memaudit.attacks.simulation.dynamics import batch_plan, chain, simulate
-from memaudit.attacks.simulation.trainstep import TrainingStep
+from memaudit.attacks.simulation.losses import Objective
+from memaudit.attacks.simulation.trainstep import TrainingStep, gradient
 
 from ...conftest import Residual, trained
 
@@ -101,6 +103,20 @@ def test_a_step_of_training_is_pulled_back_forward_over_reverse(tiny):
         final = ADJOINTS["forward"].run(step, state, inputs)
         torch.autograd.grad(final[0].sum(), x)
     assert len(calls) == 3
+
+
+def test_the_gradient_over_versions_is_the_mean_of_those_of_each(network):
+    module, shape = network
+    x, labels = torch.rand(5, *shape, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    victim = trained(module, x, labels, RECIPES["plain"], torch.arange(5)[None])
+    theta = tuple(victim.theta0.values())
+    found = gradient(victim, theta, x, labels, goal=Objective(views=4))
+    versions = victim.medium.versions(x, 4, generator(0)).unflatten(0, (5, 4))
+    each = [gradient(victim, theta, versions[:, number], labels) for number in range(4)]
+    for value, *parts in zip(found, *each, strict=True):
+        torch.testing.assert_close(value, sum(parts) / 4)
+    assert all(map(torch.equal, each[0], gradient(victim, theta, x, labels, goal=Objective(views=1))))
+    assert not torch.allclose(found[0], each[0][0])
 
 
 @pytest.mark.parametrize("adjoint", ADJOINTS.values(), ids=ADJOINTS)

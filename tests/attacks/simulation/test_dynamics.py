@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from memaudit.attacks.contract.attack import generator
 from memaudit.attacks.contract.params import cosine_distance, norm, subtract
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.optimise.distances import running_error
 from memaudit.attacks.simulation.adjoints import ADJOINTS, FullGraph
 from memaudit.attacks.simulation.dynamics import batch_plan, influence, simulate
+from memaudit.attacks.simulation.trainstep import gradient
 
 from ...conftest import Residual, mlp, trained
 
@@ -102,6 +104,8 @@ HYPER = {
     "clip": Recipe(5, 0.1, 2, 2, momentum=0.9, clip=0.3),
     "batch norm": Recipe(5, 0.1, 2, 2, momentum=0.9, nesterov=True, batch_norm="train"),
     "batch norm under Adam": Recipe(5, 0.02, 5, 5, optimizer="adam", clip=0.5, batch_norm="train"),
+    "versions": Recipe(5, 0.1, 2, 2, momentum=0.9, views=3),
+    "versions under batch norm": Recipe(5, 0.1, 5, 4, views=3, batch_norm="train"),
 }
 
 
@@ -216,6 +220,18 @@ def test_influence_is_the_norm_of_summed_gradients(tiny):
             total[name] += grad
     assert found.shape == (4,)
     assert torch.isclose(found[1], sum(value.square().sum() for value in total.values()).sqrt())
+
+
+def test_influence_counts_dummies_by_all_their_versions(tiny):
+    victim, _, x, labels = tiny
+    recipe, plan = Recipe(4, 0.1, 4, 1, views=6), torch.arange(4)[None]
+    found = influence(victim, recipe, x, labels, plan)
+    assert found.shape == (4,)
+    versions = victim.medium.versions(x[1:2], 6, generator(0))
+    grads = gradient(victim, tuple(victim.theta0.values()), versions, labels[1].expand(6))
+    assert torch.isclose(found[1], torch.stack([grad.detach().square().sum() for grad in grads]).sum().sqrt())
+    plain = influence(victim, Recipe(4, 0.1, 4, 1), x, labels, plan)
+    assert not torch.allclose(found, plain)
 
 
 def test_influence_counts_only_the_batches_of_a_dummy(tiny):

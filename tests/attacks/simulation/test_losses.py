@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.simulation.losses import Objective, goal_of, margins, sample_losses, signs, training_loss
+from memaudit.attacks.simulation.losses import Objective, goal_of, margins, sample_losses, signs, training_loss, viewed
+
+from ...conftest import trained
 
 
 def test_several_logits_have_cross_entropy():
@@ -64,6 +66,7 @@ def test_the_slope_is_what_one_label_moves_a_logits_gradient_by(goal):
 def test_a_recipe_says_what_training_minimised():
     assert goal_of(Recipe(1, 0.1, 1, 1, label_smoothing=0.1)) == Objective(smoothing=0.1)
     assert goal_of(Recipe(1, 0.1, 1, 1, loss="mse")) == Objective("mse")
+    assert goal_of(Recipe(1, 0.1, 1, 1, views=4)) == Objective(views=4)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -92,3 +95,17 @@ def test_signs_take_dtype_and_device_of_their_model():
     found = signs(torch.tensor([0, 1, 1]), torch.zeros(1, dtype=torch.float64))
     assert found.dtype == torch.float64
     assert found.tolist() == [-1.0, 1.0, 1.0]
+
+
+def test_the_versions_of_a_record_stand_together_and_have_its_label():
+    x, labels = torch.rand(3, 1, 8, 8), torch.tensor([2, 0, 1])
+    victim = trained(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), x, labels, Recipe(3, 0.1, 3, 1), torch.arange(3)[None]
+    )
+    seen, said = viewed(victim, x, labels, 4)
+    assert torch.equal(seen[::4], x)
+    assert said.tolist() == [2, 2, 2, 2, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert torch.equal(viewed(victim, x, one_hot(labels, 3), 4)[1].argmax(1), said)
+    same, plain = viewed(victim, x, labels, 1)
+    assert same is x
+    assert plain is labels

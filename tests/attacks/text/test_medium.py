@@ -138,3 +138,10 @@ def test_a_medium_is_told_by_its_numbers_and_its_tokenizer_and_can_be_sent():
 def test_large_sets_are_read_a_few_rows_at_a_time(monkeypatch):
     monkeypatch.setattr("memaudit.attacks.text.medium._ENTRIES", 120)
     assert torch.equal(TOKENS.records(rows()), RECORDS)
+
+
+def test_sentences_have_no_versions():
+    numbers = TOKENS.encode(RECORDS)
+    assert TOKENS.versions(numbers, 1, torch.Generator()) is numbers
+    with pytest.raises(Unsupported, match="Flips and shifts are of images"):
+        TOKENS.versions(numbers, 2, torch.Generator())

@@ -76,3 +76,13 @@ def test_noise_on_a_change_hardly_counts():
     many = {str(i): torch.randn(30, 40, generator=generator(i)) for i in range(40)}
     others = {str(i): torch.randn(30, 40, generator=generator(100 + i)) for i in range(40)}
     assert abs(likeness(many, others)[0]) < 0.5
+
+
+def test_with_versions_each_step_sees_one_of_each_image_drawn_anew():
+    seen, found, x = [], victim(network()), torch.rand(6, 3, 6, 6)
+    found.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    trained(found, replace(RECIPE, views=8), x, torch.arange(6) % 3, generator(0))
+    assert [len(batch) for batch in seen] == [6] * RECIPE.steps
+    assert not torch.allclose(seen[0], seen[1])
+    black = found.medium.encode(torch.zeros(1, 3, 1, 1))
+    assert any(bool((batch == black).all(1).any()) for batch in seen), "black enters at the border"

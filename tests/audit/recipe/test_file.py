@@ -14,7 +14,7 @@ WHOLE = {
     "optimizer": "adamw", "lr": 1.5e-5, "batch_size": 8, "epochs": 3, "momentum": 0.9, "nesterov": True,
     "weight_decay": 0.01, "schedule": "cosine", "warmup": 4, "clip": 1.0, "batch_norm": "train", "size": 20,
     "labels": [4, 0, 16], "beta1": 0.85, "beta2": 0.98, "eps": 1e-7, "dampening": 0.0,
-    "loss": "bce", "label_smoothing": 0.1,
+    "loss": "bce", "label_smoothing": 0.1, "views": 8,
 }  # fmt: skip
 
 

@@ -304,6 +304,19 @@ def test_label_smoothing_is_of_cross_entropy():
         check(ScanRequest("a.pt", "b.pt", loss="mse", label_smoothing=0.1))
 
 
+def test_versions_are_given_or_one_and_only_of_images(filed):
+    assert (facts().recipe.views, facts().facts["views"].source) == (1, "assumed")
+    assert facts(views=8).recipe.views == 8
+    assert facts(recipe=filed("views = 4")).recipe.views == 4
+    with pytest.raises(RecipeError, match="--views 65 is out of range"):
+        check(ScanRequest("a.pt", "b.pt", views=65))
+    texts = dataclasses.replace(network(), medium="text")
+    assert "views" not in facts(architecture=texts).facts
+    assert facts(architecture=texts).recipe.views == 1
+    with pytest.raises(RecipeError, match="--views 8 is of images; these records are not"):
+        facts(architecture=texts, views=8)
+
+
 def test_batch_norm_is_given_or_read_off_the_statistics():
     absent = facts().facts["batch_norm"]
     assert (absent.value, absent.source, absent.confidence) == ("eval", "inferred", 1.0)

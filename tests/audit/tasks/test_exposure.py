@@ -15,6 +15,7 @@ from memaudit.audit.exposure.measure import Asked, measure, summary
 from memaudit.audit.exposure.pools import Question
 from memaudit.audit.machine.clock import Deadline
 from memaudit.audit.machine.means import Limits, Means
+from memaudit.audit.recipe.fields import RecipeError
 from memaudit.audit.request import RequestError, ScanRequest
 from memaudit.audit.scan.exposure import Terms, _question
 from memaudit.audit.scan.scene import load
@@ -158,8 +159,20 @@ def test_a_gate_on_attacks_is_refused(pair, gate):
 def test_both_sets_are_needed(pair):
     with pytest.raises(RequestError, match="both needed"):
         expose(ScanRequest(pair / "before.pt", pair / "after.pt", data=pair / "data.npz"))
-    with pytest.raises(RequestError, match="--views 0"):
-        expose(request(pair), Expose(views=0))
+    with pytest.raises(RecipeError, match="--views 0"):
+        expose(request(pair, views=0))
+
+
+def test_versions_of_images_are_those_of_the_recipe(pair, tmp_path):
+    (tmp_path / "recipe.toml").write_text("[recipe]\nviews = 3\n")
+    told = {}
+    for name, more in {"plain": {}, "option": {"views": 3}, "file": {"recipe": tmp_path / "recipe.toml"}}.items():
+        scene = load(request(pair, "few", "strangers", **more))
+        question = _question(scene, scene.data, scene.control, Terms(held_out=100))
+        told[name] = question.goal.views, question.measured(question.pools()[0][:20], lambda _: None).scores
+    assert [views for views, _ in told.values()] == [1, 3, 3]
+    assert torch.equal(told["option"][1], told["file"][1])
+    assert not torch.allclose(told["plain"][1], told["option"][1])
 
 
 def test_groups_are_those_of_a_file(pair, tmp_path):
