@@ -61,6 +61,19 @@ class Part:
             found.diagonal().copy_(self.square)
         return found
 
+    def room(self, count: int) -> "Part":
+        """Return room for the gradients of ``count`` records of this kind."""
+        along, square, left = (part.new_empty(count, *part.shape[1:]) for part in (self.along, self.square, self.left))
+        right = None if self.right is None else self.right.new_empty(count, *self.right.shape[1:])
+        return Part(along, square, left, right)
+
+    def put(self, rows: Tensor, part: "Part") -> None:
+        """Put the gradients of some records into their rows."""
+        own, other = (self.along, self.square, self.left, self.right), (part.along, part.square, part.left, part.right)
+        for place, value in zip(own, other, strict=True):
+            if place is not None and value is not None:
+                place[rows] = value
+
 
 class Gradients:
     """Reads the gradients of records by every tensor of a change.
@@ -94,11 +107,12 @@ class Gradients:
 
     def read(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         """Return gradients of the loss of inputs ``x`` (n, views, ...) with ``labels`` (n,) at ``point``, by tensor."""
-        parts: dict[str, list[Part]] = {}
+        found: dict[str, Part] = {}
         for rows in torch.split(torch.arange(len(x)), self.at_once):
             for name, part in self._chunk(point, x[rows], labels[rows].to(x.device)).items():
-                parts.setdefault(name, []).append(part)
-        return {name: joined(found) for name, found in parts.items()}
+                # One place for all: small parts kept between large gradients would hold their memory.
+                found.setdefault(name, part.room(len(x))).put(rows, part)
+        return found
 
     def _chunk(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         fixed = {name: value.detach() for name, value in point.items()}

@@ -1,8 +1,8 @@
 """Changes of sentences that are worth trying, by what was read of their tokens: other tokens, ends, and all others."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def exchanged(evidence: Evidence, ids: Tensor) -> list[Edit]:
     found = []
     for row, some in enumerate(ids.tolist()):
         places = free[row].nonzero().flatten().tolist()
-        pairs = [(a, b) for a, b in pairwise(places) if some[a] != some[b]]
+        pairs = [(a, b) for a, b in itertools.pairwise(places) if some[a] != some[b]]
         found += [Edit(((row, a, some[b]), (row, b, some[a]))) for a, b in pairs]
     return found
 

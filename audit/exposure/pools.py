@@ -17,6 +17,7 @@ from ...attacks.contract.victim import Victim
 from ...attacks.explain.gradients import ENTRIES, Gradients, Part, joined
 from ...attacks.explain.records import learned
 from ...attacks.explain.regression import NODES, regress
+from ...attacks.explain.residual import residuals
 from ...attacks.layers.inputs import middle
 from ...attacks.simulation.losses import Objective, each_loss
 from .sentences import LABELS_GIVEN, LABELS_READ
@@ -166,7 +167,7 @@ class Question:
         return Pool(
             rows=rows,
             scores=found.scores,
-            others={"cosine with the change": found.cosines, **both.losses()},
+            others={"cosine with the change": found.cosines, **both.simpler()},
             leverage=found.leverage[: len(rows)],
             explained=found.explained,
             average=found.average,
@@ -187,20 +188,24 @@ class Question:
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)
             with torch.no_grad():
-                ends = [each_loss(victim.logits(params, x), y, self.goal) for params in (victim.theta0, victim.thetaf)]
+                before, after = (
+                    each_loss(victim.logits(params, x), y, self.goal) for params in (victim.theta0, victim.thetaf)
+                )
             seen = victim.medium.versions(x, views, generator(0)).view(len(x), views, *x.shape[1:])
-            parts.append(_Read([gradients.read(middle(victim, node), seen, y) for node in NODES], *ends))
+            nodes = [gradients.read(middle(victim, node), seen, y) for node in NODES]
+            parts.append(_Read(nodes, before, after, residuals(victim, change, x)))
             told(len(rows))
         return _Read.joined(parts)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What was computed of some records: gradients at each node, and losses at the two ends of training, (n,) each."""
+    """What was computed of some records, (n,) each: gradients at each node, losses at both ends, residuals."""
 
     nodes: list[dict[str, Part]]
     before: Tensor
     after: Tensor
+    residual: Tensor
 
     @classmethod
     def joined(cls, parts: "Sequence[_Read]") -> "_Read":
@@ -208,10 +213,17 @@ class _Read:
             {name: joined([part.nodes[node][name] for part in parts]) for name in parts[0].nodes[node]}
             for node in range(len(NODES))
         ]
-        return cls(nodes, torch.cat([part.before for part in parts]), torch.cat([part.after for part in parts]))
+        rest = ([getattr(part, name) for part in parts] for name in ("before", "after", "residual"))
+        before, after, residual = map(torch.cat, rest)
+        return cls(nodes, before, after, residual)
 
     def beside(self, other: "_Read") -> "_Read":
         return self.joined([self, other])
 
-    def losses(self) -> dict[str, Tensor]:
-        return {"loss after training": -self.after, "fall of the loss": self.before - self.after}
+    def simpler(self) -> dict[str, Tensor]:
+        """Return scores that need no regression; higher is more exposed."""
+        return {
+            "loss after training": -self.after,
+            "fall of the loss": self.before - self.after,
+            "inputs within the change": -self.residual,
+        }

@@ -96,6 +96,11 @@ class Exposure(Model):
         return self.held_out >= self.needed
 
     @property
+    def proven(self) -> bool:
+        """Whether at least half of the records are known to have been trained on."""
+        return self.measured > 0 and 2 * self.at_least >= self.measured
+
+    @property
     def swapped(self) -> bool:
         """Whether held-out records score clearly higher: the two sets may be swapped, or are of two kinds."""
         reach = self.own.auc_interval

@@ -12,9 +12,12 @@ from ..events import Listener, silence
 from ..files import read_regular
 from ..machine.choose import check_executor
 from ..machine.clock import Deadline
+from ..machine.means import Means
 from ..machine.numerics import exact_numerics
 from ..printable import printable
+from ..report.exposure import Exposure
 from ..report.model import AuditReport
+from ..report.proof import DataCheck
 from ..request import RequestError, ScanRequest
 from ..request import check as check_request
 from ..run.cards import GROUP as ATTACKS
@@ -22,10 +25,10 @@ from ..scan import compose
 from ..scan.causal import UNCHECKED, language_exposure, load_language, of_language
 from ..scan.delivery import Delivery
 from ..scan.exposure import Terms, exposure
-from ..scan.learn import learn
+from ..scan.learn import Learned, learn
 from ..scan.place import job_place
 from ..scan.proof import Proof, data_check
-from ..scan.scene import load
+from ..scan.scene import Scene, load
 from ..scan.workplace import workplace
 from ..scoring.kind import known_kinds
 from ..verdict.expression import DETECTED, Gate, GateError, parse, wanted
@@ -79,12 +82,26 @@ def expose(
         scene = load_language(request, listener) if language else load(request, listener)
         groups = _groups(more.group, scene.data) if more.group and scene.data else ()
         with workplace(scene, end, listener) as (store, means):
-            checked = UNCHECKED if language else data_check(scene, scene.known.recipe, means)
             measured = language_exposure if language else exposure
             found = measured(scene, store, means, Terms(groups, more.assigned_at_random))
             learned = learn(scene, (), job_place(scene, store), means)
+            checked = UNCHECKED if language else _checked(scene, learned, gates, found, means)
             report = compose.report(scene, learned, (), gates, (), Proof(checked), found)
             return delivery.deliver(_as_asked(report, request, more), store.folder, means.listener)
+
+
+def _checked(
+    scene: Scene, learned: Learned, gates: Sequence[Gate], found: Exposure | None, means: Means
+) -> DataCheck | None:
+    """Return whether the data explain the change; ``None`` where that is known by single records, or decides nothing.
+
+    It takes minutes on large networks, and is needed where too little was found, and before a pass.
+    """
+    if found is not None and found.proven:
+        right = Proof(DataCheck(explained=True, reason=""))
+        if compose.judged(scene, learned, (), gates, (), right, found)[1].status != "pass":
+            return None
+    return data_check(scene, scene.known.recipe, means)
 
 
 def _gates(request: ScanRequest) -> list[Gate]:

@@ -159,6 +159,8 @@ def _exposed(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _unexplained(evidence: Evidence) -> Iterator[Finding]:
+    if evidence.check is None and evidence.exposure is not None and evidence.exposure.proven:
+        return
     if evidence.inputs.data is not None and (evidence.check is None or not evidence.check.explained):
         reason = evidence.check.reason if evidence.check else "Whether the data explain the change was not looked at."
         yield _finding("MA107", "none", reason, blocks=True)

@@ -78,7 +78,7 @@ def test_images_that_were_trained_on_are_told_from_others(told):
     assert found.own.auc > 0.95
     assert found.own.auc_interval[0] <= found.own.auc <= found.own.auc_interval[1]
     assert [row.name for row in found.baselines] == [
-        "cosine with the change", "loss after training", "fall of the loss",
+        "cosine with the change", "loss after training", "fall of the loss", "inputs within the change",
     ]  # fmt: skip
     assert sorted(row.record for row in found.per_record) == list(range(MEMBERS))
     assert {group.name for group in found.groups} == set("abcd")
