@@ -1,6 +1,5 @@
 """Changes of sentences that are worth trying, by what was read of their tokens: other tokens, ends, and all others."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,8 +41,10 @@ def exchanged(evidence: Evidence, ids: Tensor) -> list[Edit]:
     found = []
     for row, some in enumerate(ids.tolist()):
         places = free[row].nonzero().flatten().tolist()
-        pairs = [(a, b) for a, b in itertools.pairwise(places) if some[a] != some[b]]
-        found += [Edit(((row, a, some[b]), (row, b, some[a]))) for a, b in pairs]
+        for i in range(len(places) - 1):
+            a, b = places[i : i + 2]
+            if some[a] != some[b]:
+                found.append(Edit(((row, a, some[b]), (row, b, some[a]))))
     return found
 
 
