@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,6 +22,8 @@ from memaudit.audit.scan.exposure import Terms, _question
 from memaudit.audit.scan.scene import load
 from memaudit.audit.tasks.exposure import Expose, expose
 from memaudit.audit.verdict.expression import GateError
+
+from ...adapters import adapt, factors, save, tuned
 
 SIDE, MEMBERS, OTHERS = 12, 60, 1100
 
@@ -285,3 +288,23 @@ def test_a_limit_that_holds_with_few_held_out_images_does_not_say_that_none_can_
     report = expose(request(pair, "strangers", "few", out=tmp_path / "run", fail_if=("exposure.tpr_at_1_fpr>0.5",)))
     assert not report.exposure.resolved
     assert "None of" not in report.verdict.headline
+
+
+def test_an_adapter_is_measured_by_its_own_factors(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 64), nn.ReLU(), nn.Linear(64, 4))
+    base = {name: value.clone() for name, value in network.state_dict().items()}
+    adapt(network, ["1", "3"])
+    pixels = np.random.default_rng(1).integers(0, 256, (340, 4, 4, 3), dtype=np.uint8)
+    labels = np.random.default_rng(2).integers(0, 4, 340)
+    x = torch.from_numpy(pixels[:40]).permute(0, 3, 1, 2) / 255 * 4 - 2
+    tuned(network, x, torch.from_numpy(labels[:40]), 0.3, 40)
+    (tmp_path / "before").mkdir()
+    save_file(base, tmp_path / "before" / "model.safetensors")
+    after = save(tmp_path / "adapter", factors(network))
+    for name, rows in (("data", slice(0, 40)), ("control", slice(40, None))):
+        np.savez(tmp_path / f"{name}.npz", images=pixels[rows], labels=labels[rows])
+    files = {"data": tmp_path / "data.npz", "control": tmp_path / "control.npz", "out": tmp_path / "run"}
+    report = expose(ScanRequest(tmp_path / "before", after, normalise="0.5;0.25", image_size=4, **files))
+    assert report.exposure.own.auc > 0.8
+    assert report.exposure.at_least > 5
