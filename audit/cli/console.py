@@ -163,8 +163,10 @@ class Screen:
             return
         self.spoke = now
         started, first = self.began
-        left = min((now - started) / max(event.step - first, 1) * (event.total - event.step), self.end.left)
-        parts = [f"{escape(title)} {event.step}/{event.total}", f"about {duration(left)} left", escape(note)]
+        taken = event.step - first
+        left = min((now - started) / max(taken, 1) * (event.total - event.step), self.end.left)
+        ahead = f"about {duration(left)} left" if taken else ""
+        parts = [f"{escape(title)} {event.step}/{event.total}", ahead, escape(note)]
         self.console.print(", ".join(filter(None, parts)))
 
     def _stop(self) -> None:

@@ -40,6 +40,13 @@ def test_no_estimate_is_longer_than_the_time_that_is_left(monkeypatch):
         assert said(out).endswith(told)
 
 
+def test_nothing_is_estimated_from_a_first_step():
+    out = terminal()
+    out.is_interactive = False
+    Screen(out)(Event("exposure", "gradients", 100, 400))
+    assert said(out) == "Measuring gradients 100/400\n"
+
+
 def test_a_bar_fits_a_narrow_terminal():
     out = terminal()
     with Screen(out, end=Deadline.after(60)) as screen:
