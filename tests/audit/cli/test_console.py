@@ -40,7 +40,8 @@ def test_no_estimate_is_longer_than_the_time_that_is_left(monkeypatch):
         assert said(out).endswith(told)
 
 
-def test_nothing_is_estimated_from_a_first_step():
+def test_nothing_is_estimated_from_a_first_step(monkeypatch):
+    monkeypatch.setattr(screens.time, "monotonic", lambda: 1e6)
     out = terminal()
     out.is_interactive = False
     Screen(out)(Event("exposure", "gradients", 100, 400))
