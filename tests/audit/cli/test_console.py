@@ -41,10 +41,12 @@ def test_no_estimate_is_longer_than_the_time_that_is_left(monkeypatch):
 
 
 def test_nothing_is_estimated_from_a_first_step(monkeypatch):
-    monkeypatch.setattr(screens.time, "monotonic", lambda: 1e6)
+    clock = [0.0]
+    monkeypatch.setattr(screens.time, "monotonic", lambda: clock[0])
     out = terminal()
     out.is_interactive = False
-    Screen(out)(Event("exposure", "gradients", 100, 400))
+    screen, clock[0] = Screen(out), 60.0
+    screen(Event("exposure", "gradients", 100, 400))
     assert said(out) == "Measuring gradients 100/400\n"
 
 
