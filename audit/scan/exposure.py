@@ -14,6 +14,7 @@ from ..events import Event
 from ..exposure.kept import Shelf
 from ..exposure.measure import Asked, measure
 from ..exposure.pools import HELD_OUT, Question
+from ..machine.clock import Deadline
 from ..machine.means import Means
 from ..recipe.decay import shrunk
 from ..report.exposure import Exposure
@@ -21,6 +22,9 @@ from ..run.store import Store, key
 from ..scoring.levels import FEWEST
 from .place import behaviour
 from .scene import Scene
+
+SHARE = 0.2
+"""Share of the time that is left after the attacks which the exposure may take in a scan."""
 
 SHOWN = 24
 """Records that a report shows, the most exposed ones."""
@@ -48,6 +52,9 @@ def beside_attacks(scene: Scene, store: Store, means: Means) -> Exposure | None:
     """
     if scene.data is None:
         return None
+    left = means.limits.deadline.left
+    if math.isfinite(left):
+        means = means.until(Deadline.after(SHARE * left))
     try:
         found = exposure(scene, store, means, Terms(held_out=max(FEWEST, 2 * len(scene.data.records))))
     except Unsupported as error:
