@@ -6,6 +6,7 @@ from ..report.exposure import Exposure
 from ..report.kind import RecordKind
 from ..report.terms import Severity
 from ..report.verdict import Decision, Finding, GateResult
+from ..scoring.levels import FEWEST
 from ..words import percent
 from .expression import SEVERITIES, Gate, metrics
 
@@ -73,6 +74,10 @@ def _missing(gate: Gate, found: Exposure, kind: RecordKind, findings: Sequence[F
     if found.measured < found.records:
         missed = f"{found.records - found.measured} of {words.count(found.records)}"
         return f"{missed} were not measured: give more --max-time."
+    if found.held_out < FEWEST:
+        return (
+            f"{words.count(found.held_out, 'held-out')} are too few for a bound: give {FEWEST} or more with --control."
+        )
     single = gate.metric.startswith("detected") or gate.metric == "severity"
     if single and found.at_least and not found.detected:
         return (

@@ -279,6 +279,19 @@ def test_swapped_sets_are_noticed(pair, tmp_path):
     assert report.verdict.status == "inconclusive"
 
 
+def test_a_handful_of_held_out_images_clears_no_bound(pair, tmp_path):
+    found = np.load(pair / "control.npz")
+    part = {"images": found["images"][:5], "labels": found["labels"][:5], "names": found["names"]}
+    np.savez(tmp_path / "handful.npz", **part)
+    files = {"data": pair / "data.npz", "control": tmp_path / "handful.npz", "normalise": "0.5;0.25"}
+    asked = ScanRequest(
+        pair / "before.pt", pair / "after.pt", out=tmp_path / "run", fail_if=("exposed_at_least>60",), **files
+    )
+    report = expose(asked)
+    assert report.verdict.status == "inconclusive"
+    assert "too few for a bound" in report.verdict.summary
+
+
 def test_what_is_said_beside_it_is_about_the_exposure(told):
     assert told.limitations[0].startswith("No attack was run")
     assert told.ranking == ""
