@@ -11,7 +11,10 @@ SCAN_ONLY = {"--fail-if": 1, "--fail-on": 1, "-o": 1}
 
 def scan_words(report: AuditReport) -> list[str]:
     """Return the scan's command line without what only its gates and files depend on; empty where it was no scan."""
-    words = shlex.split(report.command)
+    try:
+        words = shlex.split(report.command)
+    except ValueError:  # a report from a stranger, with an open quote
+        return []
     return without(words, SCAN_ONLY) if words[:2] == ["memaudit", "scan"] else []
 
 

@@ -296,3 +296,19 @@ def row(rank: int, attack: AttackResult) -> LeaderboardRow:
     return LeaderboardRow(
         rank=rank, attack=attack.name, status=attack.status, loss=attack.loss, seconds=attack.seconds, **found
     )
+
+
+EVERY = [
+    "leak",
+    "clean",
+    "blind",
+    "many",
+    "trust",
+    "hostile",
+    "hostile_many",
+    "exposed",
+    "few",
+    "both",
+    "hostile_exposed",
+]
+"""Fixtures that give a report; formats are tried on each."""

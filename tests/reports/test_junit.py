@@ -11,19 +11,8 @@ from memaudit.audit.report.verdict import GateResult
 from memaudit.audit.verdict.rules import RULES
 from memaudit.reports import junit
 
-EVERY = [
-    "leak",
-    "clean",
-    "blind",
-    "many",
-    "trust",
-    "hostile",
-    "hostile_many",
-    "exposed",
-    "few",
-    "both",
-    "hostile_exposed",
-]
+from .samples import EVERY
+
 LEAKS = [rule.id for rule in RULES.values() if rule.leak and rule.id not in ("MA006", "MA007", "MA008")]
 """Rules about leaks of one attack; words that training saw, and a base made to store, are of the whole audit."""
 

@@ -13,20 +13,9 @@ from memaudit.audit.verdict.rules import RULES
 from memaudit.audit.verdict.rules import rules as told
 from memaudit.reports import sarif
 
+from .samples import EVERY
+
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
-EVERY = [
-    "leak",
-    "clean",
-    "blind",
-    "many",
-    "trust",
-    "hostile",
-    "hostile_many",
-    "exposed",
-    "few",
-    "both",
-    "hostile_exposed",
-]
 
 
 def run(report: AuditReport) -> dict[str, Any]:

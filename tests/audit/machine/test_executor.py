@@ -18,9 +18,11 @@ import torch
 from safetensors import safe_open
 
 from memaudit.audit.events import Event
+from memaudit.audit.exposure.pools import Question
 from memaudit.audit.families.ground import Ground
 from memaudit.audit.machine.choose import open_executor
 from memaudit.audit.machine.executor import LOCAL, ExecutorError, Together, throttled
+from memaudit.audit.machine.means import Limits
 from memaudit.audit.machine.processes import Processes
 from memaudit.audit.report.file import load
 from memaudit.audit.request import ScanRequest
@@ -279,7 +281,7 @@ def test_a_cluster_whose_worker_is_killed_gives_the_numbers_of_a_local_run(
         killer.join()
     assert killed
     assert numbers(found) == numbers(local)
-    assert [type(value) for value in kept].count(Ground) == 1, "one object for the search and all attacks"
+    assert [type(value) for value in kept] == [Ground, Question, Limits], "one for the search and all attacks"
     assert any("seed 0" in event.message and "seed 1" in event.message for event in events)  # both in one display
 
 

@@ -184,3 +184,12 @@ def test_no_advice_promises_safety():
 def test_advice_needs_no_torch():
     code = "import sys, memaudit.audit.verdict.advice; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_command_with_an_open_quote_is_no_command():
+    from types import SimpleNamespace
+
+    from memaudit.audit.verdict.command import scan_words
+
+    assert scan_words(SimpleNamespace(command='memaudit scan "a b')) == []
+    assert scan_words(SimpleNamespace(command="memaudit scan a b")) == ["memaudit", "scan", "a", "b"]
