@@ -4,7 +4,7 @@ PYTHON ?= python
 # Tests run in a process per core, each file in one of them, and each process, with those that it starts, on one thread.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: install check fast lint types test docs
+.PHONY: install check fast lint types test docs site
 
 install:
 	$(PYTHON) -m pip install -e '.[dev]'
@@ -39,3 +39,8 @@ test:
 docs:
 	COLUMNS=100 $(PYTHON) -m typer memaudit.audit.cli.main utils docs --name memaudit --output docs/cli.md
 	$(PYTHON) -c "from memaudit.audit.cli.main import main; main()" schema > docs/report-schema.json
+	$(PYTHON) docs/site/schema.py > docs/report.md
+
+# Links, anchors and formulas are checked; build/site/index.html is the first page.
+site:
+	$(PYTHON) -m mkdocs build --strict -q -f docs/site/mkdocs.yml

@@ -231,8 +231,9 @@ def test_the_image_processor_of_a_folder_says_the_normalisation(tmp_path, monkey
         assert ("preprocessor_config.json" in fact["evidence"]) == (not more)
 
 
-def test_every_page_is_run_and_named_in_the_readme():
-    readme = (PAGES.parents[1] / "README.md").read_text()
+def test_every_page_is_run_and_named_where_readers_start():
     pages = [page.name for page in PAGES.glob("*.md")]
     assert set(pages) == set(MADE)
-    assert all(f"docs/howto/{page}" in readme for page in pages)
+    for start, folder in (("README.md", "docs/howto"), ("docs/index.md", "howto")):
+        told = (PAGES.parents[1] / start).read_text()
+        assert all(f"]({folder}/{page})" in told for page in pages), start
