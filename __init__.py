@@ -12,6 +12,7 @@ The Python interface does what the command line does::
 ``ScanRequest``    what to audit, and how: one field for each option
 ``AuditReport``    what ``scan`` returns, and ``load`` reads
 ``load``           read the report of a run folder, or a report file
+``diff``           what got better or worse between two reports, or files of them
 ``infer``          how was the pair trained? Takes a ``ScanRequest``, runs no attack
 ``defend``         what would lower the leak? Takes a ``ScanRequest`` and ``Defence``
 ``Defence``        noise on the change of the parameters, or a rounding of it
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 __version__ = "0.1.0"
 
-__all__ = ["AuditReport", "Defence", "MemauditError", "ScanRequest", "defend", "infer", "load", "scan"]
+__all__ = ["AuditReport", "Defence", "MemauditError", "ScanRequest", "defend", "diff", "infer", "load", "scan"]
 
 if TYPE_CHECKING:
     from .audit.report.file import load
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from .audit.tasks.alter import Defence
     from .audit.tasks.defend import defend
     from .audit.tasks.infer import infer
+    from .audit.trend.compare import diff
 else:
     _PLACES = {
         "AuditReport": "report.model",
         "Defence": "tasks.alter",
         "ScanRequest": "request",
         "defend": "tasks.defend",
+        "diff": "trend.compare",
         "infer": "tasks.infer",
         "load": "report.file",
         "scan": "scan.pipeline",

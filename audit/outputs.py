@@ -11,8 +11,12 @@ from . import plugins
 from .files import read_toml, refuse_links, shown
 from .report.model import AuditReport
 from .report.terms import Evidence
+from .trend.model import Diff
 
 GROUP = "memaudit.reports"
+DIFFS = "memaudit.diffs"
+"""Formats of a comparison of two reports."""
+
 ALWAYS = ("json", "html")
 """Formats that every scan writes into its run folder, as ``report.FORMAT``."""
 
@@ -32,6 +36,9 @@ class Look:
 
 Writer = Callable[[AuditReport, Path, Path, Look], Path]
 """Writes the report of a run folder to a destination and returns that."""
+
+DiffWriter = Callable[[Diff, Path], Path]
+"""Writes a comparison of two reports to a destination and returns that."""
 
 
 class OutputError(MemauditError):
@@ -60,7 +67,7 @@ class Output:
     data: bool = False
 
 
-def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> list[Output]:
+def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look(), group: str = GROUP) -> list[Output]:
     """Find the writers of (format, path) pairs, before any work is done.
 
     Raises:
@@ -71,7 +78,7 @@ def check_outputs(wanted: Sequence[tuple[str, str]], look: Look = Look()) -> lis
     """
     found: dict[str, Output] = {}
     for name, path in wanted:
-        writer = plugins.load(GROUP, name)
+        writer = plugins.load(group, name)
         refuse_links(Path(path))
         if Path(path).is_dir():
             raise OutputError(f"-o {name}={path}: that is a folder.", "Name a file.")
@@ -113,13 +120,28 @@ def write_outputs(report: AuditReport, folder: Path, wanted: Sequence[Output], l
 
 def write_each(report: AuditReport, folder: Path, wanted: Sequence[Output], look: Look) -> list[Path]:
     """Write outputs; see :func:`write_outputs`."""
-    shown, paths = report.nameless() if look.evidence == "none" else report, []
+    shown = report.nameless() if look.evidence == "none" else report
     readable = shown.printable()
+    return _each(wanted, lambda one: one.write(shown if one.data else readable, folder, one.path, look))
+
+
+def write_diff(found: Diff, wanted: Sequence[Output]) -> list[Path]:
+    """Write a comparison in formats of :data:`DIFFS`; return all paths.
+
+    Raises:
+        MemauditError: One could not be written; all others were.
+    """
+    readable = found.printable()
+    return _each(wanted, lambda one: cast(DiffWriter, one.write)(found if one.data else readable, one.path))
+
+
+def _each(wanted: Sequence[Output], write: Callable[[Output], Path]) -> list[Path]:
+    """Write every output, also where another one could not be written."""
+    paths: list[Path] = []
     failures: list[MemauditError] = []
     for output in wanted:
         try:
-            written = shown if output.data else readable
-            paths.append(output.write(written, folder, output.path, look))
+            paths.append(write(output))
         except MemauditError as error:
             failures.append(error)
     if failures:

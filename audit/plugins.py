@@ -45,6 +45,7 @@ def nearest(name: str, known: list[str]) -> str:
 KINDS = {
     "memaudit.attacks": "attack", "memaudit.families": "model family", "memaudit.data": "data source",
     "memaudit.kinds": "kind of record", "memaudit.reports": "report format",
+    "memaudit.diffs": "format of a comparison",
 }  # fmt: skip
 """Groups of entry points, in words."""
 

@@ -86,7 +86,7 @@ def render(
     With ``veiled`` its records are beyond recognition, and not only under a blur that can be lifted.
     """
     content = _content(report, Album(folder, aside, veiled), look) | {"veiled": veiled}
-    return _environment().get_template("report.html.j2").render(content)
+    return environment().get_template("report.html.j2").render(content)
 
 
 def digest(text: str) -> str:
@@ -95,8 +95,9 @@ def digest(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return the environment of the page's templates: every text is escaped."""
+    found = Environment(
         loader=FunctionLoader(lambda name: files(page).joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
@@ -107,8 +108,8 @@ def _environment() -> Environment:
         words.number, words.fixed, words.percent, words.probability, words.duration, words.memory, words.moment,
         words.plain, words.confidence, words.share, words.count, words.detailed, words.text, digest, altered,
     )  # fmt: skip
-    environment.filters |= {function.__name__: function for function in written}
-    return environment
+    found.filters |= {function.__name__: function for function in written}
+    return found
 
 
 def _content(report: AuditReport, album: Album, look: Look) -> dict[str, Any]:

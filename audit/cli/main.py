@@ -16,6 +16,7 @@ from .check import check
 from .command import Command
 from .defend import defend
 from .demo import demo
+from .diff import diff
 from .exits import EPILOG
 from .exposure import exposure
 from .gate import gate
@@ -84,6 +85,7 @@ app.command(cls=Command)(defend)
 app.command(cls=Command)(report)
 app.command("scan-many", cls=Command, epilog=EPILOG)(scan_many)
 app.command(cls=Command, epilog=EPILOG)(gate)
+app.command(cls=Command)(diff)
 app.command(cls=Command)(rules)
 app.command(cls=Command)(verify)
 app.command(cls=Command)(runs)

@@ -7,12 +7,12 @@ from .. import words
 
 P = ParamSpec("P")
 
-_PLAIN = str.maketrans({"–": "-", "−": "-", "…": "..."})
+PLAIN = str.maketrans({"–": "-", "−": "-", "…": "..."})
 
 
 def _plain(say: Callable[P, str]) -> Callable[P, str]:
     def said(*args: P.args, **more: P.kwargs) -> str:
-        return say(*args, **more).translate(_PLAIN)
+        return say(*args, **more).translate(PLAIN)
 
     return said
 

@@ -1,0 +1,1 @@
+"""What got better or worse between two reports, and whether that can be told."""
