@@ -70,6 +70,7 @@ class Spear:
         source="Dimitrov et al., NeurIPS 2024",
         reads="first layer",
         exact=True,
+        blind=True,
         rule=_joins,
         place=10,
     )

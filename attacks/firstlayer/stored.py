@@ -144,8 +144,12 @@ def _alike(x: Tensor) -> list[Tensor]:
     left, groups = torch.ones(len(x), dtype=torch.bool), []
     for row in range(len(x)):
         if left[row]:
-            near = torch.linalg.vector_norm(x - x[row], dim=1) <= SAME * sizes[row]
-            group = (near & left).nonzero().flatten()
+            reach = SAME * sizes[row]
+            close = (
+                (sizes - sizes[row]).abs() <= 2 * reach
+            ) & left  # what lies near is about as long: few are compared
+            group = close.nonzero().flatten()
+            group = group[torch.linalg.vector_norm(x[group] - x[row], dim=1) <= reach]
             left[group] = False
             groups.append(group)
     return groups

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -103,8 +104,9 @@ class Store:
                     os.unlink(name, dir_fd=place)
 
     def log(self, event: Event) -> None:
-        """Append an event to the run's log, whole or not at all."""
-        path, line = self.folder / LOG, (json.dumps(asdict(event)) + "\n").encode()
+        """Append an event to the run's log with the time (seconds since 1970), whole or not at all."""
+        path = self.folder / LOG
+        line = (json.dumps({"time": round(time.time(), 3), **asdict(event)}) + "\n").encode()
         try:
             with open(own_file(self.folder, LOG, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as log:
                 end = log.seek(0, os.SEEK_END)

@@ -9,14 +9,14 @@ from ..machine.means import Means
 from ..report.results import PlanStep
 from ..run.campaign import Campaign
 from ..run.drive import Run
-from ..run.planner import Choice, choose, look, seeds
+from ..run.planner import Choice, choose, look, seeds, settled
 from ..run.store import Place
 from ..scoring import effort
 from .scene import Scene
 
 
 def attack(
-    scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means
+    scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means, first: Run | None = None
 ) -> tuple[list[Run], list[PlanStep]]:
     """Choose attacks, announce the plan, and run it.
 
@@ -26,11 +26,12 @@ def attack(
         candidates: The attacks to choose from.
         place: Where states are kept.
         means: What attacks run with, and within which limits.
+        first: A run that makes the planner's other attacks unnecessary; see :func:`.exact.explained`.
 
     Returns:
         One run for each attack and seed, and what became of the plan.
     """
-    campaign, plan = prepare(scene, recipe, candidates, place, means)
+    campaign, plan = prepare(scene, recipe, candidates, place, means, first)
     told = tuple(choice.step().model_dump(mode="json") for choice in plan)
     means.listener(Event("plan", f"{sum(choice.runs for choice in plan)} of {len(plan)} attacks run", plan=told))
     runs, plan = campaign.carry_out(plan)
@@ -38,10 +39,15 @@ def attack(
 
 
 def prepare(
-    scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means
+    scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means, first: Run | None = None
 ) -> tuple[Campaign, list[Choice]]:
     """Choose attacks and time their first steps; return what runs them, and the plan. See :func:`attack`."""
     chosen = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
+    if first:
+        others = (choice.runs and choice.name != first.attack.name for choice in chosen)
+        chosen = [
+            choice.dropped(settled([first])) if other else choice for choice, other in zip(chosen, others, strict=True)
+        ]
     means = _with_time_to_score(scene, recipe, chosen, means)
     campaign = Campaign(scene.request, scene.ground, recipe, place, means)
     return campaign, campaign.measure(chosen)

@@ -20,6 +20,7 @@ from ..run.options import build
 from ..run.planner import Choice, choose, look
 from ..run.store import Place
 from .candidates import CREDIBLE, Axes, Candidate, edges, interval
+from .exact import recipeless
 from .patience import Patience
 from .scene import Scene
 from .search import ALLOWANCE, Search, search
@@ -41,7 +42,7 @@ def searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
     if not math.isnan(known.recipe.lr):
         return []
     plan = choose(candidates, request, look(scene.victim, known.recipe, known.facts, scene.delta))
-    if all(choice.card.blind for choice in plan if choice.runs):
+    if all(recipeless(choice, known.recipe) for choice in plan if choice.runs):
         return []
     named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
     return named or build([SEARCHER], [], request.max_iterations)
@@ -81,9 +82,9 @@ def learn(
     """
     known = scene.known
     if not math.isnan(known.recipe.lr):
-        return _decayed(scene, known)
+        return unsearched(scene)
     if not attacks and not scene.delta.lost:
-        return _usual(scene, UNUSED)
+        return unsearched(scene)
     tried: tuple[Candidate, ...] = ()
     why = "the search found none in time" if attacks else "the change is only rounding, which does not show it"
     for attack in attacks:
@@ -103,7 +104,7 @@ def learn(
         break
     usual = FIELDS["lr"].usual
     means.listener(Event("warning", f"No learning rate could be found ({why}); {usual} is assumed (--lr)."))
-    return dataclasses.replace(_usual(scene, why), trace=tried)
+    return dataclasses.replace(unsearched(scene, why), trace=tried)
 
 
 def _allowed(means: Means, whole: bool) -> float:
@@ -119,8 +120,10 @@ def _before(patience: Patience) -> str:
     return ", continued" if patience.left else ", as an earlier run found it"
 
 
-def _usual(scene: Scene, why: str) -> Learned:
-    """Return the recipe with the usual learning rate."""
+def unsearched(scene: Scene, why: str = UNUSED) -> Learned:
+    """Return what is known, with the usual learning rate in place of one that was not searched for, and why."""
+    if not math.isnan(scene.known.recipe.lr):
+        return _decayed(scene, scene.known)
     facts = {**scene.known.facts, "lr": assumed("lr", evidence=why)}
     return _decayed(scene, Known(dataclasses.replace(scene.known.recipe, lr=FIELDS["lr"].usual), facts))
 

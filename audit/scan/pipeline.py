@@ -16,8 +16,9 @@ from . import compose
 from .asked import understand
 from .assumed import tell_assumed
 from .attack import attack
+from .exact import explained
 from .exposure import beside_attacks
-from .learn import learn, searchers
+from .learn import learn, searchers, unsearched
 from .mock import Found, before_proof, prove
 from .place import job_place
 from .proof import data_check
@@ -51,10 +52,11 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
         with workplace(scene, end, listener) as (store, means):
             tell_assumed(scene.known.facts, scene.architecture, means.listener)
             place = job_place(scene, store)
-            learned = learn(scene, searchers(scene, asked.candidates), place, means)  # step 6
-            checked = data_check(scene, learned.recipe, means)
             able = before_proof(scene, means)
-            runs, plan = attack(scene, learned.recipe, asked.candidates, place, able)  # steps 7 and 8
+            first = explained(scene, unsearched(scene).recipe, asked.candidates, place, able)  # step 6
+            learned = unsearched(scene) if first else learn(scene, searchers(scene, asked.candidates), place, means)
+            checked = data_check(scene, learned.recipe, means)
+            runs, plan = attack(scene, learned.recipe, asked.candidates, place, able, first)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))
             results = attack_results(scene, runs, store.folder, means.listener)  # step 9
             told = beside_attacks(scene, store, means)

@@ -1,0 +1,49 @@
+"""Exact attacks that need no recipe come before the search for one: what they explain, nothing else need explain."""
+
+import math
+from collections.abc import Sequence
+
+from ...attacks.contract.recipe import Recipe
+from ..machine.clock import NEVER, Deadline
+from ..machine.means import Means
+from ..run.campaign import Campaign
+from ..run.drive import Run
+from ..run.planner import Choice, choose, look, settled
+from ..run.store import Place
+from .scene import Scene
+
+SHARE = 0.25
+"""Share of the time left that they may take."""
+
+
+def recipeless(choice: Choice, recipe: Recipe) -> bool:
+    """Return whether an attack uses no learning rate: decay that was given is told from the change with its help."""
+    return choice.card.blind and not (recipe.weight_decay and math.isnan(recipe.lr))
+
+
+def explained(scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means) -> Run | None:
+    """Return the run of an exact attack that uses no recipe and has converged: the planner's other ones need not run.
+
+    Its state is kept: the scan goes on from it. ``None`` where none converged, or where an attack that was asked for
+    runs in any case.
+
+    Args:
+        scene: What is known.
+        recipe: How the victim was trained; its learning rate may stand for an unknown one.
+        candidates: The attacks to choose from.
+        place: Where states are kept.
+        means: What attacks run with, and within which limits.
+    """
+    plan = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
+    running = [choice for choice in plan if choice.runs]
+    exact = [choice for choice in running if choice.card.exact and recipeless(choice, scene.known.recipe)]
+    if not all(choice.optional for choice in running) or len(exact) == len(running):
+        return None
+    left = means.limits.deadline.left
+    soon = Deadline.after(SHARE * left) if math.isfinite(left) else NEVER
+    campaign = Campaign(scene.request, scene.ground, recipe, place, means.until(soon))
+    for choice in exact:
+        runs, _ = campaign.carry_out([choice])
+        if settled(runs):
+            return runs[0]
+    return None
