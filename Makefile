@@ -19,7 +19,7 @@ FAST = \
   $(addprefix tests/audit/, change check exposure checkpoints cli data/test_base.py data/test_folder.py families/test_base.py \
     families/test_mlp.py machine/test_alarm.py recipe/test_known.py report run/test_drive.py run/test_store.py \
     run/test_work.py scan/test_results.py scoring/test_chance.py scoring/test_match.py tasks/test_many.py test_plugins.py test_times.py test_words.py test_printable.py test_request.py \
-    test_settings.py verdict/test_advice.py verdict/test_findings.py verdict/test_gate.py) \
+    test_settings.py trend verdict/test_advice.py verdict/test_findings.py verdict/test_gate.py) \
   $(addprefix tests/reports/, common dpia page test_html.py test_json.py test_junit.py test_markdown.py test_sarif.py)
 
 fast: lint
@@ -43,4 +43,4 @@ docs:
 
 # Links, anchors and formulas are checked; build/site/index.html is the first page.
 site:
-	$(PYTHON) -m mkdocs build --strict -q -f docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict -q -f docs/site/mkdocs.yml

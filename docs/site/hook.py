@@ -18,7 +18,7 @@ ROOT_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
-ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>[\w.]*?(\w+)</code>")
+ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>[~\w.]*?(\w+)</code>")
 """Docstrings follow Sphinx in this one thing, for editors."""
 
 
