@@ -298,6 +298,11 @@ def test_plain_shell(job):
     assert ("training data leaked" if code else "passed") in done.stdout
     done = bash(example("gate.sh"), folder)
     assert done.returncode == code, done.stderr
+    (folder / "last").mkdir()
+    shutil.copy(folder / "report.json", folder / "last")
+    done = bash(example("trend.sh"), folder, GITHUB_STEP_SUMMARY=str(folder / "summary.md"))
+    assert done.returncode == 0, done.stderr
+    assert ": no clear change\n" in (folder / "summary.md").read_text()
     hook = HOOKS["memaudit-verify"]
     names = ["report.json", "run/report.json"]
     assert all(re.search(hook["files"], name) for name in names)
