@@ -1,17 +1,22 @@
 """What a row that was not run would take: estimated from what was measured, in proportion to images and updates."""
 
 from memaudit.attacks.cover import Cover
+from memaudit.attacks.simudy import SimuDy
 
 from .records import Records, Row
 
 TIMED = 20
 """Images of the rows of ``python -m benchmarks.questions cost``."""
+EPOCHS = 20
+"""Of the victims; with batches of 20 as many steps as images."""
 SIZES = (20, 30, 40, 50, 90, 120)
 """Numbers of images that `cover` was measured on."""
+UNKNOWN = "not estimated"
 HOW = f"""What was not run, and its cost: of `cover` the lowest and the highest pace of the measured rows (an image
 and an update), times images and the default's {Cover.iterations} updates; the wide range is that of machines that
 were shared. Of the other attacks the seconds of the first updates on 20 images on one thread of this CPU, times the
-schedule, in proportion to the images. None has been timed on a GPU."""
+schedule, in proportion to the images; of `simudy` the seconds of one gradient of [four images and 32
+steps](#the-published-loop-beside-ours), in proportion to images and steps. None has been timed on a GPU."""
 
 
 def hours(seconds: float) -> str:
@@ -42,18 +47,35 @@ def cover(records: Records, n: int) -> str:
             low, high = (hours(pick(pace for _, pace, _ in rows) * n * Cover.iterations) for pick in (min, max))
             nearest = min(rows, key=lambda row: abs(row[0] - n))
             told.append(f"{low} to {high} on {place}, {nearest[2] / 1e9:.1f} GB as for {nearest[0]} images")
-    return "not run: about " + "; ".join(told) if told else "not run"
+    return "about " + "; ".join(told) if told else UNKNOWN
 
 
 def updates(records: Records, name: str, n: int = TIMED) -> str:
     """Estimate an attack on n images from its first updates on twenty, in proportion to n."""
     found = records.one("questions", group="cost", asked=name)
     if found is None:
-        return "not run; `python -m benchmarks.questions cost` times its updates"
+        return "`python -m benchmarks.questions cost` times its updates"
     row = found.first
     told = hours(row["seconds"] * row["schedule"] * n / TIMED)
     memory = f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
-    return f"not run: about {told} on one CPU thread; {row['seconds']:.3g} s an update, {memory} for {TIMED} images"
+    return f"about {told} on one CPU thread; {row['seconds']:.3g} s an update, {memory} for {TIMED} images"
+
+
+def simulated(records: Records, n: int) -> str:
+    """Estimate `simudy` on n images of ResNet-18 from a gradient of the engine's benchmark, by images x steps.
+
+    Memory: the parameters after every step, and what the engine that keeps only these needs beside them.
+    """
+    rows = {row["engine"]: row for row in records.rows("engine") if (row["network"], row["steps"]) == ("resnet18", 32)}
+    if not {"full", "stepwise"} <= set(rows):
+        return UNKNOWN
+    records.groups("engine", network="resnet18", steps=32)
+    full, lean = rows["full"], rows["stepwise"]
+    pace, updates = full["seconds"] / (full["samples"] * full["steps"]), SimuDy.iterations
+    trajectory = lean["trajectory_bytes"] / lean["steps"] * n
+    beside = (lean["peak_bytes"] - lean["trajectory_bytes"]) * TIMED / lean["samples"]
+    told = f"about {hours(pace * n * EPOCHS * updates)} on one CPU thread for {updates} updates"
+    return f"{told}, from {(trajectory + beside) / 1e9:.1f} GB up"
 
 
 def transformer(records: Records, n: int = 10) -> str:
@@ -63,9 +85,7 @@ def transformer(records: Records, n: int = 10) -> str:
     """
     found, large = records.one("vit", row="n4-64"), records.one("vit", row="n1-vit-b")
     if found is None or large is None:
-        return "not run"
+        return UNKNOWN
     ratio = (12 * 768**2 * 197 * n) / (4 * 192**2 * 17 * 4)
     memory = large.first["peak_memory_mb"] / 1e3
-    return (
-        f"not run: about {hours(found.first['seconds'] * ratio)} on one CPU thread, from {memory:.1f} GB (one image) up"
-    )
+    return f"about {hours(found.first['seconds'] * ratio)} on one CPU thread, from {memory:.1f} GB (one image) up"

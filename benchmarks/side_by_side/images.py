@@ -27,20 +27,20 @@ def resnet_lines(records: Records) -> list[Line]:
 def _published(records: Records, attack: str, n: int) -> list[Line]:
     """Return the attack of the paper's table as `benchmarks.paper` measured it, or what that would cost."""
     theirs = None if attack == "simudy" else printed.RESNET[attack].get(n)
-    found = records.groups("paper", n=n, attack=attack, weights=WEIGHTS, seed=0)
+    found = records.groups("paper", n=n, attack=attack, weights=WEIGHTS)
     if found:
-        return chosen(theirs, found, n, f"`{attack}`, recipe known", "")
+        return chosen(theirs, found, n, f"`{attack}` with the recipe known", "")
     if theirs:
-        return [Line(theirs, None, n, f"`{attack}`, recipe known", costs.updates(records, attack, n))]
+        return [Line(theirs, None, n, f"`{attack}` with the recipe known", costs.updates(records, attack, n))]
     if attack == "simudy" and n in (20, 120):
-        return [Line(None, None, n, "`simudy` from noise, recipe known", costs.updates(records, attack, n))]
+        return [Line(None, None, n, "`simudy` from noise, with the recipe known", costs.simulated(records, n))]
     return []
 
 
 def resnet(records: Records) -> str:
     """Return the section on ResNet-18."""
     best = next(iter(records.cover(f"n{printed.BEST_80.images}")), None)
-    found = f"{best.text('recovered', 0)} are recovered ({best.reference})" if best else "it was not run"
+    found = f"{best.text('recovered', 0)} are recovered (record {best.reference})" if best else "it was not run"
     return f"""Victim: ResNet-18 with a CIFAR stem, pretrained, with a fresh head, 20 epochs of plain SGD (0.01,
 batches of 20). The paper does not say on what its network was pretrained, nor how it chose the iterate that it
 scored; ours is that of the lowest loss that an attacker sees. There the recipe is known; here it is not, but for the
@@ -69,7 +69,7 @@ def resources(records: Records) -> str:
         cpu = [group for group in groups if "x86_64" in group.first["hardware"]]
         missing = "" if groups else costs.cover(records, n)
         rows.append((str(n), f"{paper.hours:.2f} h", f"{paper.megabytes} MB", *_spent(gpu), *_spent(cpu), missing,
-                     "<br>".join(group.reference for group in gpu + cpu)))  # fmt: skip
+                     " ".join(group.reference for group in gpu + cpu)))  # fmt: skip
     head = ("images", "paper: time", "memory", "ours on an H100: seconds", "memory", "ours on CPU threads: seconds",
             "memory", "not run", "record")  # fmt: skip
     return f"""The paper: SimuDy on one RTX 4090. Ours: `cover` on the same kind of victim. Different attacks on
@@ -108,7 +108,7 @@ def _scan(records: Records, theirs: Printed, victim: str, n: int, attacks: list[
     groups = [
         group for attack in attacks for group in records.groups("attacks", row=victim, attack=attack, strangers=False)
     ]
-    missing = f"not run: `python -m benchmarks.attacks {victim} --attack {attacks[0]}`, minutes"
+    missing = f"minutes: `python -m benchmarks.attacks {victim} --attack {attacks[0]}`"
     if not groups:
         return [Line(theirs, None, n, f"`{attacks[0]}`", missing)]
     return [Line(theirs, group, n, f"`{group.first['attack']}`", headline=group is groups[0]) for group in groups]
@@ -130,14 +130,14 @@ def other_lines(records: Records) -> list[Line]:
     """Return other data and networks: appendix C.2."""
     fifty = records.cover("resnet50")
     return [
-        *chosen(printed.SVHN, records.cover("svhn"), 20, COVER, "not run"),
+        *chosen(printed.SVHN, records.cover("svhn"), 20, COVER, costs.UNKNOWN),
         *chosen(printed.RESNET_50, fifty, 20, COVER, costs.updates(records, "cover, ResNet-50")),
     ]
 
 
 def others(records: Records) -> str:
     """Return the sections C.1 and C.2: larger images, other data, a deeper network."""
-    larger = chosen(None, records.cover("tiny"), 10, COVER, "not run")
+    larger = chosen(None, records.cover("tiny"), 10, COVER, costs.UNKNOWN)
     lines = compared([*other_lines(records), *larger])
     return f"""SVHN on ResNet-18 (Fig. 13) and CIFAR-10 on ResNet-50 (Fig. 14): the paper does not say on how many
 images. The last line is Tiny ImageNet at 64 x 64 pixels on ResNet-18 (appendix C.1, Fig. 12), of which the paper

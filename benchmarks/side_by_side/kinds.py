@@ -16,7 +16,7 @@ def transformers(records: Records) -> str:
 size of the ViT not said), with a term on the position embedding. Ours is `patches` on networks from a random start.
 One image of 224 x 224 comes back all but exactly even from ViT-B/16 (`n1-vit-b`); **several images do not, but for
 two after one step**, and of ten images of 224 x 224 there is no row: the paper is ahead here, by its pictures. That
-row: {costs.transformer(records)}; from the four images below it would hardly show more than they do.
+row, not run: {costs.transformer(records)}; from the four images below it would hardly show more than they do.
 
 {table(head, rows)}
 """

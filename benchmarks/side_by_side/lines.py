@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .printed import Printed
-from .records import Group
+from .records import Group, Row
 
 HEAD = (
-    "paper", "images", "attack there", "SSIM there", "ours, same scoring", "difference",
-    "ours, audit mode (strangers)", "recovered", "attack here", "time, memory", "record",
-)  # fmt: skip
+    "paper",
+    "images",
+    "there",
+    "here",
+    "difference",
+    "audit mode (strangers)",
+    "recovered",
+    "attack here",
+    "record",
+)
+MISSING = ("paper", "images", "there", "attack here", "what it would take")
 
 
 @dataclass(frozen=True)
@@ -48,42 +57,44 @@ def chosen(printed: Printed | None, groups: Sequence[Group], images: int, attack
 
 def _told(attack: str, group: Group) -> str:
     row = group.first
-    words = [f"{name} {value}" for name, value in row.get("settings", {}).items()]
-    words += ["earlier choice of layers"] * (row.get("layers") == "wide")
-    return ", ".join([attack, *words])
+    words = [f"{value} updates" if name == "iterations" else f"{name} = {value}" for name, value in _settings(row)]
+    words += ["earlier layers"] * (row.get("layers") == "wide")
+    return ", ".join([attack, *words, "H100" if "H100" in row["hardware"] else "CPU"])
+
+
+def _settings(row: Row) -> list[tuple[str, Any]]:
+    return list(row.get("settings", {}).items())
+
+
+def _paper(line: Line) -> tuple[str, str, str]:
+    """Return what is printed where, of how many images, and the number."""
+    printed, images = line.printed, str(line.images)
+    if printed is None:
+        return "", images, ""
+    if printed.images != line.images:
+        images += f" (there {printed.images or 'not said'})"
+    return f"{printed.item}, {printed.attack}", images, f"{printed.value:.4f}"
 
 
 def row(line: Line) -> tuple[str, ...]:
-    """Return the cells of one line."""
-    printed, group = line.printed, line.group
-    first = printed.item if printed and line.headline else ""
-    theirs = (f"{printed.value:.4f}", printed.attack) if printed else ("", "")
-    images = str(line.images)
-    if printed and printed.images != line.images:
-        images += f" (there {printed.images or 'not said'})"
-    if group is None:
-        return first, images, theirs[1], theirs[0], "", "", "", "", line.attack, line.missing, ""
+    """Return the cells of a line that was measured."""
+    group = line.group
+    assert group is not None
     difference = "" if line.difference is None else f"{line.difference:+.3f}"
-    scores = [f"{value:.3f}" for value in group.values("ssim")]
-    strange = [f"{value:.3f}" for value in group.values("ssim_strangers")]
-    audit = ", ".join(scores) + (f" ({', '.join(strange)})" if strange else "")
-    found = ", ".join(str(int(value)) for value in group.values("recovered"))
-    return (first, images, theirs[1], theirs[0], group.text("ssim_paper"), difference, audit,
-            found, line.attack, _cost(group), group.reference)  # fmt: skip
-
-
-def _cost(group: Group) -> str:
-    seconds = ", ".join(f"{value:.0f}" for value in group.values("seconds"))
-    memory = group.values("peak_memory_bytes")
-    where = "H100" if "H100" in group.first["hardware"] else group.first["hardware"].rpartition(", ")[2]
+    strange = f" ({group.text('ssim_strangers')})" if group.values("ssim_strangers") else ""
     return (
-        f"{seconds} s, " + (f"{max(memory) / 1e9:.2f} GB, " if memory else "") + where.replace("1 threads", "1 thread")
-    )
+        *_paper(line), group.text("ssim_paper"), difference, group.text("ssim") + strange,
+        group.text("recovered", 0), line.attack, group.reference,
+    )  # fmt: skip
 
 
 def compared(lines: Iterable[Line]) -> str:
-    """Return lines as a Markdown table."""
-    return table(HEAD, [row(line) for line in lines])
+    """Return lines as Markdown: a table of what was measured, and one of what was not."""
+    lines = list(lines)
+    measured = [row(line) for line in lines if line.group]
+    missing = [(*_paper(line), line.attack, line.missing) for line in lines if not line.group]
+    tables = [table(HEAD, measured)] * bool(measured) + ["Not run:\n\n" + table(MISSING, missing)] * bool(missing)
+    return "\n\n".join(tables)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -102,8 +102,7 @@ def page(records: Records) -> str:
     sections = "\n\n".join(parts)
     still = [(part.what, f"`{part.command}`" if part.command.startswith("python") else part.command)
              for part in UNRECORDED if part.still(records)]  # fmt: skip
-    used = sorted(records.used.values(), key=lambda group: (group.file, group.label))
-    where = [(group.reference, group.versions) for group in used]
+    where = [(str(group.number), group.source, group.versions, group.spent) for group in records.used.values()]
     return f"""{told}
 
 {sections}
@@ -116,7 +115,7 @@ Numbers of [benchmarks](benchmarks.md) that no file of `benchmarks/results/` has
 
 ## Records
 
-Every row that this page has a number from, with hardware and versions.
+Every row that this page has a number from, with hardware, versions and what it took.
 
-{table(("record", "hardware, versions"), where)}
+{table(("", "record", "hardware, versions", "seconds, peak memory"), where)}
 """

@@ -1,7 +1,7 @@
 """Sections of the page about how the attack behaves: recipe, start, number of images, loss, prior, linearity, speed."""
 
 from ..questions import BATCHES, LEVELS, RATES, UPDATES
-from . import printed
+from . import costs, printed
 from .lines import table
 from .records import Group, Records
 
@@ -43,7 +43,8 @@ def rates(records: Records) -> str:
     return f"""The paper attacks ResNet-18 on 60 images (batches of 20, rate 7e-3) under guesses and draws loss and
 SSIM, without numbers: the lower the loss (Fig. 2), also after 50 updates (Fig. 3), the better the images, and a wrong
 batch size costs nothing if its rate is tuned (Fig. 7). Here an MLP d-1000-1000-10 on 60 images, the same batches and
-rate, 5 epochs, `simudy` with {UPDATES} updates from noise. On ResNet-18 the grid is out of reach of this CPU.
+rate, 5 epochs, `simudy` with {UPDATES} updates from noise. Not run on ResNet-18: for each of the
+{len(BATCHES) * len(RATES)} guesses {costs.simulated(records, 60)}.
 
 {table(head, rows) if rows else MISSING.format("rate")}
 
@@ -69,7 +70,8 @@ def start(records: Records) -> str:
     )
     return f"""The paper starts two dummies from natural images, and their backgrounds stay in the result (Fig. 8,
 pictures alone). Here a conv net 32-64-128 on 10 images, {UPDATES} updates of `simudy` on pixels, from noise and from
-ten images that were not trained on (which the fifth column compares with in both rows).
+ten images that were not trained on (which the fifth column compares with in both rows). Not run on ResNet-18: with
+20 images, for each start {costs.simulated(records, 20)}.
 
 {table(head, rows) if rows else MISSING.format("start")}
 """
@@ -86,7 +88,7 @@ which are fusions (Fig. 9), and with 60, whose best 40 have an SSIM of {printed.
 {printed.ENOUGH} (Fig. 10); the gradients of matched dummies have a mean norm of {printed.MATCHED}, of the others
 {printed.UNMATCHED}. Here networks of 10 images, through a scan with the recipe given. The same happens: too few
 dummies keep the loss up, and superfluous ones are told apart. 40 images of ResNet-18 with more dummies:
-`python -m benchmarks.cover n40 --set dummies=60`, not run.
+not run, `python -m benchmarks.cover n40 --set dummies=60`, {costs.cover(records, 60)}.
 
 {table(head, rows)}
 """
@@ -105,8 +107,8 @@ def distance(records: Records) -> str:
     return f"""The paper on ResNet-18, 20 images: {cosine.value:.4f} with the cosine ({cosine.item}),
 {euclidean.value} with the Euclidean distance ({euclidean.item}). Here a conv net 32-64-128 on 10 images, 60 updates
 of `simudy` from noise; the default is the logarithm of the cosine. **The paper's finding does not show here**: with
-our step sizes the Euclidean distance is no worse on this network, and the plain cosine is. On ResNet-18 it was not
-run. "Loss" is each distance's own.
+our step sizes the Euclidean distance is no worse on this network, and the plain cosine is. Not run on
+ResNet-18: with 20 images, for each distance {costs.simulated(records, 20)}. "Loss" is each distance's own.
 
 {table(("distance", "SSIM, audit mode", "loss", "record"), rows)}
 """
@@ -123,8 +125,9 @@ def variation(records: Records) -> str:
            for group in _ablation(records, "default", "TV 0.03", "TV 0.3", "no TV")]  # fmt: skip
     return f"""The paper on ResNet-18, 20 images, by coefficient: {told}. Here a conv net 32-64-128 on four images, 20
 steps, {UPDATES} updates of `simudy`: the paper's loss (cosine, pixels) with its coefficients, and ours (logarithm of
-the cosine, scales and opponent colours), whose weight falls to zero over the run, so that the coefficients of the two
-do not compare. On ResNet-18 it was not run.
+the cosine, scales and opponent colours), of which the coefficients do not compare. In both the weight falls to zero
+over the run; in the paper it stays. Not run on ResNet-18: with
+20 images, for each coefficient {costs.simulated(records, 20)}.
 
 {table(head, rows) if rows else MISSING.format("tv")}
 

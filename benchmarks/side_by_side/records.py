@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ LABELS: dict[str, Callable[[Row], str]] = {
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one file that differ in their seed alone."""
+    """Rows of one file that differ in their seed alone; ``number`` is their place in the page's list of records."""
 
     file: str
     label: str
     rows: tuple[Row, ...]
+    number: int = 0
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -74,9 +75,21 @@ class Group:
 
     @property
     def reference(self) -> str:
+        """A link to the list of records."""
+        return f"[{self.number}](#records)"
+
+    @property
+    def source(self) -> str:
         """Where the numbers are."""
         seeds = f"; seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         return f"`{self.file}.json`: {self.label}{seeds}"
+
+    @property
+    def spent(self) -> str:
+        """Seconds of each seed, and the largest peak of memory."""
+        peak = max([*self.values("peak_memory_bytes"), *self.values("peak_bytes")], default=0) / 1e6
+        peak = peak or max(self.values("peak_memory_mb"), default=0)
+        return self.text("seconds", 1) + (f"; {peak:.0f} MB" if peak else "")
 
     @property
     def versions(self) -> str:
@@ -119,8 +132,11 @@ class Records:
             if all(row.get(name) == value for name, value in wanted.items()):
                 found.setdefault(LABELS[file](row), []).append(row)
         made = [Group(file, label, tuple(sorted(rows, key=_seed))) for label, rows in found.items()]
-        self.used |= {group.reference: group for group in made}
-        return made
+        return [self._numbered(group) for group in made]
+
+    def _numbered(self, group: Group) -> Group:
+        """Return the group as it was used first, with its number."""
+        return self.used.setdefault(group.source, replace(group, number=len(self.used) + 1))
 
     def one(self, file: str, **wanted: Any) -> Group | None:
         """Return the only such group; ``None`` where there is none."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.side_by_side import __main__ as command
 from benchmarks.side_by_side import costs, picture, printed
-from benchmarks.side_by_side.lines import Line, chosen, row
+from benchmarks.side_by_side.lines import chosen, compared
 from benchmarks.side_by_side.page import UNRECORDED, lines, page
 from benchmarks.side_by_side.records import LABELS, RESULTS, Group, Records
 
@@ -42,7 +42,9 @@ def test_every_table_and_figure_of_the_paper_is_on_the_page(item, made):
 
 @pytest.mark.parametrize("found", [part for rows in printed.RESNET.values() for part in rows.values()], ids=str)
 def test_every_number_of_the_papers_large_comparison_has_a_line(found, made):
-    assert re.search(rf"^\| {re.escape(found.item)} \| .*\| {found.value:.4f} \|", made, re.MULTILINE)
+    assert re.search(
+        rf"^\| {re.escape(found.item)}, {found.attack} \| {found.images} \| {found.value:.4f} \|", made, re.MULTILINE
+    )
 
 
 def test_every_appendix_is_there(made):
@@ -50,7 +52,7 @@ def test_every_appendix_is_there(made):
 
 
 def test_every_record_that_is_named_is_a_row_of_its_file_with_that_hardware(made):
-    named = re.findall(r"^\| `(\w+)\.json`: (.+); seeds? ([\d, ]+) \| (.+) \|$", made, re.MULTILINE)
+    named = re.findall(r"^\| \d+ \| `(\w+)\.json`: (.+); seeds? ([\d, ]+) \| (.+) \|$", made, re.MULTILINE)
     assert len(named) > 60
     for file, label, seeds, machine in named:
         rows = [found for found in Records().rows(file) if LABELS[file](found) == label]
@@ -60,9 +62,9 @@ def test_every_record_that_is_named_is_a_row_of_its_file_with_that_hardware(made
 
 def test_no_record_stands_in_a_table_and_not_in_the_list(made):
     tables, _, listed = made.partition("## Records")
-    references = set(re.findall(r"`\w+\.json`: [^|<\n]+?; seeds? [\d, ]+\d", tables))
-    assert references
-    assert [part for part in references if f"| {part} |" not in listed] == []
+    references = re.findall(r"\[(\d+)\]\(#records\)", tables)
+    assert len(references) > 60
+    assert set(references) <= set(re.findall(r"^\| (\d+) \| `", listed, re.MULTILINE))
 
 
 def test_a_number_of_ours_comes_from_the_file(tmp_path, made):
@@ -72,7 +74,7 @@ def test_a_number_of_ours_comes_from_the_file(tmp_path, made):
         found["ssim_paper"] = 0.1234
     (folder / "cover.json").write_text(json.dumps(rows))
     changed = page(Records(folder))
-    assert "| Fig. 40 | 120 | SimuDy | 0.1197 | 0.123 | +0.004 |" in changed
+    assert "| Fig. 40, SimuDy | 120 | 0.1197 | 0.123 | +0.004 |" in changed
     assert re.search(r"\| SimuDy \| \d+ \| .* \| \d+: .*Fig\. 1\b.* \|", changed), "lower is said as plainly as higher"
     assert changed != made
 
@@ -89,7 +91,7 @@ def test_a_row_of_the_papers_own_attacks_takes_the_place_of_its_estimate(tmp_pat
             "ssim": 0.1, "ssim_strangers": 0.09, "recovered": 0, "seconds": 60.0, "peak_memory_bytes": 2e9,
             "hardware": "a GPU", "torch": "2", "options": ""}  # fmt: skip
     (tmp_path / "paper.json").write_text(json.dumps([ours]))
-    assert "| Fig. 5a | 50 | Loo et al. | 0.0774 | 0.050 | -0.027 |" in page(Records(tmp_path))
+    assert "| Fig. 5a, Loo et al. | 50 | 0.0774 | 0.050 | -0.027 |" in page(Records(tmp_path))
 
 
 def test_the_first_line_is_not_the_best_but_the_plainest():
@@ -100,16 +102,17 @@ def test_the_first_line_is_not_the_best_but_the_plainest():
 
 def test_a_line_says_on_how_many_images_each_was():
     other = printed.Printed("Fig. 0", "SimuDy", 0, 0.5)
-    assert row(Line(other, None, 20, "cover", "not run"))[1] == "20 (there not said)"
-    assert [line.missing for line in chosen(other, [], 20, "cover", "not run")] == ["not run"]
+    text = compared(chosen(other, [], 20, "`cover`", "an hour"))
+    assert text.endswith("| Fig. 0, SimuDy | 20 (there not said) | 0.5000 | `cover` | an hour |")
+    assert text.startswith("Not run:")
 
 
 def test_an_estimate_grows_with_the_images(tmp_path):
     timed = {"group": "cost", "asked": "onestep", "seed": 0, "n": 20, "seconds": 3.6, "schedule": 1000,
              "peak_memory_bytes": 1e9, "hardware": "a CPU", "torch": "2"}  # fmt: skip
     (tmp_path / "questions.json").write_text(json.dumps([timed]))
-    assert costs.updates(Records(tmp_path), "onestep").startswith("not run: about 1 h on one CPU thread")
-    assert costs.updates(Records(tmp_path), "onestep", 120).startswith("not run: about 6 h on one CPU thread")
+    assert costs.updates(Records(tmp_path), "onestep").startswith("about 1 h on one CPU thread")
+    assert costs.updates(Records(tmp_path), "onestep", 120).startswith("about 6 h on one CPU thread")
     assert [costs.hours(seconds) for seconds in (5.04, 90, 7200)] == ["5 s", "1.5 min", "2 h"]
 
 
