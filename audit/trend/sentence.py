@@ -79,7 +79,7 @@ def _finding(one: FindingChange) -> str:
     if place(one.later) == 0:
         return f"{one.rule} ({one.earlier}) is no longer found"
     if place(one.earlier) == 0:
-        return f"{one.rule} ({one.later}) is new"
+        return f"{one.rule} is new ({one.later}): {one.title[:1].lower()}{one.title[1:]}"
     return f"{one.rule} went from {one.earlier} to {one.later}"
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from memaudit.audit.outputs import Look
 from memaudit.audit.report.model import AuditReport
-from memaudit.reports import html
+from memaudit.audit.trend.compare import diff
+from memaudit.reports import diff_html, html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the dev extra)")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe (the dev extra)")
@@ -126,6 +127,22 @@ def test_axe_finds_nothing(
         page.emulate_media(color_scheme=scheme)
         found = axe.Axe().run(page).response["violations"]
         assert [(item["id"], item["impact"], item["nodes"][0]["html"][:120]) for item in found] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("proven", "leak"), ("exposed", "hidden"), ("leak", "hostile"), ("many", "many")]
+)
+def test_a_comparison_fits_every_screen_and_axe_finds_nothing(
+    one: str, two: str, tab: Tab, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    found = diff(request.getfixturevalue(one), request.getfixturevalue(two)).printable()
+    tab.page.goto(diff_html.write(found, tmp_path / "diff.html").as_uri())
+    for width, scheme in SHAPES:
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        tab.page.emulate_media(color_scheme=scheme)
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.page.evaluate(CONTRASTS) == []
+        assert axe.Axe().run(tab.page).response["violations"] == []
 
 
 def test_axe_finds_nothing_in_the_open_viewer(tab: Tab, leak: AuditReport, folder: Path, tmp_path: Path) -> None:

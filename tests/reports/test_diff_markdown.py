@@ -27,7 +27,7 @@ def test_any_two_reports_give_tables_and_nothing_that_acts(one: str, two: str, r
 
 def test_it_says_what_changed_and_names_the_records(leak: AuditReport, proven: AuditReport) -> None:
     text = diff_markdown.render(diff(proven, leak))
-    assert text.startswith("# PASS to FAIL (high): worse\n\nMA001 (high) is new.\n")
+    assert text.startswith("# PASS to FAIL (high): worse\n\nMA001 is new (high): training images were reconstructed.\n")
     assert "| MA001 Training images were reconstructed | – | high (simudy) | new | **worse** |" in text
     assert "- Newly recovered, 3 images: train/person/astronaut.png, train/cat/chelsea.png" in text
 

@@ -72,7 +72,10 @@ def test_a_leak_that_is_gone_on_equal_terms_is_better():
 def test_a_pass_that_becomes_a_fail_is_worse():
     found = diff(audit(attack(NONE)), audit(attack(MANY)))
     assert title(found) == "PASS to FAIL (high): worse"
-    assert found.worse[:2] == ["the verdict went from pass to fail", "MA001 (high) is new"]
+    assert found.worse[:2] == [
+        "the verdict went from pass to fail",
+        "MA001 is new (high): training images were reconstructed",
+    ]
     assert decide(found) == decide(found, "critical") == "fail"
     assert line(found, "simudy: recovered").difference.startswith("+60 points (+")
     assert "Newly recovered, 12 images: train/000.png, " in notes(found)
@@ -209,7 +212,10 @@ def test_a_new_finding_counts_from_a_severity_on(severity, fail_on, said):
     before = audit(attack(NONE))
     after = before.model_copy(update={"findings": [finding("MA002", severity, "alike", "simudy")]})
     found = diff(before, after)
-    assert (found.change, found.worse) == ("worse", [f"MA002 ({severity}) is new"])
+    assert (found.change, found.worse) == (
+        "worse",
+        [f"MA002 is new ({severity}): reconstructions resemble the training set more than held-out images"],
+    )
     assert decide(found, fail_on) == said
 
 
