@@ -61,7 +61,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def on_page_content(content: str, **_: Any) -> str:
     """Make MathML of formulas, and plain names of what docstrings refer to."""
-    return ROLE.sub(r"<code>\1</code>", FORMULA.sub(_drawn, content)).replace("::</p>", ":</p>")
+    content = ROLE.sub(r"<code>\1</code>", FORMULA.sub(_drawn, content))
+    return content.replace("<p>::</p>\n", "").replace("::</p>", ":</p>")
 
 
 def _drawn(formula: re.Match[str]) -> str:

@@ -118,6 +118,14 @@ def test_formulas_and_tables_are_drawn(site):
     assert formulas > 30
 
 
+def test_the_docstring_of_every_public_name_is_on_the_page_of_python(site):
+    import memaudit
+
+    anchors = read(site)[site / "api.html"].ids
+    there = {anchor.rpartition(".")[2] for anchor in anchors if anchor.startswith("memaudit.")}
+    assert {*memaudit.__all__, "Attack", "Victim", "Recipe", "Medium", "Card"} <= there
+
+
 CHROMIUM = shutil.which("chromium")
 
 
