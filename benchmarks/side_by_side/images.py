@@ -111,7 +111,14 @@ def _scan(records: Records, theirs: Printed, victim: str, n: int, attacks: list[
     missing = f"minutes: `python -m benchmarks.attacks {victim} --attack {attacks[0]}`"
     if not groups:
         return [Line(theirs, None, n, f"`{attacks[0]}`", missing)]
-    return [Line(theirs, group, n, f"`{group.first['attack']}`", headline=group is groups[0]) for group in groups]
+    return [Line(theirs, group, n, _asked(group), headline=group is groups[0]) for group in groups]
+
+
+def _asked(group: Group) -> str:
+    """Return the attack of a scan and the options that it was given."""
+    name = group.first["attack"]
+    given = [word.removeprefix(f"{name}.") for word in group.first["asked"] if word.startswith(f"{name}.")]
+    return ", ".join([f"`{name}`", *(word.replace("=", " = ") for word in given)])
 
 
 def mlp(records: Records) -> str:
@@ -119,8 +126,8 @@ def mlp(records: Records) -> str:
     return f"""Victims: MLP d-1000-1000-10, 100 images, full batch (Figs. 4 and 18), and d-1000-1000-1, vehicles
 against animals, 20 images (appendix C.5, Fig. 21); 20 epochs of plain SGD at 0.01 from PyTorch's start. Scans through
 the console script: recipe given, labels not. `span` and `spear` use that a first dense layer's change lies in the
-span of its inputs, which SimuDy does not. "Haim" is scored by its authors on nets trained to rest; 20 epochs leave
-this one next to its start, so that there is nothing for `haim` to explain.
+span of its inputs, which SimuDy does not. `haim` explains weights that training has brought to rest; 20
+epochs leave this net next to its start, and it finds nothing here.
 
 {compared(mlp_lines(records))}
 """
