@@ -227,6 +227,15 @@ def test_a_finding_that_moves_to_another_attack_is_no_other_finding():
     assert found.only_later == ["span"]
 
 
+def test_a_milder_finding_in_the_place_of_a_leak_is_no_other_leak():
+    mild = audit(attack(NONE)).model_copy(update={"findings": [finding("MA002", "medium", "alike", "simudy")]})
+    found = diff(audit(attack(MANY)), mild)
+    assert {rule.rule: rule.change for rule in found.findings} == {"MA001": "better", "MA002": "same"}
+    found = diff(mild, audit(attack(MANY)))
+    assert {rule.rule: rule.change for rule in found.findings} == {"MA001": "worse", "MA002": "same"}
+    assert found.better == []
+
+
 def test_a_severity_that_rises_is_worse():
     before = audit(attack(MANY))
     worse = before.model_copy(update={"findings": [finding("MA001", "critical", "recovered", "simudy")]})
