@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 RUN = ("index.md", "verdict.md", "inference.md", "exposure.md", "compliance.md")
 """Pages whose commands are run, in their order on the page."""
 LEFT = {
-    "all": "tests/audit/verdict/test_leaderboard.py runs them",
+    "all": "takes every attack, in minutes",
     "base/": "needs two language models",
     "defend": "takes a scan for each defence: tests/audit/tasks/test_defend.py",
     "demo": ".ci/run runs it",
