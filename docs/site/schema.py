@@ -45,7 +45,7 @@ def _kind(value: dict[str, Any]) -> str:
     if "enum" in value or "const" in value:
         return ", ".join(f"`{json.dumps(word)}`" for word in value.get("enum", [value.get("const")]))
     if "anyOf" in value or "oneOf" in value:
-        return " or ".join(_kind(one) for one in value.get("anyOf", value.get("oneOf")))
+        return " or ".join(_kind(one) for one in value.get("anyOf") or value["oneOf"])
     if value.get("type") == "array":
         inner = [_kind(one) for one in value.get("prefixItems", ())] or [_kind(value.get("items", {}))]
         return f"list of {', '.join(inner)}"
