@@ -7,6 +7,8 @@ from .records import Records, Row
 
 TIMED = 20
 """Images of the rows of ``python -m benchmarks.questions cost``."""
+DEEPER = 1.298 / 0.555
+"""Multiplications of ResNet-50 over those of ResNet-18, CIFAR stems, by ``torch.utils.flop_counter``."""
 EPOCHS = 20
 """Of the victims; with batches of 20 as many steps as images."""
 SIZES = (20, 30, 40, 50, 90, 120)
@@ -29,11 +31,12 @@ def _updates(row: Row) -> int:
     return int(row["settings"].get("iterations", Cover.iterations))
 
 
-def cover(records: Records, n: int) -> str:
+def cover(records: Records, n: int, ratio: float = 1.0) -> str:
     """Estimate `cover` on n images of the pretrained ResNet-18 from the rows of other n.
 
     Seconds for an image and an update, the lowest and the highest of all rows with that hardware, times n and the
-    default number of updates; memory of the row of the nearest n.
+    default number of updates, times ``ratio`` for a network of so many times the multiplications; memory of the row of
+    the nearest n.
     """
     told = []
     for label, place in (("H100", "an H100"), (" 1 threads", "one CPU thread")):
@@ -44,7 +47,7 @@ def cover(records: Records, n: int) -> str:
             if label in row["hardware"]
         ]  # fmt: skip
         if rows:
-            low, high = (hours(pick(pace for _, pace, _ in rows) * n * Cover.iterations) for pick in (min, max))
+            low, high = (hours(pick(pace for _, pace, _ in rows) * n * Cover.iterations * ratio) for pick in (min, max))
             nearest = min(rows, key=lambda row: abs(row[0] - n))
             told.append(f"{low} to {high} on {place}, {nearest[2] / 1e9:.1f} GB as for {nearest[0]} images")
     return "about " + "; ".join(told) if told else UNKNOWN

@@ -138,8 +138,16 @@ def other_lines(records: Records) -> list[Line]:
     fifty = records.cover("resnet50")
     return [
         *chosen(printed.SVHN, records.cover("svhn"), 20, COVER, costs.UNKNOWN),
-        *chosen(printed.RESNET_50, fifty, 20, COVER, costs.updates(records, "cover, ResNet-50")),
+        *chosen(printed.RESNET_50, fifty, 20, COVER, _deeper(records)),
     ]
+
+
+def _deeper(records: Records) -> str:
+    if records.one("questions", group="cost", asked="cover, ResNet-50"):
+        return costs.updates(records, "cover, ResNet-50")
+    return (
+        f"by its multiplications, {costs.DEEPER:.1f} times those of ResNet-18: {costs.cover(records, 20, costs.DEEPER)}"
+    )
 
 
 def others(records: Records) -> str:
