@@ -24,7 +24,7 @@ Each is imported at its first use, so that ``import memaudit`` costs nothing.
 
 from typing import TYPE_CHECKING, ClassVar
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["AuditReport", "Defence", "MemauditError", "ScanRequest", "defend", "diff", "infer", "load", "scan"]
 
