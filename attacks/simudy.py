@@ -19,11 +19,12 @@ from .explain.twins import twins
 from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
+from .simulation.coarse import coarser
 from .simulation.dynamics import batch_plan, chain, influence, simulate
-from .simulation.losses import goal_of
+from .simulation.entries import entry_size
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.shooting import corrected, started
-from .simulation.trainstep import TrainingStep, gradient
+from .simulation.trainstep import TrainingStep
 
 LOG_LR = "log_lr"
 """The variable whose exponential multiplies the recipe's learning rate, where that is fitted."""
@@ -71,6 +72,7 @@ class SimuDy:
         smoothing: Adam's epsilon at the start of the run, in units of a gradient entry's root mean square; it falls
             to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
+        coarse: Most simulated epochs in the first half of the schedule, at the same travel; 0 for no limit. Of SGD.
         relabel: Updates after which the dummy whose class fits worst gets a better one, if that lowers the loss; 0
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
@@ -105,6 +107,7 @@ class SimuDy:
     clip: float = 20.0
     smoothing: float = 0.5
     epochs: int = 0
+    coarse: int = 5
     relabel: int = 4
     fit_lr: bool = False
     parametrisation: Parametrisation = "auto"
@@ -114,7 +117,7 @@ class SimuDy:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        others = ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "relabel", "warmup", "tolerance")
+        others = ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "coarse", "relabel", "warmup", "tolerance")
         require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
@@ -135,12 +138,14 @@ class SimuDy:
         memory = {**self._adam.start(variables), "best_x": x, "best_loss": x.new_tensor(math.inf)}
         memory |= {"best_targets": variables[TARGETS]} if TARGETS in variables else {}
         memory[ALPHA] = x.new_tensor(self.alpha)
-        memory["unit"] = x.new_zeros(()) if recipe.optimizer == "sgd" else _unit(victim, recipe, labels, gen)
+        memory["unit"] = x.new_zeros(()) if recipe.optimizer == "sgd" else entry_size(victim, recipe, labels, gen)
         return State(0, variables, constants | adjoint, memory)
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
         recipe, victim = self._smoothed(self._simulated(recipe), state), started(victim, state.memory)
+        before = self._rough(recipe, state.step - 1)  # whether the last update was, too
+        recipe = coarser(recipe, self.coarse) if self._rough(recipe, state.step) else recipe
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = victim.medium.inputs(variables)
         relabels = recipe.labels is None and TARGETS not in variables and self._relabels(state.step)
@@ -159,7 +164,7 @@ class SimuDy:
         grads = torch.autograd.grad(objective, wanted)
         with torch.no_grad():
             named = dict(zip(variables, grads, strict=False))
-            following = self._advance(victim, state, x, named, change, roughness)
+            following = self._advance(victim, state, x, named, change, roughness, before)
             if victim.guessed and self.clip_at(state.step) == math.inf:  # the clip would bend what leads to the end
                 following = replace(following, memory={**following.memory, **corrected(victim, final)})
             if recipe.labels is not None or TARGETS in variables:
@@ -229,7 +234,13 @@ class SimuDy:
     ) -> Params:
         adjoint = adjoint_of(state)
         clip, scale = self.clip_at(state.step), None if log_lr is None else log_lr.exp()
-        return simulate(victim, recipe, x, labels, state.constants["plan"], adjoint=adjoint, clip=clip, scale=scale)
+        plan = state.constants["plan"][: recipe.steps]
+        return simulate(victim, recipe, x, labels, plan, adjoint=adjoint, clip=clip, scale=scale)
+
+    def _rough(self, recipe: Recipe, step: int) -> bool:
+        """Return whether an update looks at a coarse simulation."""
+        able = recipe.optimizer == "sgd" and not self.fit_lr and 0 < self.coarse < recipe.epochs
+        return able and 2 * step < self.iterations
 
     def _relabels(self, step: int) -> bool:
         return bool(self.relabel) and RECOUNTS[-1] < step < 0.8 * self.iterations and step % self.relabel == 0
@@ -253,13 +264,13 @@ class SimuDy:
         return replace(following, constants={**following.constants, "labels": moved})
 
     def _advance(
-        self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, roughness: Tensor
+        self, victim: Victim, state: State, x: Tensor, grads: Params, change: Params, roughness: Tensor, rough: bool
     ) -> State:
         memory, constants, step = dict(state.memory), dict(state.constants), state.step
         cosine = cosine_distance(change, victim.delta)
         loss = euclidean(change, victim.delta) if self.distance == "euclidean" else cosine
-        clipped = self.clip_at(step - 1) < math.inf  # a loss under the clip does not compare with later ones
-        if clipped or bool(loss < memory["best_loss"]):
+        rough = rough or self.clip_at(step - 1) < math.inf  # its loss does not compare with later ones
+        if rough or bool(loss < memory["best_loss"]):
             memory |= {"best_x": x.detach(), "best_loss": loss}
             memory |= {"best_targets": state.variables[TARGETS]} if TARGETS in state.variables else {}
             constants["best_labels"] = constants["labels"]
@@ -283,12 +294,3 @@ def _fitted(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tens
     """Return the fitted logarithm: a quarter of Adam's step, and what makes the change as long as the real one."""
     correction = (-NORM_GAIN * ratio.log()).clamp(-0.7, 0.7) if settled else 0.0
     return before + (after - before) / 4 + correction
-
-
-def _unit(victim: Victim, recipe: Recipe, labels: Tensor, gen: torch.Generator) -> Tensor:
-    """Return the root mean square of a gradient entry before training, on noise as strong as images."""
-    x = torch.randn(len(labels), *victim.shape, generator=gen).to(victim.like)
-    with torch.no_grad():
-        grads = gradient(victim, tuple(victim.theta0.values()), x, labels.to(x.device), goal=goal_of(recipe))
-        count = sum(grad.numel() for grad in grads)
-        return (torch.stack([grad.square().sum() for grad in grads]).sum() / count).sqrt()

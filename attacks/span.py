@@ -21,12 +21,10 @@ from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.distances import log_cosine
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
+from .simulation.coarse import coarser
 from .simulation.dynamics import batch_plan, chain, simulate
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.trainstep import TrainingStep
-
-STRETCH = 4
-"""A coarse simulation takes steps at most this many times as long as the real ones: longer ones are not stable."""
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
@@ -131,7 +129,7 @@ class Span:
         recipe = self._recipe(recipe, len(state.constants["labels"]))
         stretched, half = 0 < self.coarse < recipe.epochs, self.iterations // 2
         coarse = stretched and state.step < half
-        recipe = _coarser(recipe, self.coarse) if coarse else recipe
+        recipe = coarser(recipe, self.coarse) if coarse else recipe
         if self.certify and state.step and state.step % self.certify == 0:
             state = held(victim, layer, state)
             if state.done:
@@ -198,13 +196,6 @@ class Span:
         recipe = replace(recipe, views=1)
         recipe = replace(recipe, epochs=self.epochs) if self.epochs else recipe
         return replace(recipe, size=count, labels=None) if count and count != recipe.size else recipe
-
-
-def _coarser(recipe: Recipe, epochs: int) -> Recipe:
-    """Return a training of fewer epochs that travels as far, in steps at most :data:`STRETCH` times as long."""
-    epochs = max(epochs, -(-recipe.epochs // STRETCH))
-    short = replace(recipe, epochs=epochs, warmup=recipe.warmup * epochs // recipe.epochs)
-    return replace(short, lr=recipe.lr * recipe.travel / short.travel)
 
 
 def _negative(features: Tensor, state: State) -> Tensor:

@@ -75,6 +75,44 @@ def test_fewer_epochs_can_be_simulated(tiny):
     assert len(SimuDy().init(victim, recipe, 0).constants["plan"]) == recipe.steps
 
 
+@pytest.mark.parametrize(
+    ("options", "about", "epochs"),
+    [
+        ({}, {}, [5, 5, 20, 20]),
+        ({"coarse": 0}, {}, [20, 20, 20, 20]),
+        ({"fit_lr": True}, {}, [20, 20, 20, 20]),
+        ({}, {"optimizer": "adam"}, [20, 20, 20, 20]),
+        ({}, {"epochs": 4}, [4, 4, 4, 4]),
+        ({"epochs": 3}, {}, [3, 3, 3, 3]),
+    ],
+    ids=["half-of-the-schedule", "none", "the-rate-is-fitted", "adam", "short-training", "fewer-epochs"],
+)
+def test_the_first_half_simulates_fewer_steps_that_travel_as_far(tiny, monkeypatch, options, about, epochs):
+    victim, recipe, *_ = tiny
+    recipe, seen = dataclasses.replace(recipe, **{"epochs": 20, "labels": (2, 1, 1), **about}), []
+
+    def spy(victim, recipe, x, labels, plan, **more):
+        seen.append(recipe)
+        assert len(plan) == recipe.steps
+        return simulate(victim, recipe, x, labels, plan, **more)
+
+    monkeypatch.setattr("memaudit.attacks.simudy.simulate", spy)
+    run(SimuDy(iterations=4, **options), victim, recipe)
+    assert [one.epochs for one in seen] == epochs
+    assert [one.travel for one in seen] == pytest.approx([seen[-1].travel] * 4)
+
+
+def test_the_loss_of_a_coarse_simulation_is_no_best_one(tiny):
+    victim, recipe, *_ = tiny
+    recipe = dataclasses.replace(recipe, epochs=20)
+    attack = SimuDy(iterations=40, step_size=0.1, alpha=0.0, beta=0.0, clip=0)
+    state, seen = attack.init(victim, recipe, 0), []
+    for _ in range(40):
+        state = attack.step(victim, recipe, state)
+        seen.append(state.loss)
+    assert float(state.memory["best_loss"]) == pytest.approx(min(seen[20:]), rel=1e-6)
+
+
 def test_one_logit_is_a_binary_classifier():
     """Recovers the images of a network with the logistic loss; the labels are corrected on the way."""
     recipe = Recipe(4, 0.05, 4, 4)
