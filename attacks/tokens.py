@@ -12,6 +12,7 @@ from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .layers.inputs import middle
+from .text.adding import one_more
 from .text.evidence import Evidence
 from .text.filling import WHOLE, filled
 from .text.frozen import read_frozen
@@ -19,8 +20,9 @@ from .text.grouping import APART, SIGNED, Together, additive, heads, seen_of, to
 from .text.medium import sentences_of
 from .text.probe import Probe
 from .text.reading import Reading, only_sentence, read
-from .text.settling import NODES, Whole, completed, improved, whole_sentences
+from .text.settling import completed, improved, whole_sentences
 from .text.tables import Tables, tables
+from .text.whole import NODES, Whole
 
 FILLING, SETTLING, CLOSED = 0, 1, 2
 """Gaps are filled sentence by sentence; then all sentences explain all that was read. One alone is read at once."""
@@ -33,8 +35,11 @@ EARLY = 0.2
 FRAGMENT = 0.02
 """A sentence is left out that explains less of what was read than this share of what one of as many does on average."""
 
-MOST = 100
+MOST = 200
 """Times, at most, that the sentences are changed in the second stage."""
+
+ADDED = 8
+"""Sentences, at most, that are added to those that tokens were grouped to."""
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
@@ -92,7 +97,7 @@ class Tokens:
         constants = {
             "ids": ids[order], "labels": fit.labels[order], "members": members[order],
             "stage": torch.tensor(FILLING if alone is None else CLOSED), "turn": torch.tensor(0),
-            "thorough": torch.tensor(False), "places": seen.places, "tokens": seen.tokens,
+            "thorough": torch.tensor(False), "added": torch.tensor(0), "places": seen.places, "tokens": seen.tokens,
         }  # fmt: skip
         memory = {"signals": seen.signals, "rows": seen.rows}
         state = State(0, {"x": victim.medium.encode(ids[order])}, constants, memory)
@@ -148,11 +153,25 @@ def _settled(whole: Whole, state: State) -> State:
         constants |= {"ids": ids, "thorough": torch.tensor(False)}
     elif not thorough:
         constants |= {"thorough": torch.tensor(True)}
+    elif (more := _with_one_more(whole, known)) is not None:
+        constants |= {**more, "thorough": torch.tensor(False)}
     else:
         kept = _without_fragments(whole, known, len(known["tokens"]))
         constants, done = {**constants, **kept}, len(kept["ids"]) == len(known["ids"])
         left = left if done else _left(whole, kept["ids"], kept["labels"])
     return replace(state, constants=constants, loss=left, done=done)
+
+
+def _with_one_more(whole: Whole, known: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Return the sentences and one more, where that explains more than a fragment would; ``None`` where none does."""
+    if whole.middle.signed or int(known["added"]) >= ADDED:
+        return None
+    ids, labels, members = known["ids"], known["labels"], known["members"]
+    row, label, gain = one_more(whole, ids, labels)
+    if gain < FRAGMENT / len(ids):
+        return None
+    some = {"ids": row[None], "labels": labels.new_tensor([label]), "members": torch.ones_like(members[:1])}
+    return {**{name: torch.cat([known[name], own]) for name, own in some.items()}, "added": known["added"] + 1}
 
 
 def _unmoved(victim: Victim, recipe: Recipe, found: Tables) -> Reading:

@@ -27,8 +27,9 @@ Of two tokens of one sentence it is 0.65 on average, under Adam 0.45, of two oth
 ALONE = 2 / 3
 """Share of that from which a token that is left alone still joins the group that it is most like."""
 
-MIXED = 0.3
-"""A group whose tokens stand anywhere is a mixture of others if these leave less than this share of it."""
+MIXED = 1 / 3
+"""A group whose tokens stand anywhere is a mixture of others if these leave less of it than this share of what they
+would leave of one that has nothing to do with them."""
 
 PART = 0.15
 """Of a sentence are tokens of which its share is more than this part of the largest share of any."""
@@ -145,7 +146,8 @@ def _unmixed(ways: Tensor, groups: list[Group], stands: Sequence[int]) -> list[G
             continue
         basis, wanted = _ways(ways, others).permute(1, 2, 0), _ways(ways, [group]).permute(1, 2, 0)
         rest = wanted - basis @ torch.linalg.lstsq(basis, wanted, driver="gelsd").solution
-        if float((rest.square().sum((1, 2)) / wanted.square().sum((1, 2)).clamp_min(1e-30)).median()) < MIXED:
+        left = float((rest.square().sum((1, 2)) / wanted.square().sum((1, 2)).clamp_min(1e-30)).median())
+        if left < MIXED * max(1 - len(others) / basis.shape[1], 0.0):
             groups = others
     return groups
 

@@ -1,7 +1,7 @@
 """All sentences together, held against all that the tables of words and places show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,9 +9,8 @@ from torch import Tensor
 from .candidates import ends, exchanged, others, singles, unused
 from .edits import Edit
 from .evidence import Evidence, extent, with_token
-
-NODES = (0.25, 0.75)
-"""Shares of the way from before training to after it at which signals are taken, their weights free."""
+from .refilling import refilled
+from .whole import Whole
 
 FEW, SINGLE, CLOSING = 6, 100, 4
 """Changes of each sort that are tried at once, of single tokens, and tokens behind the last one of a sentence."""
@@ -28,101 +27,6 @@ TOGETHER = (2, 4, 8)
 GAIN = 2e-3
 """A change counts if what is left falls by more than this share of it."""
 
-_RIDGE = 1e-9
-
-
-@dataclass(frozen=True)
-class Whole:
-    """What the tables show.
-
-    Attributes:
-        nodes: Tokens and what may stand where, at several points of the training.
-        middle: The same half-way through it: there all changes are tried before the best are confirmed.
-        places: (L', F) what was read of the places, L' at most L; of no rows where that does not show.
-    """
-
-    nodes: tuple[Evidence, ...]
-    middle: Evidence
-    places: Tensor
-
-    @property
-    def target(self) -> Tensor:
-        """(t + L', F) what was read of tokens and places."""
-        return torch.cat([self.middle.signals, self.places])
-
-    @property
-    def halfway(self) -> "Whole":
-        """The same with signals taken at one point."""
-        return replace(self, nodes=(self.middle,))
-
-    def parts(self, ids: Tensor, labels: Tensor) -> Tensor:
-        """Return (b, K, (t + L') F) what sentences would add to what was read, at each of K nodes."""
-        return torch.stack([self._summed(ids, node.given(ids, labels)).flatten(1) for node in self.nodes], 1)
-
-    def _summed(self, ids: Tensor, given: Tensor) -> Tensor:
-        rows = self.middle.rows(ids)[..., None].expand_as(given)
-        words = given.new_zeros(len(ids), len(self.middle.tokens), given.shape[2]).scatter_add(1, rows, given)
-        return torch.cat([words, given[:, : len(self.places)]], 1)
-
-    def explained(self, parts: Tensor) -> tuple[Tensor, float]:
-        """Return (n, (t + L') F) what each sentence adds where all explain what was read best, and the share left.
-
-        Of their ``parts`` (n, K, (t + L') F).
-        """
-        target = self.target.flatten()
-        columns = parts.flatten(0, 1)
-        gram = columns @ columns.T
-        gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
-        weights = torch.linalg.solve(gram, columns @ target).view(len(parts), -1, 1)
-        added = (weights * parts).sum(1)
-        left = (target - added.sum(0)).square().sum() / target.square().sum().clamp_min(1e-30)
-        return added, float(left)
-
-    def lefts(self, parts: Tensor, made: Tensor, which: Sequence[dict[int, int]]) -> Tensor:
-        """Return (c,) which share of what was read is left, if some sentences give way to others.
-
-        Args:
-            parts: (n, K, F) of the present sentences.
-            made: (b, K, F) of those that may take their place.
-            which: For each case, which of the present ones give way, and to which of the others.
-        """
-        columns, target = torch.cat([parts, made]).flatten(0, 1), self.target.flatten()
-        gram, inner = columns @ columns.T, columns @ target
-        rows = torch.tensor([[len(parts) + case[k] if k in case else k for k in range(len(parts))] for case in which])
-        some = (rows[..., None] * parts.shape[1] + torch.arange(parts.shape[1])).flatten(1)
-        square, wanted = gram[some[:, :, None], some[:, None, :]], inner[some]
-        ridge = _RIDGE * square.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(some.shape[1]).to(square)
-        power: Tensor = (wanted * torch.linalg.solve(square + ridge, wanted)).sum(1)
-        return 1 - power / target.square().sum().clamp_min(1e-30)
-
-    def astray(self, added: Tensor, members: Tensor) -> Tensor:
-        """Return (n,) shares, of what is left, at the rows of the tokens (n, t) that stood in each sentence."""
-        left = self.target.flatten() - added.sum(0)
-        power = left.view_as(self.target).square().sum(1)[: len(self.middle.tokens)]
-        found = members.to(power) @ power
-        return found / found.sum().clamp_min(1e-30)
-
-    def promises(self, ids: Tensor, labels: Tensor, added: Tensor, gaps: Tensor | None = None) -> Tensor:
-        """Return (n, L, t) how much more each token's own row would explain of what is left, if it stood at each place.
-
-        What it changes elsewhere in its sentence is left out.
-
-        Args:
-            ids: (n, L) the sentences.
-            labels: (n,) their classes.
-            added: (n, (t + L') F) what each of them explains.
-            gaps: (n, L) places that are to be filled, whatever token of those that are known holds them.
-        """
-        left = (self.target.flatten() - added.sum(0) + added).view(len(ids), *self.target.shape)
-        signals = self.middle.given(ids, labels, gaps)
-        words, places = left[:, : len(self.middle.tokens)], left[:, len(self.middle.tokens) :]
-        rows = self.middle.rows(ids)[..., None]
-        found = signals @ words.transpose(1, 2)
-        inner = (found.gather(2, rows) * (ids != self.middle.pad)[..., None]).sum((1, 2))
-        inner += (signals[:, : places.shape[1]] * places).sum((1, 2))
-        size = signals.square().sum((1, 2)).clamp_min(1e-30)
-        return (2 * inner / size)[:, None, None] * (found - found.gather(2, rows))
-
 
 def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thorough: bool) -> tuple[Tensor | None, float]:
     """Return sentences (n, L) after changes that explain more of what was read, and the share of that which is left.
@@ -138,7 +42,7 @@ def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thoroug
     """
     parts = whole.parts(ids, labels)
     added, left = whole.explained(parts)
-    gains = whole.promises(ids, labels, added)
+    gains = whole.promises(ids, labels, whole.besides(added))
     able = whole.middle.inner.expand_as(gains) if thorough else whole.middle.able() & members[:, None]
     times, closing = THOROUGH if thorough else 1, members[:, None] | thorough
     quotas = (times * SINGLE * whole.astray(added, members)).ceil().long().tolist()
@@ -148,6 +52,7 @@ def improved(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor, thoroug
         *others(whole.middle, ids, gains - whole.target.square().sum() * ~able, times * max(FEW, len(ids))),
         *exchanged(whole.middle, ids),
         *unused(whole.middle, ids, whole.middle.able() & members[:, None]),
+        *refilled(whole, ids, labels, whole.besides(added), able),
     ]
     kept = [edit for edit in edits if _kept(whole.middle, ids, edit.made(ids, labels)[0], thorough)]
     if not kept:
@@ -243,7 +148,7 @@ def whole_sentences(whole: Whole, ids: Tensor, labels: Tensor, members: Tensor) 
     able = torch.where(able.any(2, keepdim=True), able, evidence.able())
     made = torch.where(gaps, evidence.tokens[able.int().argmax(2)], made)
     added, _ = whole.explained(whole.parts(made, labels))
-    promise = whole.promises(made, labels, added, gaps).masked_fill(~able, -torch.inf)
+    promise = whole.promises(made, labels, whole.besides(added), gaps).masked_fill(~able, -torch.inf)
     return torch.where(gaps, evidence.tokens[promise.argmax(2)], made)
 
 

@@ -54,6 +54,16 @@ def test_what_two_sentences_share_belongs_to_both_and_is_no_sentence_of_its_own(
     assert found.lengths.tolist() == [lengths[sentence] for sentence in first]
 
 
+def test_a_sentence_without_a_token_of_its_own_place_is_none_of_many_others_mixed():
+    gen = torch.Generator().manual_seed(0)
+    own = ways(13, gen)  # twelve of them leave a quarter of anything in 16 dimensions
+    words = torch.stack([own[k // 3] + 0.3 * ways(1, gen)[0] for k in range(39)] + [own[0] + own[1]])
+    stands = [place for _ in range(12) for place in (1, 2, 3)] + [-1] * 4
+    found = together(words, torch.ones(6, 4, 16).double(), stands, torch.ones(40, dtype=torch.bool))
+    assert len(found.groups) == 13
+    assert (36, 37, 38) in found.groups
+
+
 def test_two_tokens_at_one_place_are_never_of_one_sentence():
     alike = torch.ones(3, 3)
     assert sorted(grouped(alike, [1, 1, -1], [(0,), (1,), (2,)], 0.5), key=len)[0] in {(0,), (1,)}
