@@ -3,11 +3,14 @@
 import shlex
 
 import pytest
+from typer.main import get_command
 
+from memaudit.audit.cli.main import app
 from memaudit.audit.report.exhibit import Picture
 from memaudit.audit.report.proof import DataCheck, MockVictim
 from memaudit.audit.report.results import Dummy, PlanStep
 from memaudit.audit.report.verdict import Finding
+from memaudit.audit.verdict.command import READING
 from memaudit.audit.verdict.sentence import headline, next_step, phrased
 
 from .test_advice import report, result
@@ -156,6 +159,21 @@ def test_the_next_step_is_the_same_scan_with_what_it_lacks(found, reason, more):
 )
 def test_another_command_where_a_scan_would_not_help(found, command):
     assert next_step(found).command == command
+
+
+@pytest.mark.parametrize("found", [audit(check=check(False)), audit(attacks=ended("stalled"))], ids=["check", "infer"])
+def test_another_command_reads_the_files_as_the_scan_did(found):
+    said = ["--model", "my nets.py:conv", "--image-size", "48", "--normalise", "half", "--skip-unreadable"]
+    scan = shlex.join(["memaudit", "scan", "a", "b", "--attack", "all", *said, "--max-time", "5m", "-o", "html=x.html"])
+    words = shlex.split(next_step(found.model_copy(update={"command": scan})).command)
+    assert words[2:] == ["x", "x", "--data", "train", *said]
+
+
+@pytest.mark.parametrize("name", ["check", "infer"])
+def test_another_command_takes_what_it_is_given(name):
+    taken = {option: parameter for parameter in get_command(app).commands[name].params for option in parameter.opts}
+    assert set(READING) <= set(taken)
+    assert all(taken[option].is_flag is (words == 0) for option, words in READING.items())
 
 
 def test_what_was_rebuilt_without_data_is_to_be_looked_at():
