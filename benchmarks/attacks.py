@@ -19,7 +19,7 @@ import numpy as np
 
 from memaudit.audit.report.model import AuditReport
 
-from .core import SCRIPT
+from .core import SCRIPT, calm
 from .victims import VICTIMS, make
 
 RESULTS = Path(__file__).parent / "results" / "attacks.json"
@@ -56,7 +56,8 @@ def measure(name: str, seed: int, asked: list[str], strangers: bool = False) -> 
                  "--control", folder / "control.npz", "--normalise", spec.normalise, "--seed", seed,
                  "--out", folder / "run", "--json", "--quiet", *options(name), *asked]  # fmt: skip
         began = time.monotonic()
-        done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
+        command = [str(word) for word in words]
+        done = subprocess.run(command, env=calm(), stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     board = AuditReport.model_validate(report).leaderboard_rows()

@@ -32,6 +32,11 @@ ROWS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+def calm(**more: str) -> dict[str, str]:
+    """Return the environment for a memaudit that is measured: no ``MEMAUDIT_`` variable speaks to it, and ``more``."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")} | more
+
+
 def measure(row: str, seed: int) -> dict[str, object]:
     """Run one row and return its figures."""
     victim, options = ROWS[row]
@@ -42,7 +47,8 @@ def measure(row: str, seed: int) -> dict[str, object]:
                  "--control", folder / "control.npz", "--normalise", spec.normalise, "--seed", str(seed),
                  "--attack", "simudy", "--out", folder / "run", "--json", *options]  # fmt: skip
         began = time.monotonic()
-        done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
+        command = [str(word) for word in words]
+        done = subprocess.run(command, env=calm(), stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     attack, line = report["attacks"][0], AuditReport.model_validate(report).leaderboard_rows()[0]

@@ -22,7 +22,7 @@ from typing import Any
 from memaudit.audit.report.model import AuditReport
 
 from . import networks
-from .core import SCRIPT
+from .core import SCRIPT, calm
 from .recipes import COLOUR, PRESETS, Spec, make
 
 RESULTS = Path(__file__).parent / "results" / "inference.json"
@@ -80,7 +80,8 @@ def measure(row: Row) -> dict[str, Any]:
         if "conv" in spec.build.__name__:
             words += ["--model", f"{networks.__file__}:{spec.build.__name__}"]
         began = time.monotonic()
-        done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
+        command = [str(word) for word in words]
+        done = subprocess.run(command, env=calm(), stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     attack = report["attacks"][0]

@@ -27,7 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from memaudit.audit.report.model import AuditReport
 
 from . import networks
-from .core import SCRIPT
+from .core import SCRIPT, calm
 from .victims import CIFAR, SHARED
 
 RESULTS = Path(__file__).parent / "results" / "inversion.json"
@@ -90,7 +90,8 @@ def measure(name: str, seed: int) -> dict[str, object]:
                  "--lr", str(row.lr), "--epochs", "1", "--seed", str(seed), "--out", folder / "run", "--json",
                  *row.options]  # fmt: skip
         began = time.monotonic()
-        done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=False)
+        command = [str(word) for word in words]
+        done = subprocess.run(command, env=calm(), stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.monotonic() - began
     report = json.loads(done.stdout)
     attack = report["attacks"][0]

@@ -27,7 +27,7 @@ from memaudit.attacks.contract.attack import generator
 from memaudit.attacks.contract.recipe import Recipe
 
 from . import networks
-from .core import SCRIPT
+from .core import SCRIPT, calm
 from .victims import CIFAR, SHARED
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
@@ -160,7 +160,8 @@ def infer(spec: Spec, folder: Path, size: int | None) -> dict[str, Any]:
     if size:
         words += ["--size", str(size)]
     began = time.monotonic()
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    command = [str(word) for word in words]
+    done = subprocess.run(command, env=calm(), capture_output=True, text=True, check=False)
     seconds = round(time.monotonic() - began, 1)
     if done.returncode:
         return {"seconds": seconds, "error": f"exit {done.returncode}: {done.stderr[-500:]}", "recipe": {}}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .core import CONV, SCRIPT
+from .core import CONV, SCRIPT, calm
 from .victims import make
 
 ROWS: dict[str, tuple[str, list[str]]] = {
@@ -75,8 +75,8 @@ def measure(script: str) -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as place:
         for row, words in {DEMO: ["demo", "--out", DEMO], **dict(_scans(Path(place)))}.items():
-            calm = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-            done = subprocess.run([script, *words], cwd=place, env=calm, capture_output=True, text=True, check=False)
+            alone = calm(OMP_NUM_THREADS="1", PYTHONPATH="")
+            done = subprocess.run([script, *words], cwd=place, env=alone, capture_output=True, text=True, check=False)
             run = Path(place) / row / "run" / "report.json"
             assert run.exists(), f"{row}: {done.stderr[-2000:]}"
             found[row] = {"exit_code": done.returncode, **numbers(json.loads(run.read_text()))}

@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from .core import calm
 from .victims import make
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -41,7 +42,7 @@ def prepared(row: str, folder: Path, seed: int) -> list[str]:
     victim, told = ROWS[row]
     if not victim:
         command = [sys.executable, "-c", MAIN.format(".main"), "demo", "--out", str(folder)]
-        subprocess.run(command, capture_output=True, check=False)  # its exit code is the demo's verdict
+        subprocess.run(command, env=calm(), capture_output=True, check=False)  # its exit code is the demo's verdict
         sides = ("before.safetensors", "after.safetensors")
         return [
             *(str(folder / side) for side in sides),
@@ -58,12 +59,11 @@ def prepared(row: str, folder: Path, seed: int) -> list[str]:
 
 def scanned(words: list[str], out: Path, earlier: Path | None, seed: int) -> dict[str, Any]:
     """Scan in a process of its own and return what it took and found."""
-    calm = {name: value for name, value in os.environ.items() if not name.startswith("MEMAUDIT_")}
-    calm |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(earlier or "")}
+    alone = calm(OMP_NUM_THREADS="1", PYTHONPATH=str(earlier or ""))
     entry = MAIN.format("" if earlier and (earlier / "memaudit/audit/cli.py").exists() else ".main")
     command = [sys.executable, "-c", entry, "scan", *words, "--seed", str(seed), "--out", str(out), "--quiet"]
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, env=calm, capture_output=True, text=True, check=False, cwd=out.parent)
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=False, cwd=out.parent)
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
     if done.returncode not in (0, 1, 3):
         raise SystemExit(done.stderr)
