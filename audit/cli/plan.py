@@ -42,12 +42,21 @@ def print_plan(console: Console, plan: Steps, left: float = math.inf, reasons: b
 
 
 def _title(running: Steps, count: int, left: float) -> str:
-    """Return how many attacks run, and what they take at most, in time and in memory."""
+    """Return how many attacks run, and what they take at most, in time (where all are known) and in memory."""
     if not running:
         return "Plan: no attack runs"
-    total = min(sum(step["seconds"] or 0.0 for step in running), left)
+    times = [step["seconds"] for step in running]
+    known = sum(times) if None not in times else math.inf
     peak = max((step["peak_memory_bytes"] or 0 for step in running), default=0)
-    return f"Plan: {len(running)} of {count} attacks, up to {duration(total)}" + (f", {memory(peak)}" if peak else "")
+    told = [_most(min(known, left)), memory(peak) if peak else ""]
+    return ", ".join(filter(None, [f"Plan: {len(running)} of {count} attacks", *told]))
+
+
+def _most(seconds: float) -> str:
+    """Return a time that is not exceeded, as the end of a sentence; empty where none is known."""
+    if not math.isfinite(seconds):
+        return ""
+    return f"up to {duration(seconds)}" if seconds >= 1 else "under a second"
 
 
 def _running(running: Steps, whole: bool) -> Table:
@@ -75,5 +84,5 @@ def _time(step: Mapping[str, Any]) -> str:
 def print_search(console: Console, seconds: float | None) -> None:
     """Print how long the search for the learning rate takes at most; nothing where none is needed."""
     if seconds is not None:
-        most = f", up to {duration(seconds)}" if math.isfinite(seconds) else ""
-        console.print(f"First a search for the learning rate, as none is known{most}")
+        told = ", ".join(filter(None, ["First a search for the learning rate, as none is known", _most(seconds)]))
+        console.print(told)

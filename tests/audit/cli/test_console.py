@@ -87,6 +87,22 @@ def test_what_is_left_out_is_named_and_with_v_explained():
     assert "on request: slow" in said(long)
 
 
+@pytest.mark.parametrize(
+    ("times", "left", "time"),
+    [
+        ((0.0, 0.4), 900.0, ", under a second"),
+        ((0.0,), float("inf"), ", under a second"),
+        ((1.0, 3.5), float("inf"), ", up to 4.5 s"),
+        ((3.5, None), 900.0, ", up to 15 min 0 s"),  # what is not known may take all there is
+        ((3.5, None), float("inf"), ""),
+    ],
+)
+def test_the_plan_promises_no_time_that_it_does_not_know(times, left, time):
+    out = terminal()
+    print_plan(out, [step(f"attack{number}", seconds=time) for number, time in enumerate(times)], left=left)
+    assert said(out).splitlines()[0] == f"Plan: {len(times)} of {len(times)} attacks{time}, 3.0 GiB"
+
+
 def test_the_search_is_told_before_the_plan():
     out = terminal()
     print_search(out, None)
