@@ -36,13 +36,18 @@ SEARCHER = "simudy"
 """The attack whose first steps compare candidate recipes."""
 
 
-def searchers(scene: Scene, candidates: Sequence[Choice]) -> list[Attack]:
-    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where no attack will use it."""
+def searchers(scene: Scene, candidates: Sequence[Choice], always: bool = False) -> list[Attack]:
+    """Return what searches for an unknown recipe: SimuDy, as it simulates; nothing where no attack will use it.
+
+    ``always``: also there, if only the records are such that some attack could.
+    """
     request, known = scene.request, scene.known
     if not math.isnan(known.recipe.lr):
         return []
-    plan = choose(candidates, request, look(scene.victim, known.recipe, known.facts, scene.delta))
-    if all(recipeless(choice, known.recipe) for choice in plan if choice.runs):
+    sight = look(scene.victim, known.recipe, known.facts, scene.delta)
+    plan = choose(candidates, request, sight)
+    needed = not all(recipeless(choice, known.recipe) for choice in plan if choice.runs)
+    if not needed and (sight.legible or not always):
         return []
     named = [choice.attack for choice in candidates if choice.name == SEARCHER and choice.attack]
     return named or build([SEARCHER], [], request.max_iterations)

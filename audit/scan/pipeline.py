@@ -27,7 +27,9 @@ from .scene import load
 from .workplace import workplace
 
 
-def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | None = None) -> AuditReport:
+def scan(
+    request: ScanRequest, listener: Listener = silence, end: Deadline | None = None, *, search: bool = False
+) -> AuditReport:
     """Audit a checkpoint pair and write its reports into the run folder.
 
     Running the same request again resumes unfinished attacks and reuses finished ones.
@@ -36,6 +38,7 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
         request: What to audit, and how.
         listener: Hears one event for everything that happens.
         end: When all is to be over; ``max_time`` from now by default.
+        search: Search for an unknown recipe even where no attack of this scan needs it, as later ones will.
 
     Returns:
         The report, as it is also written to ``report.json``.
@@ -53,8 +56,9 @@ def scan(request: ScanRequest, listener: Listener = silence, end: Deadline | Non
             tell_assumed(scene.known.facts, scene.architecture, means.listener)
             place = job_place(scene, store)
             able = before_proof(scene, means)
-            first = explained(scene, unsearched(scene).recipe, asked.candidates, place, able)  # step 6
-            learned = unsearched(scene) if first else learn(scene, searchers(scene, asked.candidates), place, means)
+            first = None if search else explained(scene, unsearched(scene).recipe, asked.candidates, place, able)
+            probes = [] if first else searchers(scene, asked.candidates, search)
+            learned = learn(scene, probes, place, means)  # step 6
             checked = data_check(scene, learned.recipe, means)
             runs, plan = attack(scene, learned.recipe, asked.candidates, place, able, first)  # steps 7 and 8
             means.listener(Event("match", "reconstructions"))

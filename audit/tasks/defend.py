@@ -107,7 +107,7 @@ def _measure(
     ]
     plain = dataclasses.replace(request, out=folder, outputs=())
     listener(Event("defend", f"the pair as it is, then {_many(len(defences), 'defence')}, each scanned separately"))
-    scans = [scan(plain, listener)]
+    scans = [scan(plain, listener, search=True)]  # what no attack on the plain pair needs, those on the others may
     points = [_point(scans[0], Distorted("none", None, 0.0), _accuracy(scene, scene.pair.after.tensors, bench))]
     given = _informed(plain, scans[0], place / "recipe.toml")
     for number, (defence, run, distorted) in enumerate(zip(defences, runs, made, strict=True), 1):

@@ -46,6 +46,13 @@ def test_an_unknown_learning_rate_is_not_searched_for_where_spear_explains_the_c
     assert simudy.seconds is None  # its first steps were not taken
 
 
+def test_what_later_scans_need_is_searched_for_all_the_same(request_of):
+    report = scan(dataclasses.replace(request_of, max_iterations=40), search=True)
+    assert (report.attacks[0].name, report.attacks[0].status) == ("spear", "converged")
+    assert report.search
+    assert report.recipe["lr"].source == "inferred"
+
+
 def test_the_run_that_came_first_is_returned_and_found_again(request_of):
     one, again = first(request_of), first(request_of)
     assert one.attack.name == again.attack.name == "spear"

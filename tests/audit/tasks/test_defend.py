@@ -72,6 +72,20 @@ def test_loud_noise_is_never_shown_as_safe(defended):
     assert report.defences[2].recovered == 0
 
 
+def test_defended_pairs_are_attacked_by_a_recipe_that_was_searched_for(request_of, tmp_path, monkeypatch):
+    """A recipe that no attack on the plain pair needs would else be a guess, and the defence look better than it is."""
+    asked = []
+
+    def spy(request, listener, **more):
+        asked.append(more)
+        raise Interrupted("enough")
+
+    monkeypatch.setattr("memaudit.audit.tasks.defend.scan", spy)
+    with pytest.raises(Interrupted):
+        defend(request_of(tmp_path / "run"), [NOISE])
+    assert asked == [{"search": True}]
+
+
 def test_accuracy_is_that_of_the_network(defended, leak):
     report, *_ = defended
     weights, content = load_file(leak.after), np.load(leak.data)
