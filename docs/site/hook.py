@@ -8,6 +8,7 @@ from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -22,6 +23,7 @@ ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>[~\w.]*?(\w+)</
 """Docstrings follow Sphinx in this one thing, for editors."""
 
 
+@event_priority(100)  # before mkdocstrings: where it finds no such folder, it reads the whole checkout, `.venv` and all
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Give the reader of docstrings the package alone, under its name: the root of the repository holds much else."""
     package = ROOT / "build" / "api" / "memaudit"

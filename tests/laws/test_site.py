@@ -56,11 +56,15 @@ def site(tmp_path_factory) -> Path:
     """The site, built as `make site` does, but for the folder."""
     folder = tmp_path_factory.mktemp("site")
     (line,) = re.findall(r"-m (mkdocs build .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    words = [sys.executable, "-m", *line.split(), "-d", str(folder)]
+    shutil.rmtree(ROOT / "build" / "api", ignore_errors=True)  # as on a machine where nothing was built yet
+    words = [sys.executable, "-m", *line.replace(" -q ", " -v ").split(), "-d", str(folder)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False,
                           env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+    read = re.findall(r"Loading path (.+)$", done.stderr, re.MULTILINE)
+    assert len(read) > 100
+    assert [path for path in read if not Path(path).is_relative_to(ROOT / "build" / "api")] == []
     return folder
 
 
