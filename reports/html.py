@@ -80,12 +80,14 @@ def render(
     look: Look = Look(),  # noqa: B008 - frozen
     aside: Aside | None = None,
     veiled: bool = False,
+    paper: bool = False,
 ) -> str:
     """Return the page; without ``aside``, pictures that have no room become placeholders.
 
-    With ``veiled`` its records are beyond recognition, and not only under a blur that can be lifted.
+    With ``veiled`` its records are beyond recognition, and not only under a blur that can be lifted. With ``paper`` it
+    lacks what is not printed, and has its pairs in boxes that a renderer of pages lays out fast.
     """
-    content = _content(report, Album(folder, aside, veiled), look) | {"veiled": veiled}
+    content = _content(report, Album(folder, aside, veiled), look) | {"veiled": veiled, "paper": paper}
     return environment().get_template("report.html.j2").render(content)
 
 

@@ -1,5 +1,6 @@
 """The page of :mod:`.html` as PDF, through WeasyPrint: everything opened, light colours, numbered pages, no network."""
 
+import gc
 import importlib
 import io
 import logging
@@ -48,6 +49,19 @@ h2 { font-size: 14pt }
 .legend { display: block }
 .legend li { display: inline-block; margin-right: 14pt }
 .key { display: inline-block; vertical-align: middle }
+.sheet { table-layout: fixed; border-collapse: separate; border-spacing: 3pt; margin: 4pt -3pt 0 }
+.sheet td { padding: 5pt; border: 1px solid #bbb; border-radius: 6pt; vertical-align: top }
+.sheet td { font-size: 8pt; line-height: 1.4 }
+.sheet td:empty { border: 0 }
+.sheet .picture { display: inline; overflow: visible }
+.sheet img, .sheet .missing { display: inline-block; width: 48% }
+.sheet p, .sheet .mono { font-size: 8pt; margin-top: 1pt }
+#images .tall table { table-layout: fixed }
+#images .tall th:first-child { width: 27% }
+#images .tall th:last-child { width: 20% }
+#images .tall td.num { white-space: nowrap }
+.badge, .command span { display: inline }
+#images .tall td { overflow-wrap: anywhere }
 .pairs, .lone { orphans: 1; widows: 1 }
 table { font-size: 7.5pt }
 th, td, .dense th, .dense td, .board th, .board td { padding: 2.5pt 3.5pt }
@@ -56,6 +70,9 @@ thead th, thead th.num { white-space: normal }
 """What the page does not say for paper, or says in ways that WeasyPrint does not know or takes minutes for (grids)."""
 
 _CHART = re.compile(r'<svg class="(?:chart|key|gauge)\b[^>]*>')
+_TIP = re.compile(
+    r"(<svg\b[^>]*>|<(?:path|circle|rect|g)\b[^>]*>)<title\b[^>]*>[^<]*</title>(?:<desc\b[^>]*>[^<]*</desc>)?"
+)
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _MEDIA = re.compile(r"@media([^{]*)\{((?:[^{}]*\{[^{}]*\})*)[^{}]*\}")
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
@@ -73,9 +90,12 @@ def write(report: AuditReport, folder: Path, destination: Path, look: Look = Loo
         FormatError: WeasyPrint or one of its libraries is missing or fails, or the destination cannot be written.
     """
     weasyprint = _weasyprint()
-    page = html.render(report, folder, look, veiled=look.evidence == "blurred")  # WeasyPrint knows no blur
+    veiled = look.evidence == "blurred"  # WeasyPrint knows no blur
+    page = html.render(report, folder, look, veiled=veiled, paper=True)
     ink = f"<style>{_ink(page)}</style>"
-    paper = _CHART.sub(lambda found: found[0] + ink, page).replace("</head>", f"<style>{_SHEET}</style></head>", 1)
+    paper = _CHART.sub(lambda found: found[0] + ink, _TIP.sub(r"\1", page)).replace(
+        "</head>", f"<style>{_SHEET}</style></head>", 1
+    )
     return write_bytes(destination, _printed(weasyprint, paper), private=look.evidence != "none")
 
 
@@ -102,7 +122,7 @@ def _weasyprint() -> ModuleType:
 def _printed(weasyprint: ModuleType, page: str) -> bytes:
     fetcher = importlib.import_module("weasyprint.urls").URLFetcher(allowed_protocols={"data"})
     try:
-        with _quiet("weasyprint", "fontTools"):
+        with _quiet("weasyprint", "fontTools"), _uncollected():
             return bytes(weasyprint.HTML(string=page, url_fetcher=fetcher).write_pdf())
     except Exception as error:  # a bug of the renderer is not a reason for a traceback: the page can be had without it
         raise FormatError(
@@ -137,6 +157,18 @@ def _quiet(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python's collector still: WeasyPrint's boxes live to the end; searching them is a quarter of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _first_line(error: Exception) -> str:
