@@ -52,7 +52,7 @@ def _sets(places: Tensor) -> list[Tensor]:
 def _filled(tokens: Tensor, row: Tensor, places: Tensor, gains: Tensor) -> list[Tensor]:
     """Return a sentence (L,) with the tokens of most gain (m, t) at some places (m,), and with different ones."""
     best = [gains.argmax(1)]
-    if len(best[0].unique()) < len(places):
+    if len(set(best[0].tolist())) < len(places):
         least = gains[gains > -torch.inf].min() - gains.abs().nan_to_num(posinf=0).max()
         _, columns = linear_sum_assignment(gains.clamp_min(least).numpy(), maximize=True)
         best.append(torch.from_numpy(columns))
