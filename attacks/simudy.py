@@ -19,7 +19,7 @@ from .explain.twins import twins
 from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
-from .simulation.coarse import coarser
+from .simulation.coarse import coarser, early, slowdown
 from .simulation.dynamics import batch_plan, chain, influence, simulate
 from .simulation.entries import entry_size
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
@@ -72,7 +72,7 @@ class SimuDy:
         smoothing: Adam's epsilon at the start of the run, in units of a gradient entry's root mean square; it falls
             to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
-        coarse: Most simulated epochs in the first half of the schedule, at the same travel; 0 for no limit. Of SGD.
+        coarse: Most simulated epochs of SGD in the first half of the schedule, at the same travel; 0 for no limit.
         relabel: Updates after which the dummy whose class fits worst gets a better one, if that lowers the loss; 0
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
@@ -160,16 +160,20 @@ class SimuDy:
         if recipe.batch_norm == "train" and victim.running:
             error = running_error(final, victim.running, victim.buffers)
             objective = objective + self.gamma * torch.log(error + 1e-6)
-        wanted = [*variables.values(), choice] if relabels else list(variables.values())
-        grads = torch.autograd.grad(objective, wanted)
+        grads = torch.autograd.grad(objective, [*variables.values(), *([choice] if relabels else [])])
+        named = dict(zip(variables, grads, strict=False))
         with torch.no_grad():
-            named = dict(zip(variables, grads, strict=False))
             following = self._advance(victim, state, x, named, change, roughness, before)
             if victim.guessed and self.clip_at(state.step) == math.inf:  # the clip would bend what leads to the end
                 following = replace(following, memory={**following.memory, **corrected(victim, final)})
             if recipe.labels is not None or TARGETS in variables:
                 return following
             return self._relabelled(victim, recipe, state, following, x, change, grads[-1] if relabels else None)
+
+    def slowdown(self, recipe: Recipe) -> float:
+        """Return how much longer an update takes on average than the first ones."""
+        recipe = self._simulated(recipe)
+        return slowdown(recipe, self.coarse) if self._rough(recipe, 0) else 1.0
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
@@ -239,8 +243,7 @@ class SimuDy:
 
     def _rough(self, recipe: Recipe, step: int) -> bool:
         """Return whether an update looks at a coarse simulation."""
-        able = recipe.optimizer == "sgd" and not self.fit_lr and 0 < self.coarse < recipe.epochs
-        return able and 2 * step < self.iterations
+        return not self.fit_lr and early(recipe, self.coarse, step / self.iterations)
 
     def _relabels(self, step: int) -> bool:
         return bool(self.relabel) and RECOUNTS[-1] < step < 0.8 * self.iterations and step % self.relabel == 0

@@ -21,7 +21,7 @@ from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.distances import log_cosine
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
-from .simulation.coarse import coarser
+from .simulation.coarse import coarser, slowdown
 from .simulation.dynamics import batch_plan, chain, simulate
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.trainstep import TrainingStep
@@ -158,6 +158,11 @@ class Span:
         keep = not stretched or state.step > half  # the first fine loss does not compare with the coarse ones
         following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=keep)
         return held(victim, layer, following) if following.done and self.certify else following
+
+    def slowdown(self, recipe: Recipe) -> float:
+        """Return how much longer an update takes on average than the first ones."""
+        recipe = self._recipe(recipe, 0)
+        return slowdown(recipe, self.coarse) if 0 < self.coarse < recipe.epochs else 1.0
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""

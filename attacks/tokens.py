@@ -41,6 +41,9 @@ MOST = 200
 ADDED = 8
 """Sentences, at most, that are added to those that tokens were grouped to."""
 
+HIDDEN = 0.25
+"""A sentence may be hidden where more is left than this share of what one of as many explains on average."""
+
 
 def _joins(sight: Sight) -> tuple[bool, str]:
     if sight.legible:
@@ -153,7 +156,7 @@ def _settled(whole: Whole, state: State) -> State:
         constants |= {"ids": ids, "thorough": torch.tensor(False)}
     elif not thorough:
         constants |= {"thorough": torch.tensor(True)}
-    elif (more := _with_one_more(whole, known)) is not None:
+    elif (more := _with_one_more(whole, known, left)) is not None:
         constants |= {**more, "thorough": torch.tensor(False)}
     else:
         kept = _without_fragments(whole, known, len(known["tokens"]))
@@ -162,11 +165,11 @@ def _settled(whole: Whole, state: State) -> State:
     return replace(state, constants=constants, loss=left, done=done)
 
 
-def _with_one_more(whole: Whole, known: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+def _with_one_more(whole: Whole, known: Mapping[str, Tensor], left: float) -> dict[str, Tensor] | None:
     """Return the sentences and one more, where that explains more than a fragment would; ``None`` where none does."""
-    if whole.middle.signed or int(known["added"]) >= ADDED:
-        return None
     ids, labels, members = known["ids"], known["labels"], known["members"]
+    if whole.middle.signed or int(known["added"]) >= ADDED or left < HIDDEN / len(ids):
+        return None
     row, label, gain = one_more(whole, ids, labels)
     if gain < FRAGMENT / len(ids):
         return None

@@ -10,8 +10,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        stage: ``load``, ``search``, ``plan``, ``attack``, ``skip``, ``resume``, ``finish``, ``match``, ``report``,
-            ``exposure``, ``linearity``, ``defend``, ``done`` or ``warning``.
+        stage: ``load``, ``exact``, ``search``, ``plan``, ``attack``, ``skip``, ``resume``, ``finish``, ``match``,
+            ``report``, ``exposure``, ``linearity``, ``defend``, ``done`` or ``warning``.
         message: What is worked on, or the warning, in words.
         step: Steps done so far; 0 at the start of a stage.
         total: Steps of the whole; 0 where unknown.

@@ -159,6 +159,15 @@ class Starting(Protocol):
         ...
 
 
+@runtime_checkable
+class Uneven(Protocol):
+    """An attack whose first updates are cheaper than its later ones: what they take does not tell what all take."""
+
+    def slowdown(self, recipe: Recipe) -> float:
+        """Return how much longer an update takes on average than the first ones; at least 1."""
+        ...
+
+
 def generator(seed: int) -> torch.Generator:
     """Return a CPU generator: random draws are made on the CPU so that every device sees the same numbers."""
     return torch.Generator().manual_seed(seed)

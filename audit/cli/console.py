@@ -35,6 +35,7 @@ TITLES = {
     "load": "Reading",
     "check": "Checking",
     "exposure": "Measuring",
+    "exact": "Trying first",
     "search": "Searching",
     "plan": "Timing",
     "skip": "Left out",

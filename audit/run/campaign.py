@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from ...attacks.contract.attack import Attack, Starting, State
+from ...attacks.contract.attack import Attack, Starting, State, Uneven
 from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ..events import Event, Listener
@@ -134,6 +134,7 @@ class Campaign:
         if pace is None:
             return dataclasses.replace(choice, closing=closing)
         over, count = outcome.state.done, len(seeds(attack, self.request))
+        pace *= attack.slowdown(self.recipe) if isinstance(attack, Uneven) else 1.0
         whole = outcome.seconds if over else pace * attack.iterations
         left = closing + (0.0 if over else pace * (attack.iterations - outcome.steps))
         known = {"seconds": whole * count, "left": left, "closing": closing, "memory": outcome.peak_bytes}

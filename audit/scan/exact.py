@@ -1,9 +1,12 @@
 """Exact attacks that need no recipe come before the search for one: what they explain, nothing else need explain."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from ...attacks.contract.recipe import Recipe
+from ..events import Event, Listener
 from ..machine.clock import NEVER, Deadline
 from ..machine.means import Means
 from ..run.campaign import Campaign
@@ -41,9 +44,15 @@ def explained(scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place:
         return None
     left = means.limits.deadline.left
     soon = Deadline.after(SHARE * left) if math.isfinite(left) else NEVER
-    campaign = Campaign(scene.request, scene.ground, recipe, place, means.until(soon))
+    means = dataclasses.replace(means.until(soon), listener=partial(_told, means.listener))
+    campaign = Campaign(scene.request, scene.ground, recipe, place, means)
     for choice in exact:
         runs, _ = campaign.carry_out([choice])
         if settled(runs):
             return runs[0]
     return None
+
+
+def _told(listener: Listener, event: Event) -> None:
+    """Tell what happens as one stage of its own: the attacks of the plan are told later."""
+    listener(event if event.stage == "warning" else dataclasses.replace(event, stage="exact"))

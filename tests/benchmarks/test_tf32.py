@@ -70,7 +70,7 @@ def pack(folder: Path) -> Path:
 def test_the_benchmark_at_toy_size(tmp_path):
     results, page = tmp_path / "tf32.json", tmp_path / "page.md"
     page.write_text(MARKED)
-    words = ["--victims", "conv", "--seeds", "1", "--iterations", "2", "--device", "cpu"]
+    words = ["--victims", "conv", "--seeds", "1", "--iterations", "4", "--device", "cpu"]
     words += ["--data-pack", str(pack(tmp_path / "pack")), "--results", str(results), "--page", str(page)]
     tf32.main(words)
     found = json.loads(results.read_text())
@@ -83,4 +83,4 @@ def test_the_benchmark_at_toy_size(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert text.count("\n| conv | 10 | 20 | simudy | 2 | 0 | ") == 1
+    assert text.count("\n| conv | 10 | 20 | simudy | 4 | 0 | ") == 1

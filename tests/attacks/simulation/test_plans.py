@@ -77,7 +77,7 @@ def predicted(network: str, recipe: str) -> dict[str, float]:
 def test_the_predicted_peak_is_the_real_one(network, told, name):
     """Within 25 %, the real one being that of a whole step of the attack."""
     victim, recipe = victim_of(network), RECIPES[told]
-    attack = SimuDy(adjoint=name, clip=0)
+    attack = SimuDy(adjoint=name, clip=0, coarse=0)
     state = attack.init(victim, recipe, 0)
     with Footprint() as footprint:
         attack.step(victim, recipe, state)
@@ -88,7 +88,7 @@ def test_the_predicted_peak_is_the_real_one(network, told, name):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_footprint_is_what_torch_allocates(network, name):
     victim, recipe = victim_of(network), RECIPES["sgd"]
-    attack = SimuDy(adjoint=name)
+    attack = SimuDy(adjoint=name, coarse=0)
     state = attack.init(victim, recipe, 0)
     with Footprint() as footprint:
         attack.step(victim, recipe, state)
