@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.card import Card
+from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.simudy import SimuDy
 from memaudit.audit.events import silence
 from memaudit.audit.machine import clock as clocks
@@ -366,3 +368,16 @@ def test_what_has_to_wait_for_its_turn_has_its_time_all_the_same(make):
     runs, _ = campaign.carry_out(campaign.measure([choice(Slow())]))
     assert [run.outcome.status for run in runs] == ["budget_spent"] * 3
     assert all(run.outcome.reconstruction is not None and run.outcome.steps > PROBE_STEPS for run in runs)
+
+
+def test_an_estimate_knows_that_the_first_updates_are_the_cheaper_ones():
+    recipe, outcome = Recipe(4, 0.01, 4, 20), SimpleNamespace(
+        state=SimpleNamespace(done=False), steps=3, seconds=3.0, peak_bytes=1
+    )  # fmt: skip
+    campaign = Campaign(ScanRequest("a", "b"), lambda: None, recipe, None, Means())
+    even, uneven = SimuDy(iterations=100, coarse=0), SimuDy(iterations=100)
+    flat, steep = (
+        campaign._estimated(Choice("simudy", attack), attack, outcome, 1.0, 0.0) for attack in (even, uneven)
+    )
+    assert flat.seconds == 100
+    assert steep.seconds == 250  # half of them take four times as long
