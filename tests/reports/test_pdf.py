@@ -1,3 +1,4 @@
+import gc
 import logging
 import subprocess
 import sys
@@ -172,3 +173,27 @@ def test_damaged_pictures_are_still_refused_afterwards(leak: AuditReport, folder
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
     pdf.write(leak, folder, tmp_path / "report.pdf")
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_is_as_it_was_afterwards_after_a_failure_too(
+    before: bool, clean: AuditReport, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gc.enable if before else gc.disable)()
+    try:
+        pdf.write(clean, folder, tmp_path / "one.pdf")
+        assert gc.isenabled() is before
+        monkeypatch.setattr("weasyprint.HTML.write_pdf", lambda self: 1 / 0)
+        with pytest.raises(FormatError):
+            pdf.write(clean, folder, tmp_path / "two.pdf")
+        assert gc.isenabled() is before
+    finally:
+        gc.enable()
+
+
+def test_the_page_for_paper_has_nothing_that_only_a_browser_runs(leak: AuditReport, folder: Path) -> None:
+    page, paper = (html.render(leak, folder, Look(), paper=paper) for paper in (False, True))
+    assert "<script" in page
+    assert "<dialog" in page
+    assert "<script" not in paper
+    assert "<dialog" not in paper
