@@ -26,7 +26,7 @@ def attack(
         candidates: The attacks to choose from.
         place: Where states are kept.
         means: What attacks run with, and within which limits.
-        first: A run that makes the planner's other attacks unnecessary; see :func:`.exact.explained`.
+        first: A run that makes the planner's later attacks unnecessary; see :func:`.exact.explained`.
 
     Returns:
         One run for each attack and seed, and what became of the plan.
@@ -44,10 +44,9 @@ def prepare(
     """Choose attacks and time their first steps; return what runs them, and the plan. See :func:`attack`."""
     chosen = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
     if first:
-        others = (choice.runs and choice.name != first.attack.name for choice in chosen)
-        chosen = [
-            choice.dropped(settled([first])) if other else choice for choice, other in zip(chosen, others, strict=True)
-        ]
+        last = 1 + [choice.name for choice in chosen].index(first.attack.name)
+        later = [choice.dropped(settled([first])) if choice.runs else choice for choice in chosen[last:]]
+        chosen = [*chosen[:last], *later]
     means = _with_time_to_score(scene, recipe, chosen, means)
     campaign = Campaign(scene.request, scene.ground, recipe, place, means)
     return campaign, campaign.measure(chosen)

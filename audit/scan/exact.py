@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 
 from ...attacks.contract.recipe import Recipe
 from ..events import Event, Listener
@@ -27,8 +28,8 @@ def recipeless(choice: Choice, recipe: Recipe) -> bool:
 def explained(scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place: Place, means: Means) -> Run | None:
     """Return the run of an exact attack that uses no recipe and has converged: the planner's other ones need not run.
 
-    Its state is kept: the scan goes on from it. ``None`` where none converged, or where an attack that was asked for
-    runs in any case.
+    Its state is kept: the scan goes on from it. ``None`` where none converged before the first one of the plan that is
+    not exact or uses the recipe, or where an attack that was asked for runs in any case.
 
     Args:
         scene: What is known.
@@ -39,7 +40,7 @@ def explained(scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place:
     """
     plan = choose(candidates, scene.request, look(scene.victim, recipe, scene.known.facts, scene.delta))
     running = [choice for choice in plan if choice.runs]
-    exact = [choice for choice in running if choice.card.exact and recipeless(choice, scene.known.recipe)]
+    exact = list(takewhile(lambda choice: choice.card.exact and recipeless(choice, scene.known.recipe), running))
     if not all(choice.optional for choice in running) or len(exact) == len(running):
         return None
     left = means.limits.deadline.left

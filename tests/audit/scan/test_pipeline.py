@@ -369,6 +369,7 @@ def test_labels_that_are_given_are_used_and_stay(leak, options, tmp_path):
 
 
 def test_idle_dummies_of_too_large_a_set_are_set_apart(leak, options, tmp_path):
+    options["options"] = (*options["options"], "simudy.coarse=0")
     request = ScanRequest(
         leak.before, leak.after, data=leak.data, lr=0.02, size=6, labels="0:1,1:2,2:1,3:2", out=tmp_path, **options
     )
@@ -512,7 +513,8 @@ def test_the_planner_runs_what_is_exact_and_leaves_out_the_rest_with_a_reason(le
 
 
 def test_the_planner_searches_for_the_learning_rate_by_simulation(leak, tmp_path):
-    report = scan(ScanRequest(leak.before, leak.after, data=leak.data, max_iterations=60, out=tmp_path, **CHOSEN))
+    options = ("simudy.iterations=60",)  # asked for, so that it runs although spear explains the change
+    report = scan(ScanRequest(leak.before, leak.after, data=leak.data, options=options, out=tmp_path, **CHOSEN))
     assert len(report.search) >= 3
     assert report.recipe["lr"].source == "inferred"
     assert report.attacks[0].name in ("spear", "span")
