@@ -49,8 +49,8 @@ def explained(scene: Scene, recipe: Recipe, candidates: Sequence[Choice], place:
     campaign = Campaign(scene.request, scene.ground, recipe, place, means)
     for choice in exact:
         runs, _ = campaign.carry_out([choice])
-        if settled(runs):
-            return runs[0]
+        if found := next((run for run in runs if settled([run])), None):
+            return found
     return None
 
 

@@ -60,6 +60,13 @@ def test_the_run_that_came_first_is_returned_and_found_again(request_of):
     assert one.outcome.state.step == again.outcome.state.step
 
 
+def test_of_several_seeds_the_one_that_converged_is_returned(request_of, monkeypatch):
+    run = first(request_of)
+    failed = dataclasses.replace(run, outcome=dataclasses.replace(run.outcome, status="stalled"))
+    monkeypatch.setattr("memaudit.audit.scan.exact.Campaign.carry_out", lambda self, plan: ([failed, run], plan))
+    assert first(request_of) is run
+
+
 @pytest.mark.parametrize(
     "change",
     [{"attacks": ("all",)}, {"options": ("simudy.iterations=9",)}, {"attacks": ("simudy",)}, {"weight_decay": 0.1},
