@@ -99,6 +99,7 @@ def test_hostile_text_is_text_and_nothing_is_fetched(
         pytest.fail(f"a connection to {arguments}")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
+    pdf.check(Look())  # WeasyPrint logs while it is imported, once in a process
     with caplog.at_level(logging.DEBUG):
         path = pdf.write(poisoned(clean), folder, tmp_path / "report.pdf")
     assert not [record for record in caplog.records if record.name.startswith(("weasyprint", "fontTools"))]
