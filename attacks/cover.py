@@ -20,7 +20,8 @@ from .explain.labels import by_features
 from .explain.lookalikes import exchanged
 from .explain.rehearsal import rehearsed
 from .layers import coverage
-from .layers.inputs import inputs_of, middle
+from .layers.inputs import middle
+from .layers.seen import Seen, mixed, seen_of
 from .layers.telling import likely, telling
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.optim import Adam, warmup_cosine
@@ -146,7 +147,7 @@ class Cover:
             x = victim.medium.inputs(variables)
             seen = _rows(victim, recipe, point, x, state.memory)
             weighted = {key: state.memory[f"{key}.weighted"] for key in seen}
-            covers = torch.stack([coverage.cover(rows.flatten(0, 1), weighted[key]) for key, rows in seen.items()])
+            covers = torch.stack([coverage.cover(rows, weighted[key]) for key, rows in seen.items()])
             objective = (covers + FLOOR).log().mean() / 2 + self._alone(seen, state)
             objective = (
                 objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
@@ -178,17 +179,17 @@ class Cover:
         coarsest = _coarsest(rows)
         if not coarsest:
             return state
-        stride = max(victim.shape[-1] // math.isqrt(rows[coarsest[0]].shape[1]), 1)
+        stride = max(victim.shape[-1] // math.isqrt(rows[coarsest[0]].positions), 1)
         for number in range(len(victim.medium.lookalikes(state.variables, stride))):
             chosen = _costs(victim, recipe, state, stride, number) < 0
             state = exchanged(victim.medium, state, stride, number, chosen)
         return state
 
-    def _alone(self, seen: Mapping[str, Tensor], state: State) -> Tensor:
+    def _alone(self, seen: Mapping[str, Seen], state: State) -> Tensor:
         """Return the term of the single images (a scalar), zero where no layer's span is less than everything."""
         kept = {key: state.memory[f"{key}.kept"] for key in seen if f"{key}.kept" in state.memory}
         parts = [(coverage.outside(seen[key], span) + FLOOR).log() for key, span in kept.items()]
-        return self.member * torch.stack(parts).mean() if parts else next(iter(seen.values())).new_zeros(())
+        return self.member * torch.stack(parts).mean() if parts else next(iter(seen.values())).source.new_zeros(())
 
 
 def _power(recipe: Recipe) -> float:
@@ -210,7 +211,7 @@ def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> 
 
     def left(x: Tensor) -> float:
         rows = _rows(victim, recipe, middle(mock), x, spans)
-        return sum(float(coverage.cover(rows[key].flatten(0, 1), spans[f"{key}.weighted"])) for key in rows) / len(rows)
+        return sum(float(coverage.cover(rows[key], spans[f"{key}.weighted"])) for key in rows) / len(rows)
 
     return left(right), left(wrong)
 
@@ -235,19 +236,20 @@ def _check(recipe: Recipe) -> None:
         )
 
 
-def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what the chosen layers see of inputs ``x`` (n, ...): (n, positions, width) by their key."""
+def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Seen]:
+    """Return what the chosen layers see of inputs ``x`` (n, ...), by their key."""
     keys = [name.removesuffix(".weighted") for name in memory if name.endswith(".weighted")]
-    places = {key: key.rsplit(":", 1) for key in keys}
+    parted = {key: key.rsplit(":", 1) for key in keys}
+    places = {key: (path, int(group)) for key, (path, group) in parted.items()}
     training = recipe.batch_norm == "train"
     with batchnorm.train_mode(victim.module) if training else nullcontext():
-        seen = inputs_of(victim, node, x, dict.fromkeys(path for path, _ in places.values()))
-    return {key: seen[path][:, int(group)] for key, (path, group) in places.items()}
+        seen = seen_of(victim, node, x, places.values())
+    return {key: seen[place] for key, place in places.items()}
 
 
-def _coarsest(rows: Mapping[str, Tensor]) -> list[str]:
+def _coarsest(rows: Mapping[str, Seen]) -> list[str]:
     """Return the layers that see the fewest positions, more than one: what they see hardly shows where it was."""
-    seen = {key: part.shape[1] for key, part in rows.items() if part.shape[1] > 1}
+    seen = {key: part.positions for key, part in rows.items() if part.positions > 1}
     return [key for key, positions in seen.items() if positions == min(seen.values())]
 
 
@@ -260,7 +262,7 @@ def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: in
     keys = _coarsest(own)
 
     def loss(chosen: Tensor) -> Tensor:
-        rows = {key: torch.where(chosen[:, None, None], moved[key], own[key]).flatten(0, 1) for key in keys}
+        rows = {key: mixed(own[key], moved[key], chosen) for key in keys}
         covers = [coverage.cover(rows[key], state.memory[f"{key}.weighted"]) for key in keys]
         return (torch.stack(covers) + FLOOR).log().mean()
 

@@ -16,6 +16,7 @@ from ..layers import coverage
 from ..layers.inputs import inputs_of, middle, trained
 from ..layers.patching import Patching
 from ..layers.rounding import noise, stored
+from ..layers.seen import Rows
 from ..layers.several import Space
 from ..layers.telling import likely
 from .inversion import predict
@@ -78,7 +79,7 @@ def change(victim: Victim, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
 def covers(victim: Victim, memory: Memory, x: Tensor) -> Tensor:
     """Return the mean logarithm of the share of the linear layers' changes that ``x`` cannot explain (a scalar)."""
     seen = _seen(victim, memory, x)
-    parts = [coverage.cover(rows.flatten(0, 1), memory[f"{path}.weighted"]) for path, rows in seen.items()]
+    parts = [coverage.cover(rows, memory[f"{path}.weighted"]) for path, rows in seen.items()]
     return (torch.stack(parts) + FLOOR).log().mean() if parts else x.new_zeros(())
 
 
@@ -89,6 +90,6 @@ def outside(victim: Victim, memory: Memory, x: Tensor) -> Tensor:
     return torch.stack(parts).mean(0) if parts else x.new_zeros(len(x))
 
 
-def _seen(victim: Victim, memory: Memory, x: Tensor) -> dict[str, Tensor]:
+def _seen(victim: Victim, memory: Memory, x: Tensor) -> dict[str, Rows]:
     paths = [name.removesuffix(".kept") for name in memory if name.endswith(".kept")]
-    return {path: rows.flatten(1, 2) for path, rows in inputs_of(victim, victim.theta0, x, paths).items()}
+    return {path: Rows(rows.flatten(1, 2)) for path, rows in inputs_of(victim, victim.theta0, x, paths).items()}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .decay import decomposed
+from .seen import Seen
 
 RIDGE = 1e-3
 """Weight of the signals, for rows of unit mean square length."""
@@ -60,30 +61,39 @@ def directions(change: Tensor, noise: float, power: float, keep: int) -> Directi
     return Directions(weighted.to(change), right[:keep].to(change))
 
 
-def cover(rows: Tensor, weighted: Tensor) -> Tensor:
-    """Return the share of a change that inputs leave unexplained, in [0, 1], differentiable (a scalar).
+def cover(rows: Seen, weighted: Tensor) -> Tensor:
+    """Return the share of a change that inputs leave unexplained, in [0, 1], differentiable once (a scalar).
 
     Args:
-        rows: (N, width) what the layer sees of all inputs at all positions.
+        rows: What the layer sees of all inputs at all positions.
         weighted: (k, width) of :class:`Directions`.
     """
-    rows = scaled(rows)
-    signals = signals_of(rows, weighted)
-    left: Tensor = (weighted - signals.T @ rows).square().sum()
-    return left + RIDGE * signals.square().sum()
-
-
-def scaled(rows: Tensor) -> Tensor:
-    """Return rows (N, width) of unit mean square length; the factor counts as constant."""
-    return rows / (rows.detach().square().sum(1).mean().sqrt() + 1e-12)
+    with torch.no_grad():
+        scale = scale_of(rows)
+        signals = signals_of(rows, weighted)
+        left: Tensor = weighted - rows.combined(signals) / scale
+        share = left.square().sum() + RIDGE * signals.square().sum()
+        if not rows.source.requires_grad:
+            return share
+        slope = rows.slope(signals / scale, -2 * left)
+    along = (rows.source * slope).sum()
+    return share + (along - along.detach())
 
 
 @torch.no_grad()
-def signals_of(rows: Tensor, weighted: Tensor) -> Tensor:
-    """Return the signals (N, k) with which scaled ``rows`` (N, width) explain most of ``weighted`` (k, width)."""
-    if len(rows) <= rows.shape[1]:
-        return _solved(rows @ rows.T, rows @ weighted.T)
-    return rows @ _solved(rows.T @ rows, weighted.T)
+def scale_of(rows: Seen) -> Tensor:
+    """Return what rows are divided by to have unit mean square length (a scalar); it counts as constant."""
+    return (rows.lengths().sum() / rows.count).sqrt() + 1e-12
+
+
+@torch.no_grad()
+def signals_of(rows: Seen, weighted: Tensor) -> Tensor:
+    """Return the signals (N, k) with which scaled rows explain most of ``weighted`` (k, width)."""
+    scale = scale_of(rows)
+    if rows.count <= weighted.shape[1]:
+        return _solved(rows.gram() / scale.square(), rows.times(weighted).flatten(0, 1) / scale)
+    flat = rows.written().flatten(0, 1) / scale
+    return flat @ _solved(flat.T @ flat, weighted.T)
 
 
 def _solved(gram: Tensor, right: Tensor) -> Tensor:
@@ -98,26 +108,25 @@ def _solved(gram: Tensor, right: Tensor) -> Tensor:
     return solved.to(right)
 
 
-def outside(rows: Tensor, kept: Tensor) -> Tensor:
+def outside(rows: Seen, kept: Tensor) -> Tensor:
     """Return (n,) the share of each input's rows that lies outside of what a change spans, in [0, 1], differentiable.
 
     Args:
-        rows: (n, positions, width) what the layer sees of each input.
+        rows: What the layer sees of n inputs.
         kept: (r, width) of :class:`Directions`.
     """
-    whole = rows.square().sum((1, 2)) + 1e-12
-    return (1 - (rows @ kept.T).square().sum((1, 2)) / whole).clamp(min=0)
+    inside = rows.times(kept).square().sum((1, 2))
+    return (1 - inside / (rows.lengths() + 1e-12)).clamp(min=0)
 
 
-def shares(rows: Tensor, weighted: Tensor) -> Tensor:
+def shares(rows: Seen, weighted: Tensor) -> Tensor:
     """Return (n,) how much of a change each input explains: the length of its part of the best explanation.
 
     Args:
-        rows: (n, positions, width).
+        rows: What the layer sees of n inputs.
         weighted: (k, width).
     """
-    flat = scaled(rows.flatten(0, 1))
-    signals = signals_of(flat, weighted).view(*rows.shape[:2], -1)
-    own = flat.view(rows.shape)
+    own = rows.written() / scale_of(rows)
+    signals = signals_of(rows, weighted).view(*own.shape[:2], -1)
     products = (signals @ signals.transpose(1, 2)) * (own @ own.transpose(1, 2))
     return products.sum((1, 2)).clamp(min=0).sqrt()

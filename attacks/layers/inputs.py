@@ -7,6 +7,7 @@ A layer that computes ``z = W a``, linear on vectors or tokens, or a convolution
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,13 @@ class Layer:
     kernel: int
 
     @property
-    def key(self) -> str:
+    def place(self) -> tuple[str, int]:
         """Its name and its group's number."""
+        return self.path, self.group
+
+    @property
+    def key(self) -> str:
+        """Both in one word."""
         return f"{self.path}:{self.group}"
 
     @property
@@ -75,22 +81,53 @@ def inputs_of(victim: Victim, params: Params, x: Tensor, paths: Iterable[str]) -
 
     A layer that is fed no multiple of n, such as one on a table that all inputs share, is left out.
     """
+    given = given_to(victim, params, x, paths)
+    modules = {path: victim.module.get_submodule(path) for path in given}
+    return {path: together([rows_of(modules[path], part) for part in parts], len(x)) for path, parts in given.items()}
+
+
+def given_to(victim: Victim, params: Params, x: Tensor, paths: Iterable[str]) -> dict[str, list[Tensor]]:
+    """Return what layers are given each time that they run on inputs ``x`` (n, ...), by path, in the order of running.
+
+    As in :func:`inputs_of`.
+    """
     seen: dict[str, list[Tensor]] = {}
     hooks = []
     for path in paths:
-        module = victim.module.get_submodule(path)
 
         def note(module: nn.Module, given: tuple[Tensor, ...], path: str = path) -> None:
             if len(given[0]) % len(x) == 0:  # else it sees something that all inputs share
-                seen.setdefault(path, []).append(rows_of(module, given[0]))
+                seen.setdefault(path, []).append(given[0].clone())  # the network may go on to change it in place
 
-        hooks.append(module.register_forward_pre_hook(note))
+        hooks.append(victim.module.get_submodule(path).register_forward_pre_hook(note))
     try:
         victim.logits(params, x)
     finally:
         for hook in hooks:
             hook.remove()
-    return {path: _together(parts, len(x)) for path, parts in seen.items()}
+    return seen
+
+
+class Geometry(NamedTuple):
+    """Kernel, stride, dilation and padding of a convolution, each (height, width)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+
+    @classmethod
+    def of(cls, module: nn.Conv1d | nn.Conv2d) -> "Geometry":
+        """Return that of a convolution; a one-dimensional one has height 1."""
+        kernel, stride, dilation = (_plane(size, 1) for size in (module.kernel_size, module.stride, module.dilation))
+        padding = (0, 0) if isinstance(module.padding, str) else _plane(module.padding, 0)
+        if module.padding == "same":
+            padding = (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
+        return cls(kernel, stride, dilation, padding)
+
+    def patches(self, given: Tensor) -> Tensor:
+        """Return the patches (n, positions, width) of what a convolution is given (n, channels, height, width)."""
+        return unfold(given, self.kernel, self.dilation, self.padding, self.stride).transpose(1, 2)
 
 
 def rows_of(module: nn.Module, given: Tensor) -> Tensor:
@@ -98,12 +135,8 @@ def rows_of(module: nn.Module, given: Tensor) -> Tensor:
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
         return given.reshape(len(given), 1, -1, given.shape[-1])
     given = given[:, :, None] if isinstance(module, nn.Conv1d) else given
-    kernel, stride, dilation = (_plane(size, 1) for size in (module.kernel_size, module.stride, module.dilation))
-    padding = (0, 0) if isinstance(module.padding, str) else _plane(module.padding, 0)
-    if module.padding == "same":
-        padding = (dilation[0] * (kernel[0] - 1) // 2, dilation[1] * (kernel[1] - 1) // 2)
-    patches = unfold(given, kernel, dilation, padding, stride)
-    return patches.view(len(given), module.groups, -1, patches.shape[-1]).transpose(2, 3)
+    patches = Geometry.of(module).patches(given)
+    return patches.view(len(given), patches.shape[1], module.groups, -1).transpose(1, 2)
 
 
 def middle(victim: Victim, share: float = 0.5) -> dict[str, Tensor]:
@@ -111,7 +144,7 @@ def middle(victim: Victim, share: float = 0.5) -> dict[str, Tensor]:
     return {name: torch.lerp(value, victim.thetaf[name], share) for name, value in victim.theta0.items()}
 
 
-def _together(parts: list[Tensor], count: int) -> Tensor:
+def together(parts: list[Tensor], count: int) -> Tensor:
     """Return the rows of all uses of a layer; a network's own reshaping may fold inputs into positions or back."""
     parts = [part if len(part) == count else part.reshape(count, part.shape[1], -1, part.shape[3]) for part in parts]
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)

@@ -10,8 +10,9 @@ from torch.nn.functional import interpolate
 from ..contract.attack import generator
 from ..contract.victim import Victim
 from .coverage import Directions, cover, directions
-from .inputs import Layer, inputs_of, middle, trained
+from .inputs import Layer, middle, trained
 from .rounding import noise, stored
+from .seen import seen_of
 
 APART = 5e-3
 """A layer tells records apart if as many of the wrong ones leave at least this share of its change uncovered."""
@@ -61,14 +62,14 @@ def telling(
     layers = [layer for layer in trained(victim, x[:2]) if _roomy(layer, count, filled)]
     found = []
     with torch.no_grad():
-        rows = inputs_of(victim, middle(victim), x, dict.fromkeys(layer.path for layer in layers))
+        seen = seen_of(victim, middle(victim), x, [layer.place for layer in layers])
         for layer in layers:
             wanted = round(spare * count * layer.positions)
             try:
                 whole = directions(layer.matrix(change), _noise(victim, layer), power, wanted)
             except ValueError:
                 continue
-            wrong = float(cover(rows[layer.path][:, layer.group].flatten(0, 1), whole.weighted))
+            wrong = float(cover(seen[layer.place], whole.weighted))
             if wrong >= APART:
                 alone = count == 1 and layer.positions <= layer.units  # it has the whole span to itself
                 found.append((layer, Span(whole.weighted, whole.kept, alone or wanted <= BOUNDED * layer.units)))

@@ -19,7 +19,8 @@ from ...attacks.contract.recipe import Recipe
 from ...attacks.contract.victim import Victim
 from ...attacks.explain.records import Explained, learned
 from ...attacks.layers.coverage import cover
-from ...attacks.layers.inputs import inputs_of, middle
+from ...attacks.layers.inputs import middle
+from ...attacks.layers.seen import seen_of
 from ...attacks.layers.telling import telling
 from ...attacks.simulation import batchnorm
 from ...attacks.simulation.losses import goal_of
@@ -49,14 +50,14 @@ def by_layers(victim: Victim, recipe: Recipe, change: Params, count: int, power:
     chosen = telling(victim, change, count, power, 1.0, filled=False)
     if not chosen:
         return None
-    point, paths = middle(victim), dict.fromkeys(layer.path for layer, _ in chosen)
+    point, places = middle(victim), [layer.place for layer, _ in chosen]
 
     @torch.no_grad()
     def measure(records: Tensor) -> float:
         x = victim.medium.encode(records.to(victim.like))
         with batchnorm.train_mode(victim.module) if recipe.batch_norm == "train" else nullcontext():
-            rows = inputs_of(victim, point, x, paths)
-        left = [float(cover(rows[layer.path][:, layer.group].flatten(0, 1), span.weighted)) for layer, span in chosen]
+            seen = seen_of(victim, point, x, places)
+        left = [float(cover(seen[layer.place], span.weighted)) for layer, span in chosen]
         return sum(math.log(max(share, LEAST)) for share in left) / len(left)
 
     return measure
