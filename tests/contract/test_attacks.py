@@ -22,7 +22,7 @@ from ..vits import subject
 ATTACKS = list(plugins.available("memaudit.attacks"))
 IMAGES_ALONE, TEXTS_ALONE = ["gion"], ["rewrite", "tokens"]
 """Attacks that refuse all other records."""
-COUNTING = ["imprint", *TEXTS_ALONE]
+COUNTING = ["imprint", "pursuit", *TEXTS_ALONE]
 """Attacks that find out themselves how many records there are, or some of them."""
 STEPS = 6
 REFUSED = {
@@ -30,7 +30,7 @@ REFUSED = {
     **{(name, kind): "text" for name in TEXTS_ALONE for kind in ("image", "note")},
 }
 """The kind that an attack is for, by its name and another kind."""
-WITHOUT = {"text": ["imprint", "patches", "span", "spear"], "note": ["patches"]}
+WITHOUT = {"text": ["imprint", "patches", "pursuit", "span", "spear"], "note": ["patches"]}
 """Attacks that need a layer which the network of these records has not: one on whole records, or on patches."""
 CASES = [
     (name, kind)

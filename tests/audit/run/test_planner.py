@@ -20,7 +20,7 @@ from memaudit.audit.scan.scene import load as load_scene
 
 SEEN = Sight(steps=20, size=8, sharp=True, linearity=0.95, coverage=50.0, lost=False)
 ORDER = [
-    "spear", "patches", "span", "imprint", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
+    "spear", "pursuit", "patches", "span", "imprint", "tokens", "cover", "sme", "loo", "inverting_gradients", "simudy",
     "rewrite", "haim", "buzaglo", "onestep", "twostep", "dlg", "idlg", "gradinversion", "gion",
 ]  # fmt: skip
 
@@ -47,7 +47,7 @@ def running(**seen):
 
 
 def test_exact_attacks_come_first_and_the_simulation_starts_from_the_surrogate():
-    assert running() == ["spear", "span", "sme", "loo", "simudy"]
+    assert running() == ["spear", "pursuit", "span", "sme", "loo", "simudy"]
     found = chosen()
     assert found["simudy"].start_from == "sme"
     assert all(choice.optional for choice in found.values() if choice.runs)
@@ -108,11 +108,11 @@ def test_what_is_left_out_says_why(seen, left_out, said):
 
 
 def test_one_step_is_a_gradient():
-    assert running(steps=1) == ["spear", "span", "loo", "inverting_gradients", "simudy"]
+    assert running(steps=1) == ["spear", "pursuit", "span", "loo", "inverting_gradients", "simudy"]
 
 
 def test_too_few_numbers_leave_what_is_cheap():
-    assert running(coverage=0.5) == ["spear", "span", "sme"]
+    assert running(coverage=0.5) == ["spear", "pursuit", "span", "sme"]
     assert "partial at best" in chosen(coverage=0.5)["sme"].reason
 
 
@@ -221,7 +221,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:8] == ["spear", "patches", "span", "imprint", "tokens", "cover", "sme", "ready"]
+    assert list(found)[:8] == ["spear", "pursuit", "patches", "span", "imprint", "tokens", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs

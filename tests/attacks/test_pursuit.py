@@ -1,0 +1,80 @@
+"""Pursuit: all records of a small victim are exact, one that cannot be certain says so, and nothing is made up."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from memaudit.attacks.contract.attack import Unsupported
+from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.pursuit import SEEKING, Pursuit
+from tests.attacks.test_span import RECIPE, error, net, victim_of
+
+MANY = Recipe(size=20, lr=0.05, batch_size=20, epochs=8)
+CASES = {
+    "full batch": MANY,
+    "batches": dataclasses.replace(MANY, batch_size=10),
+    "momentum and decay": dataclasses.replace(MANY, momentum=0.9, weight_decay=5e-3, lr=0.01),
+}
+
+
+def run(victim, recipe, **options):
+    attack = Pursuit(**options)
+    state = attack.init(victim, recipe, 0)
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+    return attack.finish(victim, recipe, state), state
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_records_are_exact_without_recipe_or_labels(name):
+    recipe = CASES[name]
+    victim, x = victim_of(recipe, net(d=108))
+    found, state = run(victim, dataclasses.replace(recipe, lr=float("nan") if not recipe.weight_decay else recipe.lr))
+    assert len(found.records) == 20
+    assert state.loss <= Pursuit().tolerance
+    assert error(found.records, x) < 1e-3
+    nearest = torch.cdist(found.inputs.flatten(1), x.flatten(1)).argmin(1)
+    assert found.labels.tolist() == (nearest % 3).tolist()
+    assert found.doubt == ""
+    assert bool((found.influence > 0).all())
+
+
+def test_one_logit():
+    victim, x = victim_of(RECIPE, net(k=1))
+    found, _ = run(victim, RECIPE)
+    assert error(found.records, x) < 1e-3
+
+
+def test_without_relus_the_records_are_found_and_not_certain():
+    network = net()
+    network[2], network[4] = nn.Tanh(), nn.Tanh()
+    victim, x = victim_of(RECIPE, network)
+    found, state = run(victim, RECIPE, iterations=900)
+    assert state.loss > Pursuit().tolerance
+    assert found.doubt == SEEKING
+    distances = torch.cdist(found.inputs.flatten(1), x.flatten(1)) / x[0].norm()
+    assert float(distances.min(1).values.max()) < 0.2
+    assert len(found.records) >= 3
+
+
+def test_a_change_that_no_records_made_has_none():
+    victim, _ = victim_of(RECIPE, net())
+    gen = torch.Generator().manual_seed(1)
+    name = "1.weight"
+    random = torch.randn(300, 6, generator=gen) @ torch.randn(6, 108, generator=gen)
+    scaled = random * victim.delta[name].norm() / random.norm()
+    victim = dataclasses.replace(victim, thetaf={**victim.thetaf, name: victim.theta0[name] + scaled})
+    found, state = run(victim, RECIPE, iterations=900)
+    assert len(state.memory["found"]) == 0
+    assert state.loss == 1
+    assert found.doubt == SEEKING
+    assert len(found.records) == 6  # the candidates that came nearest
+
+
+def test_it_refuses_where_too_little_tells_records_apart():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 36), nn.ReLU(), nn.Linear(36, 3))
+    victim, _ = victim_of(dataclasses.replace(MANY, epochs=2), network)
+    with pytest.raises(Unsupported, match="room for 16 equations on a record that has 20 unknown numbers"):
+        Pursuit().init(victim, MANY, 0)
