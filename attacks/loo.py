@@ -14,13 +14,13 @@ from .contract.medium import Parametrisation
 from .contract.params import Params, cosine_distance
 from .contract.recipe import Recipe
 from .contract.victim import Victim
-from .explain.activations import activations, soft
 from .explain.inversion import check, undecayed
 from .explain.multipliers import Point, Weigh, classes, combine, shares
 from .images.priors import unblurred
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.distances import DISTANCES
 from .optimise.optim import Adam, warmup_cosine
+from .simulation.activations import activations, soft
 
 DUALS = ("duals.final", "duals.initial")
 """The variables (m, k) that weigh the gradients of every logit at the end and at the start of training."""

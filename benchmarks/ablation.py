@@ -25,12 +25,12 @@ from memaudit.attacks.contract.attack import Attack, State
 from memaudit.attacks.contract.params import Params, cosine_distance
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.explain.activations import activations, smooth_backward
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.optimise.distances import DISTANCES, log_cosine
 from memaudit.attacks.optimise.lbfgs import LBFGS
 from memaudit.attacks.simudy import SimuDy
+from memaudit.attacks.simulation.activations import activations, smooth_backward
 from memaudit.attacks.simulation.adjoints import ADJOINTS
 from memaudit.attacks.simulation.dynamics import simulate
 from memaudit.attacks.sme import SME

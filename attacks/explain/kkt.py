@@ -24,8 +24,8 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from ..optimise.descent import Evaluation, begin, best, descend, reconstruction
 from ..optimise.optim import Momentum
+from ..simulation.activations import activations, smooth_backward
 from ..simulation.losses import margins
-from .activations import activations, smooth_backward
 from .labels import expand, guess, largest_remainder
 from .multipliers import Point, combine, shares
 

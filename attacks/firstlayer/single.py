@@ -12,14 +12,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import normalize
 
 from ..contract.params import Params
 from ..contract.victim import Victim
-from ..explain.activations import Activation, activations
 from ..layers.coverage import directions
 from ..layers.inputs import middle, trained
 from ..layers.rounding import noise, stored
+from ..simulation.activations import activations, eased
 from ..simulation.losses import Objective, training_loss
 from .reduced import projected, reduced
 from .subspace import Layer, Subspace
@@ -35,17 +35,6 @@ NODES = ((0.0, 1.0), (0.5, 4.0), (1.0, 1.0))
 
 ROOM = 0.9
 """A deeper layer tells records apart if those are at most this share of what its change can span."""
-
-
-def eased(width: float) -> Activation:
-    """Return the exact ReLU whose derivative rises smoothly, over ``width`` standard deviations of what enters it."""
-
-    def activation(x: Tensor) -> Tensor:
-        beta = 1 / (width * float(x.detach().std()) + 1e-30)
-        smooth = softplus(x * beta, threshold=30.0) / beta
-        return torch.relu(x).detach() + (smooth - smooth.detach())
-
-    return activation
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from memaudit.attacks.buzaglo import Buzaglo
-from memaudit.attacks.explain.activations import activations, smooth_backward
 from memaudit.attacks.explain.kkt import residual
 from memaudit.attacks.explain.multipliers import combine
 from memaudit.attacks.haim import Haim
+from memaudit.attacks.simulation.activations import activations, smooth_backward
 
 from .test_haim import alike, decayed, run
 

@@ -7,10 +7,10 @@ from torch.nn.functional import normalize
 
 from memaudit.attacks.contract.attack import State, Unsupported
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.explain.activations import activations, smooth_backward
 from memaudit.attacks.explain.kkt import calmed, residual, spread
 from memaudit.attacks.explain.multipliers import combine
 from memaudit.attacks.haim import Haim
+from memaudit.attacks.simulation.activations import activations, smooth_backward
 from memaudit.attacks.simulation.losses import margins
 
 from ..conftest import trained

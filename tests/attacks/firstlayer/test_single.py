@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from memaudit.attacks.explain.inversion import undecayed
-from memaudit.attacks.firstlayer.single import eased, single
+from memaudit.attacks.firstlayer.single import single
 from memaudit.attacks.firstlayer.subspace import subspace
 from memaudit.attacks.simulation.losses import CROSS_ENTROPY
 from tests.attacks.test_span import RECIPE, net, victim_of
@@ -66,14 +66,6 @@ def test_one_hidden_layer_has_the_test_of_the_signals_alone():
     assert not tests.beside
     assert float(tests.look(records, labels, 0.05).deeper.sum()) == 0
     assert float(tests.proof(records, labels)[0].max()) < 0.1
-
-
-def test_the_eased_relu_is_the_relu_with_a_smooth_derivative():
-    x = torch.linspace(-2, 2, 401, requires_grad=True)
-    value = eased(0.5)(x)
-    assert torch.allclose(value, torch.relu(x))
-    (slope,) = torch.autograd.grad(value.sum(), [x])
-    assert torch.allclose(slope, torch.sigmoid(x / (0.5 * x.std())), atol=1e-6)
 
 
 def test_its_look_leads_back_to_a_record():

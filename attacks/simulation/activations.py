@@ -30,6 +30,17 @@ def smooth_backward(alpha: float) -> Activation:
     return activation
 
 
+def eased(width: float) -> Activation:
+    """Return the exact ReLU whose derivative rises smoothly, over ``width`` standard deviations of what enters it."""
+
+    def activation(x: Tensor) -> Tensor:
+        beta = 1 / (width * float(x.detach().std()) + 1e-30)
+        smooth = softplus(x * beta, threshold=30.0) / beta
+        return torch.relu(x).detach() + (smooth - smooth.detach())
+
+    return activation
+
+
 def soft(beta: float) -> Activation:
     """Return ``log(1 + exp(beta x)) / beta`` (Loo et al., 2024, appendix)."""
     return lambda x: softplus(x, beta=beta, threshold=30.0)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from memaudit.attacks.explain.activations import activations, smooth_backward, soft
+from memaudit.attacks.simulation.activations import activations, eased, smooth_backward, soft
 
 
 class Functions(nn.Module):
@@ -79,3 +79,11 @@ def test_smoothing_lets_a_gradient_move_a_dead_unit():
         value = network(x)
     assert value.item() == 0
     assert torch.autograd.grad(value.sum(), x)[0].item() == pytest.approx(1 / (1 + torch.tensor(1.0).exp()).item())
+
+
+def test_the_eased_relu_is_the_relu_with_a_smooth_derivative():
+    x = torch.linspace(-2, 2, 401, requires_grad=True)
+    value = eased(0.5)(x)
+    assert torch.allclose(value, torch.relu(x))
+    (slope,) = torch.autograd.grad(value.sum(), [x])
+    assert torch.allclose(slope, torch.sigmoid(x / (0.5 * x.std())), atol=1e-6)
