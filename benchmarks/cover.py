@@ -53,7 +53,7 @@ def resnet18_tiny() -> nn.Module:
 
 
 def resnet50() -> nn.Module:
-    """ResNet-50 with a CIFAR stem, torchvision's initialisation."""
+    """ResNet-50 with a CIFAR stem, torchvision's initialisation: without batch statistics its training ends in NaN."""
     network = torchvision.models.resnet50(num_classes=10)
     network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
     return network
@@ -99,7 +99,7 @@ ROWS = {
     "n20-adamw": _pretrained(20, 10, adamw=True, lr=1e-4),
     "svhn": dataclasses.replace(_pretrained(20), pack="svhn"),
     "tiny": Row(VictimSpec(resnet18_tiny, 10, 20), "tiny-imagenet"),
-    "resnet50": Row(VictimSpec(resnet50, 20, 20, batch_size=20)),
+    "resnet50": Row(VictimSpec(resnet50, 20, 20, batch_size=20, batch_norm="train")),
     "vgg11": Row(VictimSpec(vgg11, 20, 20, batch_size=20)),
     "default-8": Row(VictimSpec(networks.resnet18, 8, 4, batch_size=4)),
     "resnet20-1": Row(VictimSpec(resnet20, 1, 4, scale=IMAGENET)),

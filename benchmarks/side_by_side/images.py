@@ -29,7 +29,8 @@ def _published(records: Records, attack: str, n: int) -> list[Line]:
     theirs = None if attack == "simudy" else printed.RESNET[attack].get(n)
     found = records.groups("paper", n=n, attack=attack, weights=WEIGHTS)
     if found:
-        return chosen(theirs, found, n, f"`{attack}` with the recipe known", "")
+        updates = found[0].first["iterations"]
+        return chosen(theirs, found, n, f"`{attack}` with the recipe known, {updates} updates", "")
     if theirs:
         return [Line(theirs, None, n, f"`{attack}` with the recipe known", costs.updates(records, attack, n))]
     if attack == "simudy" and n in (20, 120):
