@@ -89,6 +89,7 @@ VICTIMS = {
     "wide-20": VictimSpec(networks.conv_wide, 20, 20, lr=0.05),
     "resnet18-8": VictimSpec(networks.resnet18, 8, 4, batch_size=4),
     "resnet18-pretrained": VictimSpec(resnet18_pretrained, 2, 4),
+    "resnet18-20": VictimSpec(resnet18_pretrained, 20, 20, batch_size=20),
 }
 
 
