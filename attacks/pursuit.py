@@ -13,10 +13,10 @@ from .contract.card import Card, Sight
 from .contract.recipe import Recipe
 from .contract.victim import Victim
 from .explain.inversion import undecayed
-from .firstlayer.certificate import certified
+from .firstlayer.candidates import APART, free, taken
 from .firstlayer.features import FITTED, features_of, invert
 from .firstlayer.held import coordinates_of, held
-from .firstlayer.reduced import highest, projected, reduced
+from .firstlayer.reduced import projected, reduced
 from .firstlayer.single import Single, single
 from .firstlayer.subspace import first_layer, subspace
 from .optimise.descent import Evaluation, begin, descend, reconstruction
@@ -31,17 +31,6 @@ CANDIDATES = 100
 
 EASE = (0.2, 0.05)
 """How smoothly the derivative of a ReLU rises, at the beginning and at the end of a round."""
-
-PASSES, NEAR = 0.1, 0.4
-"""A candidate passes if its signals lie outside by less than this share of what a stranger's do on average, and is near
-enough to be tried for an exact direction by the second one: long trainings leave more outside."""
-
-ALIKE = 0.5
-"""Cosine, at least, of an exact direction's signals and those that the candidate should have left."""
-
-APART = (0.7, 0.85)
-"""Cosine of two records' signals from which a candidate is pushed away from a known one, and from which it is that
-one: those of different records stay below 0.77."""
 
 PUSH = 10.0
 """Weight of that push."""
@@ -151,7 +140,7 @@ class Pursuit:
         ease = EASE[0] * (EASE[1] / EASE[0]) ** along
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
-            w = _free(variables["w"], known)
+            w = free(variables["w"], known)
             look = tests.look(w * known["scale"], labels, ease)
             push = (normalize(look.signals, dim=1) @ known["signals"].T - APART[0]).clamp(min=0).sum(1)
             each = (look.beyond + 1e-4).log() + look.deeper / 2 + self.alpha * w.square().mean(1) + PUSH * push
@@ -201,7 +190,7 @@ class Pursuit:
     def _harvested(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state that keeps the candidates that pass, and goes on with others if records are missing."""
         before = len(state.memory["found"])
-        state = _taken(victim, _tests(victim, recipe, state), state)
+        state = taken(victim, _tests(victim, recipe, state), state)
         count, rank = len(state.memory["found"]), len(state.memory["scale"])
         idle = state.constants["idle"] + 1 if count == before else torch.tensor(0)
         state = replace(state, constants={**state.constants, "idle": idle}, loss=_loss(state))
@@ -223,73 +212,12 @@ class Pursuit:
         return replace(state, done=True)
 
 
-def _free(w: Tensor, known: Mapping[str, Tensor]) -> Tensor:
-    """Return candidates (b, r) without their components along the exact directions: no known record is among them."""
-    exact = known["exact"]
-    if not exact.shape[1]:
-        return w
-    across: Tensor = torch.linalg.qr(exact).Q.to(w)
-    return w - (w @ across) @ across.T
-
-
 def _tests(victim: Victim, recipe: Recipe, state: State) -> Single:
     """Return the tests that a state remembers."""
     layer, known = first_layer(victim), state.memory
     network = reduced(victim, layer, known["before"], known["after"])
     beside = {name.removeprefix("beside."): rows for name, rows in known.items() if name.startswith("beside.")}
     return Single(network, layer, known["basis"].to(victim.like), beside, goal_of(recipe))
-
-
-def _taken(victim: Victim, tests: Single, state: State) -> State:
-    """Return the state with the candidates that pass, or lead to an exact direction, and were not found before."""
-    known, tried = state.memory, state.constants["tried"]
-    w = _aligned(_free(state.variables["w"], known), known)
-    beyond, signals = tests.proof(w * known["scale"], tried)
-    room = 1 - len(known["scale"]) / len(known["basis"])
-    rows = _unlike(beyond, signals, known["signals"], NEAR * room)
-    points = w[rows].double() * known["scale"]
-    sure = certified(known["basis"], highest(victim, tests.layer, points, known["before"], known["after"]))
-    pairs = zip(sure.owners.tolist(), sure.q.T, strict=True)
-    owned = {number: q for number, q in pairs if float((signals[rows[number]] @ q.to(signals)).abs()) > ALIKE}
-    kept = [number for number, row in enumerate(rows) if number in owned or float(beyond[row]) < PASSES * room]
-    kept = kept[: len(known["scale"]) - len(known["found"])]
-    chosen = torch.tensor([rows[number] for number in kept], dtype=torch.long)
-    places = [place for place, number in enumerate(kept, len(known["found"])) if number in owned]
-    exact = [owned[number][:, None] for number in kept if number in owned]
-    memory = {
-        **known,
-        "found": torch.cat([known["found"], w[chosen]]),
-        "signals": torch.cat([known["signals"], signals[chosen]]),
-        "exact": torch.cat([known["exact"], *exact], 1),
-    }
-    labels = torch.cat([state.constants["labels"], tried[chosen]])
-    owners = torch.cat([state.constants["owners"], torch.tensor(places, dtype=torch.long)])
-    if 2 * len(owners) >= len(known["scale"]):  # then every record has an exact direction, or is none
-        memory |= {name: memory[name][owners] for name in ("found", "signals")}
-        labels, owners = labels[owners], torch.arange(len(owners))
-    return replace(state, constants={**state.constants, "labels": labels, "owners": owners}, memory=memory)
-
-
-def _unlike(beyond: Tensor, signals: Tensor, known: Tensor, most: float) -> list[int]:
-    """Return the candidates with less than ``most`` beyond that differ from known ones and each other, best first."""
-    rows: list[int] = []
-    for row in beyond.argsort().tolist():
-        marks = torch.cat([known, signals[rows]])
-        if float(beyond[row]) < most and not bool((marks @ signals[row] > APART[1]).any()):
-            rows.append(row)
-    return rows
-
-
-def _aligned(w: Tensor, known: Mapping[str, Tensor]) -> Tensor:
-    """Return candidates (b, r), free of exact directions, that fulfil what the bias shows: ``w offset = 1``."""
-    offset = known["offset"]
-    if not len(offset):
-        return w
-    free = _free(offset[None], known)[0].to(w)
-    reach = free @ offset.to(w)
-    if float(reach) <= 1e-6 * float(offset @ offset):
-        return w
-    return w + (1 - w @ offset.to(w))[:, None] * free / reach
 
 
 def _loss(state: State) -> float:

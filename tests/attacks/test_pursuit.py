@@ -8,6 +8,7 @@ from torch import nn
 
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.firstlayer import candidates
 from memaudit.attacks.pursuit import SEEKING, Pursuit
 from tests.attacks.test_span import RECIPE, error, net, victim_of
 
@@ -78,3 +79,22 @@ def test_it_refuses_where_too_little_tells_records_apart():
     victim, _ = victim_of(dataclasses.replace(MANY, epochs=2), network)
     with pytest.raises(Unsupported, match="room for 16 equations on a record that has 20 unknown numbers"):
         Pursuit().init(victim, MANY, 0)
+
+
+def test_candidates_near_a_known_record_and_each_other_count_once():
+    known = torch.eye(3)[:1]
+    signals = torch.nn.functional.normalize(
+        torch.tensor([[1.0, 0.1, 0.0], [0.0, 1.0, 0.1], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), dim=1
+    )
+    beyond = torch.tensor([0.01, 0.03, 0.02, 0.5])
+    assert candidates._unlike(beyond, signals, known, 0.4) == [2]
+    assert candidates._unlike(beyond, signals, known[:0], 0.6) == [0, 2, 3]
+
+
+def test_candidates_are_free_of_exact_directions_and_fulfil_the_bias():
+    known = {"exact": torch.eye(4, 2), "offset": torch.tensor([1.0, 2.0, 3.0, 4.0])}
+    w = candidates.aligned(candidates.free(torch.randn(5, 4), known), known)
+    assert float((w @ known["exact"]).abs().max()) < 1e-6
+    assert torch.allclose(w @ known["offset"], torch.ones(5), atol=1e-5)
+    without = {"exact": torch.zeros(4, 0), "offset": torch.zeros(0)}
+    assert torch.equal(candidates.aligned(candidates.free(w, without), without), w)

@@ -18,6 +18,7 @@ TABLE = {
     "attacks/explain/gradients.py": "attacks/explain/test_regression.py",
     "attacks/explain/kkt.py": "attacks/test_haim.py",
     "attacks/explain/multipliers.py": "attacks/test_loo.py",
+    "attacks/firstlayer/candidates.py": "attacks/test_pursuit.py",
     "attacks/firstlayer/certificate.py": "attacks/test_span.py",
     "attacks/firstlayer/features.py": "attacks/test_span.py",
     "attacks/firstlayer/held.py": "attacks/test_span.py",

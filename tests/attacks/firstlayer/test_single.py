@@ -39,7 +39,7 @@ def test_the_records_of_the_training_and_no_others_pass(name, k):
     strangers = torch.randn(records.shape) * records.std(0)
     others = [tests.proof(mixtures, labels), tests.proof(strangers, labels)]
     assert all(float(beyond.mean()) > 3 * float(right.mean()) for beyond, _ in others)
-    deeper = [tests.look(some, labels, 0.05).deeper for some in (records, mixtures, strangers)]
+    deeper = [tests.look(some, labels, 0.05).deeper.detach() for some in (records, mixtures, strangers)]
     assert all(float(deeper[0].mean()) < float(other.mean()) - 1 for other in deeper[1:])
 
 
@@ -64,7 +64,7 @@ def test_one_hidden_layer_has_the_test_of_the_signals_alone():
     network = nn.Sequential(nn.Flatten(), nn.Linear(108, 300), nn.ReLU(), nn.Linear(300, 3))
     tests, records, labels = made_on(RECIPE, network)
     assert not tests.beside
-    assert float(tests.look(records, labels, 0.05).deeper.sum()) == 0
+    assert float(tests.look(records, labels, 0.05).deeper.detach().sum()) == 0
     assert float(tests.proof(records, labels)[0].max()) < 0.1
 
 
