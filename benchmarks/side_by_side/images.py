@@ -92,7 +92,7 @@ def _spent(groups: list[Group]) -> tuple[str, str]:
 def mlp_lines(records: Records) -> list[Line]:
     """Return the MLP of ten classes on 100 images, and the one of two classes on 20."""
     ten = [
-        *_scan(records, printed.MLP_SIMUDY, "mlp-100", 100, ["span", "simudy"]),
+        *_scan(records, printed.MLP_SIMUDY, "mlp-100", 100, ["pursuit", "span", "simudy"]),
         *_scan(records, printed.MLP_LOO, "mlp-100", 100, ["twostep", "loo"]),
         *_scan(records, printed.MLP_BUZAGLO, "mlp-100", 100, ["onestep", "buzaglo"]),
     ]
@@ -126,7 +126,7 @@ def mlp(records: Records) -> str:
     """Return the section on MLPs: figures 4 and 18, and appendix C.5."""
     return f"""Victims: MLP d-1000-1000-10, 100 images, full batch (Figs. 4 and 18), and d-1000-1000-1, vehicles
 against animals, 20 images (appendix C.5, Fig. 21); 20 epochs of plain SGD at 0.01 from PyTorch's start. Scans through
-the console script: recipe given, labels not. `span` and `spear` use that a first dense layer's change lies in the
+the console script: recipe given, labels not. `pursuit` and `spear` use that a first dense layer's change lies in the
 span of its inputs, which SimuDy does not. `haim` explains weights that training has brought to rest; 20
 epochs leave this net next to its start, and it finds nothing here.
 
