@@ -9,6 +9,7 @@ from torch import nn
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.firstlayer import candidates
+from memaudit.attacks.firstlayer.features import FITTED
 from memaudit.attacks.pursuit import SEEKING, Pursuit
 from tests.attacks.test_span import RECIPE, error, net, victim_of
 
@@ -98,3 +99,18 @@ def test_candidates_are_free_of_exact_directions_and_fulfil_the_bias():
     assert torch.allclose(w @ known["offset"], torch.ones(5), atol=1e-5)
     without = {"exact": torch.zeros(4, 0), "offset": torch.zeros(0)}
     assert torch.equal(candidates.aligned(candidates.free(w, without), without), w)
+
+
+def test_behind_a_frozen_backbone_the_features_are_exact_and_the_images_are_fitted():
+    backbone = nn.Conv2d(3, 12, 3, 1, 1).requires_grad_(False)
+    network = nn.Sequential(backbone, nn.ReLU(), net(d=432))
+    recipe = dataclasses.replace(RECIPE, lr=0.05)
+    victim, x = victim_of(recipe, network)
+    sides = [{k: v for k, v in s.items() if not k.startswith("0.")} for s in (victim.theta0, victim.thetaf)]
+    buffers = {name: value for name, value in victim.theta0.items() if name.startswith("0.")}
+    victim = dataclasses.replace(victim, theta0=sides[0], thetaf=sides[1], buffers=buffers)
+    found, state = run(victim, recipe, inversion=20)
+    features = (state.memory["found"] * state.memory["scale"]) @ state.memory["rows"]
+    wanted = torch.relu(backbone(x)).flatten(1).detach()
+    assert error(features, wanted) < 0.01 * float(wanted.square().mean().sqrt())
+    assert found.doubt == FITTED
