@@ -33,7 +33,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "binary-20": ("binary-20", []),
     "conv-20": ("conv-20", ["--model", f"{NETWORKS}:conv"]),
     "resnet18": ("resnet18", []),
-    "resnet18-20": ("resnet18-20", ["--set", "cover.iterations=150"]),
+    "resnet18-20": ("resnet18-20", ["--set", "cover.iterations=100"]),
 }
 """Victims, and what a scan must be told to build the network."""
 
