@@ -157,7 +157,8 @@ def others(records: Records) -> str:
     lines = compared([*other_lines(records), *larger])
     return f"""SVHN on ResNet-18 (Fig. 13) and CIFAR-10 on ResNet-50 (Fig. 14): the paper does not say on how many
 images. Our ResNet-50 starts from its default initialisation
-(batch norm in train mode), as no pretrained one is at hand: what its layers see moves too far for `cover`. The last line is Tiny ImageNet at 64 x 64 pixels on ResNet-18 (appendix C.1, Fig. 12), of which the paper
+(batch norm in train mode), as no pretrained one is at hand: what its layers see moves too far for `cover`.
+The last line is Tiny ImageNet at 64 x 64 pixels on ResNet-18 (appendix C.1, Fig. 12), of which the paper
 shows pictures and no number; here behind a stem of stride 2.
 
 {lines}
