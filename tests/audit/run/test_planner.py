@@ -221,7 +221,7 @@ def test_a_strangers_card_puts_it_into_the_default_plan():
         }
 
     found = plan()
-    assert list(found)[:8] == ["spear", "pursuit", "patches", "span", "imprint", "tokens", "cover", "sme", "ready"]
+    assert list(found)[:9] == ["spear", "pursuit", "patches", "span", "imprint", "tokens", "cover", "sme", "ready"]
     assert (found["ready"].runs, found["ready"].optional, found["ready"].start_from) == (True, True, "sme")
     assert found["ready"].reason == "8 samples, as the change shows"
     assert not plan(size=9)["ready"].runs
