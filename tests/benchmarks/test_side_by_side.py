@@ -89,9 +89,11 @@ def test_a_row_of_the_papers_own_attacks_takes_the_place_of_its_estimate(tmp_pat
     weights = "resnet18-cifarstem-fp16.safetensors"
     ours = {"n": 50, "attack": "twostep", "seed": 0, "weights": weights, "ssim_paper": 0.05,
             "ssim": 0.1, "ssim_strangers": 0.09, "recovered": 0, "seconds": 60.0, "peak_memory_bytes": 2e9,
-            "hardware": "a GPU", "torch": "2", "options": ""}  # fmt: skip
+            "hardware": "a GPU", "torch": "2", "options": "", "iterations": 300}  # fmt: skip
     (tmp_path / "paper.json").write_text(json.dumps([ours]))
-    assert "| Fig. 5a, Loo et al. | 50 | 0.0774 | 0.050 | -0.027 |" in page(Records(tmp_path))
+    found = page(Records(tmp_path))
+    assert "| Fig. 5a, Loo et al. | 50 | 0.0774 | 0.050 | -0.027 |" in found
+    assert "`twostep` with the recipe known, 300 updates" in found
 
 
 def test_the_first_line_is_not_the_best_but_the_plainest():
