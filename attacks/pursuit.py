@@ -49,12 +49,8 @@ SEEKING = "it is not known whether these are all records of the training"
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    if sight.legible:
-        return False, sight.left
-    if sight.patched:
-        return False, "no linear layer of a vision transformer sees a whole image"
-    if sight.deep:
-        return False, "what the linear layers saw moved in training, as the convolutions before them did"
+    if sight.unseen:
+        return False, sight.unseen
     return True, f"looks for one record at a time in the span of the first layer's change; {sight.samples}"
 
 

@@ -33,12 +33,8 @@ INDEPENDENT = 0.02
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
-    if sight.legible:
-        return False, sight.left
-    if sight.patched:
-        return False, "no linear layer of a vision transformer sees a whole image"
-    if sight.deep:
-        return False, "what the linear layers saw moved in training, as the convolutions before them did"
+    if sight.unseen:
+        return False, sight.unseen
     if sight.size > LARGEST:
         return False, f"{sight.size} samples; the search doubles with each and is feasible up to {LARGEST}"
     return True, f"exact; {sight.samples}"

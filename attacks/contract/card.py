@@ -62,6 +62,15 @@ class Sight:
         return f"left to cover: {self.spanned}" if self.deep else ""
 
     @property
+    def unseen(self) -> str:
+        """Why no linear layer's change shows whole records, in words; empty where one may."""
+        if self.legible:
+            return self.left
+        if self.patched:
+            return "no linear layer of a vision transformer sees a whole image"
+        return "what the linear layers saw moved in training, as the convolutions before them did" * self.deep
+
+    @property
     def spanned(self) -> str:
         """The changes of the layers, in words."""
         return f"the changes of {self.telling} layers span what these saw, which shows the records without simulating"
