@@ -21,7 +21,8 @@ from .explain.lookalikes import exchanged
 from .explain.rehearsal import rehearsed
 from .layers import coverage
 from .layers.inputs import middle
-from .layers.seen import Seen, mixed, seen_of
+from .layers.seen import Seen, seen_of
+from .layers.swaps import swapped
 from .layers.telling import likely, telling
 from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.optim import Adam, warmup_cosine
@@ -259,13 +260,5 @@ def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: in
     other = {**state.variables, **victim.medium.lookalikes(state.variables, stride)[number]}
     sides = [victim.medium.inputs(variables) for variables in (state.variables, other)]
     own, moved = (_rows(victim, recipe, middle(victim), x, state.memory) for x in sides)
-    keys = _coarsest(own)
-
-    def loss(chosen: Tensor) -> Tensor:
-        rows = {key: mixed(own[key], moved[key], chosen) for key in keys}
-        covers = [coverage.cover(rows[key], state.memory[f"{key}.weighted"]) for key in keys]
-        return (torch.stack(covers) + FLOOR).log().mean()
-
-    each = torch.eye(len(sides[0]), dtype=torch.bool, device=sides[0].device)
-    whole = loss(each[0] & ~each[0])
-    return torch.stack([loss(chosen) - whole for chosen in each])
+    found = [swapped(own[key], moved[key], state.memory[f"{key}.weighted"]) for key in _coarsest(own)]
+    return torch.stack([(covers + FLOOR).log() - (whole + FLOOR).log() for whole, covers in found]).mean(0)

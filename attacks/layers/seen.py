@@ -154,10 +154,9 @@ Place = tuple[str, int]
 """Path of a layer and number of a group of its channels."""
 
 
-def mixed(rows: Seen, other: Seen, chosen: Tensor) -> Seen:
-    """Return rows with those of the ``chosen`` (n,) inputs taken from ``other``."""
-    mask = chosen.view(-1, *(1,) * (rows.source.ndim - 1))
-    return replace(rows, source=torch.where(mask, other.source, rows.source))
+def beside(rows: Seen, other: Seen) -> Seen:
+    """Return the rows of both, behind each other and in float64."""
+    return replace(rows, source=torch.cat([rows.source, other.source]).double())
 
 
 def seen_of(victim: Victim, params: Params, x: Tensor, places: Iterable[Place]) -> dict[Place, Seen]:
