@@ -2,32 +2,36 @@
 
 Of a linear layer on vectors the gradient is an outer product, so that its two factors say all of it: inner products of
 such gradients are products of inner products, and no gradient is built. Of every other tensor the gradient is computed
-(:func:`torch.func.vmap`) and, where it has many entries, folded to few: random signs, then sums of entries that are a
-fixed distance apart. Inner products of folded gradients are right on average, with a standard deviation of about
-``|g| |h| / sqrt(width)``; what the change and the lengths need is computed before that, exactly.
+(of layers that multiply rows as in :mod:`.taps`, else by :func:`torch.func.vmap`) and, where it has many entries,
+folded to few: random signs, then sums of entries that are a fixed distance apart. Inner products of folded gradients
+are right on average, with a standard deviation of about ``|g| |h| / sqrt(width)``; what the change and the lengths need
+is computed before that, exactly.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vmap
-from torch.nn.functional import pad
 from torch.utils._pytree import tree_map
 
 from ..contract.attack import Unsupported, generator
 from ..contract.params import Params
 from ..contract.victim import Victim
 from ..simulation.losses import CROSS_ENTROPY, Objective, training_loss
+from .taps import gradients, names_of, shifted, taps
 
 ENTRIES, NARROWEST = 32_768, 1024
 """Entries to which the gradients of all tensors are folded together by default, and those of one tensor at least."""
 
 ROOM = 192 * 2**20
 """Bytes of the gradients that are computed at once."""
+
+PIECE = 8 * 2**20
+"""Bytes of the gradients by one layer that are built at once: more do not stay in the cache of a processor."""
 
 MOST = 64
 """Records whose gradients are computed at once, at most."""
@@ -88,22 +92,25 @@ class Gradients:
 
     def __init__(self, victim: Victim, change: Params, goal: Objective = CROSS_ENTROPY, entries: int = ENTRIES) -> None:
         self.victim, self.change, self.goal = victim, change, goal
-        self.layers = _vector_layers(victim, change) if goal.views == 1 else {}
-        inner = {f"{path}.{name}".lstrip(".") for path in self.layers for name in ("weight", "bias")}
-        self.whole = [name for name in change if name not in inner]
-        self.width = _width([change[name].numel() for name in self.whole], entries)
+        self.layers = taps(victim, change)
+        self.vectors = {path for path, shape in self.layers.items() if len(shape) == 1 and goal.views == 1}
+        self.whole = [name for name in change if name not in _within(self.layers)]
+        self.built = [name for name in change if name not in _within(self.vectors)]
+        self.width = _width([change[name].numel() for name in self.built], entries)
         gen = generator(0)
         self._signs = {
             name: torch.randint(2, (change[name].numel(),), generator=gen).mul_(2).sub_(1).to(victim.like)
-            for name in self.whole
+            for name in self.built
             if change[name].numel() > self.width
         }
 
     @property
     def at_once(self) -> int:
         """How many records are computed at once."""
-        size = sum(self.change[name].numel() for name in self.whole) * self.victim.like.element_size()
-        return max(min(ROOM // max(2 * size, 1), MOST // self.goal.views), 1)
+        together = sum(self.change[name].numel() for name in self.whole)
+        passing = self.goal.views * sum(map(math.prod, self.layers.values()))
+        size = 2 * max(together, 2 * passing) * self.victim.like.element_size()
+        return max(min(ROOM // max(size, 1), MOST // self.goal.views), 1)
 
     def read(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         """Return gradients of the loss of inputs ``x`` (n, views, ...) with ``labels`` (n,) at ``point``, by tensor."""
@@ -117,33 +124,38 @@ class Gradients:
     def _chunk(self, point: Params, x: Tensor, labels: Tensor) -> dict[str, Part]:
         fixed = {name: value.detach() for name, value in point.items()}
         moving = {name: fixed.pop(name) for name in self.whole}
-        shifts = {path: x.new_zeros(len(x), units) for path, units in self.layers.items()}
+        views = self.goal.views
+        shifts = {path: x.new_zeros(len(x), views, *shape) for path, shape in self.layers.items()}
 
-        def loss(moving: Params, shifts: Params, x: Tensor, label: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            with _shifted(self.victim.module, shifts) as seen:
+        def loss(moving: Params, shifts: Params, x: Tensor, label: Tensor) -> tuple[Tensor, Params]:
+            with shifted(self.victim.module, shifts) as seen:
                 logits = self.victim.logits({**fixed, **moving}, x)
-            return training_loss(logits, label.expand(len(x)), self.goal), {
-                path: value[0] for path, value in seen.items()
-            }
+            return training_loss(logits, label.expand(len(x)), self.goal), seen
 
         (whole, outer), given = _each(grad(loss, argnums=(0, 1), has_aux=True), moving, shifts, x, labels)
         found = {name: self._folded(name, value.detach()) for name, value in whole.items()}
         for path, slope in outer.items():
-            found |= self._product(path, slope.detach(), given[path].detach())
+            read = self._product if path in self.vectors else self._summed
+            found |= read(path, slope.detach(), given[path].detach())
         return {name: found[name] for name in self.change}
 
     def _folded(self, name: str, value: Tensor) -> Part:
         flat = value.flatten(1)
         along = flat @ self.change[name].flatten()
-        square = flat.square().sum(1)
-        if name in self._signs:
-            flat = flat * self._signs[name]
-            flat = pad(flat, (0, -flat.shape[1] % self.width)).view(len(flat), -1, self.width).sum(1)
-        return Part(along.double(), square.double(), flat)
+        square = (flat[:, None] @ flat[:, :, None])[:, 0, 0]
+        return Part(along.double(), square.double(), self._fold(name, flat) if name in self._signs else flat)
+
+    def _fold(self, name: str, flat: Tensor) -> Tensor:
+        """Return the sums (n, width) of entries (n, d) a fixed distance apart, each by its sign; d > width."""
+        signed, whole = flat * self._signs[name], flat.shape[1] // self.width * self.width
+        found = signed[:, :whole].view(len(flat), -1, self.width).sum(1)
+        found[:, : flat.shape[1] - whole] += signed[:, whole:]
+        return found
 
     def _product(self, path: str, slope: Tensor, given: Tensor) -> dict[str, Part]:
-        """Return the gradients by weight and bias of a layer, of those by its outputs (n, o) and its inputs (n, i)."""
-        weight, bias = (f"{path}.{name}".lstrip(".") for name in ("weight", "bias"))
+        """Return the gradients by weight and bias of a layer, by its outputs (n, 1, o) and its inputs (n, 1, i)."""
+        slope, given = slope[:, 0], given[:, 0]
+        weight, bias = names_of(path)
         square, found = slope.square().sum(1), {}
         if weight in self.change:
             along = ((slope @ self.change[weight]) * given).sum(1)
@@ -151,6 +163,22 @@ class Gradients:
         if bias in self.change:
             found[bias] = Part((slope @ self.change[bias]).double(), square.double(), slope)
         return found
+
+    def _summed(self, path: str, slope: Tensor, given: Tensor) -> dict[str, Part]:
+        """Return the gradients by weight and bias of a layer, as in :func:`.taps.gradients`, folded."""
+        module = self.victim.module.get_submodule(path)
+        found: dict[str, list[Part]] = {}
+        size = self.victim.theta0[names_of(path)[0]].numel() * slope.element_size()
+        for rows in torch.split(torch.arange(len(slope)), max(PIECE // size, 1)):
+            for name, value in zip(names_of(path), gradients(module, given[rows], slope[rows]), strict=True):
+                if name in self.change:
+                    found.setdefault(name, []).append(self._folded(name, value))
+        return {name: joined(parts) for name, parts in found.items()}
+
+
+def _within(paths: Iterable[str]) -> set[str]:
+    """Return the names of the weights and biases of layers."""
+    return {name for path in paths for name in names_of(path)}
 
 
 def _each(slope: Callable[..., Any], moving: Params, shifts: Params, x: Tensor, labels: Tensor) -> Any:
@@ -192,49 +220,3 @@ def joined(parts: Iterable[Part]) -> Part:
         torch.cat([part.left for part in parts]),
         torch.cat(right) if right else None,
     )
-
-
-def _vector_layers(victim: Victim, change: Params) -> dict[str, int]:
-    """Return the outputs of every trained linear layer that sees each record once, as one vector, by its path."""
-    seen: dict[str, list[torch.Size]] = {}
-    hooks = [
-        module.register_forward_pre_hook(_noting(seen.setdefault(path, [])))
-        for path, module in victim.module.named_modules()
-        if type(module) is nn.Linear and f"{path}.weight".lstrip(".") in change
-    ]
-    try:
-        with torch.no_grad():
-            victim.logits(victim.theta0, victim.like.new_zeros(2, *victim.shape))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    units = {path: len(victim.theta0[f"{path}.weight".lstrip(".")]) for path in seen}
-    return {path: units[path] for path, shapes in seen.items() if len(shapes) == 1 and _is_vectors(shapes[0])}
-
-
-def _is_vectors(shape: torch.Size) -> bool:
-    return len(shape) == 2 and shape[0] == 2
-
-
-def _noting(shapes: list[torch.Size]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    return lambda _, fed: shapes.append(fed[0].shape)
-
-
-@contextmanager
-def _shifted(module: nn.Module, shifts: Params) -> Iterator[dict[str, Tensor]]:
-    """Add ``shifts`` to what layers return inside the block; give what they were fed."""
-    seen: dict[str, Tensor] = {}
-
-    def hook(path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def shift(_: nn.Module, fed: tuple[Tensor, ...], out: Tensor) -> Tensor:
-            seen[path] = fed[0]
-            return out + shifts[path]
-
-        return shift
-
-    hooks = [module.get_submodule(path).register_forward_hook(hook(path)) for path in shifts]
-    try:
-        yield seen
-    finally:
-        for handle in hooks:
-            handle.remove()

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..contract.params import Params
 from ..contract.victim import Victim
+from ..layers.coverage import outside
 from ..layers.decay import decomposed
-from ..layers.inputs import Layer, inputs_of, middle, trained
+from ..layers.inputs import Layer, middle, trained
+from ..layers.seen import seen_of
 
 HELD = 0.9
 """Share of the squares of a layer's change that the directions hold which are kept."""
@@ -19,24 +21,29 @@ AT_ONCE = 8
 """Records that pass the network together."""
 
 
-@torch.no_grad()
-def residuals(victim: Victim, change: Params, x: Tensor) -> Tensor:
-    """Return (n,) the share in [0, 1] of what layers see of inputs ``x`` (n, ...) outside of their changes, on average.
+class Residuals:
+    """What the layers' changes span, against which records are held.
 
     Args:
         victim: The network, seen in the middle of its training.
         change: Of its parameters, decay undone.
-        x: (n, ...) inputs.
     """
-    point = middle(victim)
-    kept = [(layer, _directions(layer, change)) for layer in trained(victim, x[:1])]
-    paths = dict.fromkeys(layer.path for layer, _ in kept)
-    found = []
-    for rows in torch.split(x, AT_ONCE):
-        seen = inputs_of(victim, point, rows, paths)
-        shares = [_outside(seen[layer.path][:, layer.group], span) for layer, span in kept if layer.path in seen]
-        found.append(torch.stack(shares).mean(0) if shares else rows.new_ones(len(rows)))
-    return torch.cat(found)
+
+    @torch.no_grad()
+    def __init__(self, victim: Victim, change: Params) -> None:
+        self.victim, self._point = victim, middle(victim)
+        layers = trained(victim, victim.like.new_zeros(1, *victim.shape))
+        self._spans = {layer.place: _directions(layer, change) for layer in layers}
+
+    @torch.no_grad()
+    def of(self, x: Tensor) -> Tensor:
+        """Return (n,) the share in [0, 1] of what layers see of inputs ``x`` (n, ...) outside of it, on average."""
+        found = []
+        for rows in torch.split(x, AT_ONCE):
+            seen = seen_of(self.victim, self._point, rows, self._spans)
+            shares = [outside(part, self._spans[place]) for place, part in seen.items()]
+            found.append(torch.stack(shares).mean(0) if shares else rows.new_ones(len(rows)))
+        return torch.cat(found)
 
 
 def _directions(layer: Layer, change: Params) -> Tensor:
@@ -50,9 +57,3 @@ def _directions(layer: Layer, change: Params) -> Tensor:
     if wide is not whole:
         return left[:, :count].T.to(change[layer.weight])
     return ((left[:, :count].T @ whole) / values[:count, None].clamp(min=1e-300)).to(change[layer.weight])
-
-
-def _outside(rows: Tensor, span: Tensor) -> Tensor:
-    """Return (b,) the share of the squares of rows (b, positions, width) outside of orthonormal directions."""
-    inside = (rows @ span.T).square().sum((1, 2))
-    return (1 - inside / rows.square().sum((1, 2)).clamp(min=1e-30)).clamp(0, 1)

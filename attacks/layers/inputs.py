@@ -61,7 +61,7 @@ class Layer:
 
 def trained(victim: Victim, x: Tensor) -> list[Layer]:
     """Return the trained layers in the order in which they run on inputs ``x`` (n, ...)."""
-    paths = [path for path, module in victim.module.named_modules() if _usable(module)]
+    paths = [path for path, module in victim.module.named_modules() if usable(module)]
     paths = [path for path in paths if f"{path}.weight".lstrip(".") in victim.delta]
     found = []
     with torch.no_grad():
@@ -155,7 +155,7 @@ def _plane(given: tuple[int, ...], fill: int) -> tuple[int, int]:
     return (given[0], given[1]) if len(given) == 2 else (fill, given[0])
 
 
-def _usable(module: nn.Module) -> bool:
+def usable(module: nn.Module) -> bool:
     """Return whether the rows of a layer are known: not where the input is padded with other than zeros."""
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
         return isinstance(module, nn.Linear)

@@ -17,7 +17,7 @@ from ...attacks.contract.victim import Victim
 from ...attacks.explain.gradients import ENTRIES, Gradients, Part, joined
 from ...attacks.explain.records import learned
 from ...attacks.explain.regression import NODES, regress
-from ...attacks.explain.residual import residuals
+from ...attacks.explain.residual import Residuals
 from ...attacks.layers.inputs import middle
 from ...attacks.simulation.losses import Objective, each_loss
 from .sentences import LABELS_GIVEN, LABELS_READ
@@ -157,13 +157,12 @@ class Question:
 
     def measured(self, rows: Tensor, told: Told) -> Pool:
         """Return what one pool shows."""
-        victim, change = self._subject()
         labels = None if self.data_labels is None else self.data_labels[rows]
-        own = self._read(victim, change, self.data[rows], labels, told)
+        own = self._read(self.data[rows], labels, told)
         if "control" not in self._kept:
-            self._kept["control"] = self._read(victim, change, self.control, self.control_labels, told)
+            self._kept["control"] = self._read(self.control, self.control_labels, told)
         both = own.beside(self._kept["control"])
-        found = regress(both.nodes, change)
+        found = regress(both.nodes, self._subject()[1])
         return Pool(
             rows=rows,
             scores=found.scores,
@@ -174,15 +173,16 @@ class Question:
             copies=(found.alike[len(rows) :, : len(rows)] > NEAR).any(1),
         )
 
-    def _subject(self) -> tuple[Victim, Params]:
+    def _subject(self) -> tuple[Victim, Params, Residuals]:
         if "subject" not in self._kept:
             victim = self.make()
             change = {name: victim.thetaf[name] - self.shrink * victim.theta0[name] for name in victim.delta}
-            self._kept["subject"] = victim, change
-        found: tuple[Victim, Params] = self._kept["subject"]
+            self._kept["subject"] = victim, change, Residuals(victim, change)
+        found: tuple[Victim, Params, Residuals] = self._kept["subject"]
         return found
 
-    def _read(self, victim: Victim, change: Params, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
+    def _read(self, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
+        victim, change, spans = self._subject()
         gradients, parts, views = Gradients(victim, change, self.goal, self.entries), [], self.goal.views
         for rows in torch.split(torch.arange(len(records)), LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
@@ -193,7 +193,7 @@ class Question:
                 )
             seen = victim.medium.versions(x, views, generator(0)).view(len(x), views, *x.shape[1:])
             nodes = [gradients.read(middle(victim, node), seen, y) for node in NODES]
-            parts.append(_Read(nodes, before, after, residuals(victim, change, x)))
+            parts.append(_Read(nodes, before, after, spans.of(x)))
             told(len(rows))
         return _Read.joined(parts)
 

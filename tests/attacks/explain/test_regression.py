@@ -66,7 +66,8 @@ def truth(victim, x, y, point, goal=CROSS_ENTROPY):
 def test_products_are_those_of_the_gradients(small, goal):
     victim, x, y = small
     reader = Gradients(victim, victim.delta, goal)
-    assert list(reader.layers) == ["vectors", "head"], "of the others a gradient is built"
+    assert list(reader.layers) == ["conv", "tokens", "vectors", "head"]
+    assert reader.vectors == {"vectors", "head"}, "of the others a gradient is built"
     found, real = reader.read(victim.theta0, x[:, None], y), truth(victim, x, y, victim.theta0, goal)
     assert list(found) == list(victim.delta)
     for name, part in found.items():

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.explain.residual import residuals
+from memaudit.attacks.explain.residual import Residuals
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import PLAIN
 
@@ -36,7 +36,7 @@ def trained(network, shape, steps=1):
 )
 def test_records_that_were_trained_on_lie_inside_the_change(network, shape):
     victim, x = trained(network, shape)
-    found = residuals(victim, victim.delta, x)
+    found = Residuals(victim, victim.delta).of(x)
     assert found.shape == (12,)
     assert bool(((found >= 0) & (found <= 1)).all())
     assert found[:4].mean() < found[4:].mean() - found.std() / 2
@@ -49,6 +49,6 @@ def test_a_change_of_one_direction_holds_that_direction():
     x = torch.eye(6).view(6, 1, 2, 3)
     after = {**before, "1.weight": before["1.weight"] + torch.outer(torch.ones(4), x[2].flatten())}
     victim = Victim(network.eval(), before, after, {}, (1, 2, 3), 4, Images(PLAIN))
-    found = residuals(victim, victim.delta, x)
+    found = Residuals(victim, victim.delta).of(x)
     assert found.argmin() == 2
     torch.testing.assert_close(found, torch.tensor([1.0, 1, 0, 1, 1, 1]))
