@@ -117,7 +117,7 @@ def _columns(points: list[tuple[float, float]]) -> Columns:
 def _resource(panel: Axes, found: Found, name: str, theirs: dict[int, float], unit: str, title: str) -> None:
     panel.plot(list(theirs), list(theirs.values()), "-o", color=THEIRS, markersize=4, label="paper: SimuDy, RTX 4090")
     panel.plot(*_ours(found, name, True), "s", color=OURS, label="ours: cover, a shared H100")
-    label = "ours: cover, a shared CPU, half of the updates"
+    label = "ours: cover, a shared CPU, 300 or 600 updates"
     panel.plot(*_ours(found, name, False), "D", color=OURS, fillstyle="none", label=label)
     top = max(theirs.values())
     panel.set(title=title, xlabel="images n", ylabel=unit, yscale="log", ylim=(None, 8 * top))
