@@ -96,10 +96,14 @@ def test_a_row_of_the_papers_own_attacks_takes_the_place_of_its_estimate(tmp_pat
     assert "`twostep` with the recipe known, 300 updates" in found
 
 
-def test_the_first_line_is_not_the_best_but_the_plainest():
-    (first,) = [line for line in lines(Records()) if line.printed and line.printed.item == "Fig. 5b"]
-    assert first.group.first["layers"] == "by count"
-    assert first.group.mean("ssim_paper") < max(group.mean("ssim_paper") for group in Records().cover("n50"))
+def test_the_first_line_is_not_the_best_but_the_plainest(tmp_path):
+    rows = [row for row in json.loads((RESULTS / "cover.json").read_text()) if row["row"] == "n50"]
+    for row in rows:
+        row["ssim_paper"] = 0.3 if row["layers"] == "by count" and not row["settings"] else 0.5
+    (tmp_path / "cover.json").write_text(json.dumps(rows))
+    (first,) = [line for line in lines(Records(tmp_path)) if line.printed and line.printed.item == "Fig. 5b"]
+    assert first.group.mean("ssim_paper") == 0.3
+    assert max(group.mean("ssim_paper") for group in Records(tmp_path).cover("n50")) == 0.5
 
 
 def test_a_line_says_on_how_many_images_each_was():
