@@ -142,8 +142,8 @@ class Gradients:
     def _folded(self, name: str, value: Tensor) -> Part:
         flat = value.flatten(1)
         along = flat @ self.change[name].flatten()
-        square = (flat[:, None] @ flat[:, :, None])[:, 0, 0]
-        return Part(along.double(), square.double(), self._fold(name, flat) if name in self._signs else flat)
+        square = torch.linalg.vector_norm(flat, dim=1).double().square()
+        return Part(along.double(), square, self._fold(name, flat) if name in self._signs else flat)
 
     def _fold(self, name: str, flat: Tensor) -> Tensor:
         """Return the sums (n, width) of entries (n, d) a fixed distance apart, each by its sign; d > width."""
@@ -168,7 +168,9 @@ class Gradients:
         """Return the gradients by weight and bias of a layer, as in :func:`.taps.gradients`, folded."""
         module = self.victim.module.get_submodule(path)
         found: dict[str, list[Part]] = {}
-        size = self.victim.theta0[names_of(path)[0]].numel() * slope.element_size()
+        weight = self.victim.theta0[names_of(path)[0]]
+        patches = slope[0].numel() // len(weight) * getattr(module, "groups", 1) * weight[0].numel()
+        size = max(weight.numel(), patches) * slope.element_size()
         for rows in torch.split(torch.arange(len(slope)), max(PIECE // size, 1)):
             for name, value in zip(names_of(path), gradients(module, given[rows], slope[rows]), strict=True):
                 if name in self.change:

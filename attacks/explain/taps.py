@@ -11,39 +11,53 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..contract.attack import generator
 from ..contract.params import Params
 from ..contract.victim import Victim
-from ..layers.inputs import rows_of, usable
+from ..layers.inputs import middle, rows_of, usable
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Exactly these: a class of a network's own may do more with its weight."""
+
+PROBES, FEWER = 5, 3
+"""Made-up inputs on which layers are tried, all of them and a part."""
+
+CLOSE = 4.0
+"""Gradients agree within so many roots of what their numbers resolve."""
 
 Fed = list[tuple[torch.Size, torch.Size]]
 """Shapes of what a layer was given and returned, each time that it ran."""
 
 
 def taps(victim: Victim, change: Params) -> dict[str, tuple[int, ...]]:
-    """Return the shape of the outputs for one input, of every trained layer that sees each input once, by its path."""
-    seen: dict[str, Fed] = {}
-    owners = _owners(victim.module)
-    hooks = [
-        module.register_forward_hook(_noting(seen.setdefault(path, [])))
-        for path, module in victim.module.named_modules()
-        if type(module) in KINDS and usable(module) and owners[id(module.weight)] == 1 and _weight(path) in change
-    ]
+    """Return the shape of the outputs for one input, of every trained layer that sees each input once, by its path.
+
+    Of these only layers whose gradients, on made-up inputs, are those of automatic differentiation: others share their
+    weight or bias, or the network uses these by itself as well.
+    """
+    x = torch.randn(PROBES, *victim.shape, generator=generator(0)).to(victim.like)
+    point = {name: value.detach().clone().requires_grad_() for name, value in middle(victim).items()}
+    shapes, part = (_shapes(victim, inputs, change) for inputs in (x, x[:FEWER]))
+    shapes = {path: shape for path, shape in shapes.items() if part.get(path) == shape}
+    shifts = {path: x.new_zeros(PROBES, *shape).requires_grad_() for path, shape in shapes.items()}
     try:
-        with torch.no_grad():
-            victim.logits(victim.theta0, victim.like.new_zeros(2, *victim.shape))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    once = {path: shapes[0] for path, shapes in seen.items() if len(shapes) == 1}
-    return {path: tuple(out[1:]) for path, (fed, out) in once.items() if fed[0] == out[0] == 2}
+        with shifted(victim.module, shifts) as given:
+            logits = victim.logits(point, x)
+        loss = (logits * torch.randn(logits.shape, generator=generator(1)).to(logits)).sum()
+        found = torch.autograd.grad(loss, [*point.values(), *shifts.values()], materialize_grads=True)
+    except RuntimeError:  # such a network is refused, with its reason, where its gradients are asked for
+        return {}
+    own, outer = dict(zip(point, found, strict=False)), dict(zip(shifts, found[len(point) :], strict=True))
+    return {
+        path: shape
+        for path, shape in shapes.items()
+        if _agree(path, _read(victim, path, given[path].detach(), outer[path]), own)
+    }
 
 
 def names_of(path: str) -> tuple[str, str]:
     """Return the names of a layer's weight and bias."""
-    return _weight(path), f"{path}.bias".lstrip(".")
+    return f"{path}.weight".lstrip("."), f"{path}.bias".lstrip(".")
 
 
 @contextmanager
@@ -58,7 +72,7 @@ def shifted(module: nn.Module, shifts: Params) -> Iterator[Params]:
 
         return shift
 
-    hooks = [module.get_submodule(path).register_forward_hook(hook(path)) for path in shifts]
+    hooks = [module.get_submodule(path).register_forward_hook(hook(path), prepend=True) for path in shifts]
     try:
         yield seen
     finally:
@@ -86,17 +100,35 @@ def gradients(module: nn.Module, given: Tensor, slope: Tensor) -> tuple[Tensor, 
     return found.flatten(1, 2), signals.sum(3).flatten(1)
 
 
-def _owners(module: nn.Module) -> dict[int, int]:
-    """Return how many layers each parameter belongs to, by its identity."""
-    found: dict[int, int] = {}
-    for part in module.modules():
-        for value in part.parameters(recurse=False):
-            found[id(value)] = found.get(id(value), 0) + 1
-    return found
+def _shapes(victim: Victim, x: Tensor, change: Params) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the outputs for one input, of every trained layer that ran once and on all inputs."""
+    seen: dict[str, Fed] = {}
+    hooks = [
+        module.register_forward_hook(_noting(seen.setdefault(path, [])), prepend=True)
+        for path, module in victim.module.named_modules()
+        if type(module) in KINDS and names_of(path)[0] in change and usable(module)
+    ]
+    try:
+        with torch.no_grad():
+            victim.logits(victim.theta0, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = {path: shapes[0] for path, shapes in seen.items() if len(shapes) == 1}
+    return {path: tuple(out[1:]) for path, (fed, out) in once.items() if fed[0] == out[0] == len(x)}
 
 
-def _weight(path: str) -> str:
-    return f"{path}.weight".lstrip(".")
+def _read(victim: Victim, path: str, given: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients by a layer's weight and bias, of all records together."""
+    weight, bias = gradients(victim.module.get_submodule(path), given[:, None], slope[:, None])
+    return weight.sum(0).flatten(), bias.sum(0)
+
+
+def _agree(path: str, read: tuple[Tensor, Tensor], slopes: Params) -> bool:
+    """Return whether gradients that were read off a layer are those by its parameters, where anything arrives there."""
+    near = CLOSE * torch.finfo(read[0].dtype).eps ** 0.5
+    pairs = [(part, slopes[name].flatten()) for name, part in zip(names_of(path), read, strict=True) if name in slopes]
+    return bool(pairs[0][1].any()) and all(float((one - two).norm()) <= near * float(two.norm()) for one, two in pairs)
 
 
 def _noting(shapes: Fed) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:

@@ -6,10 +6,9 @@ pairs of pixels (box sums, one side of the kernel after the other), which takes 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_input, conv2d_weight
@@ -152,11 +151,6 @@ class Patches:
 Seen = Rows | Patches
 Place = tuple[str, int]
 """Path of a layer and number of a group of its channels."""
-
-
-def beside(rows: Seen, other: Seen) -> Seen:
-    """Return the rows of both, behind each other and in float64."""
-    return replace(rows, source=torch.cat([rows.source, other.source]).double())
 
 
 def seen_of(victim: Victim, params: Params, x: Tensor, places: Iterable[Place]) -> dict[Place, Seen]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...attacks.contract.attack import generator
-from ...attacks.contract.params import Params
 from ...attacks.contract.victim import Victim
 from ...attacks.explain.gradients import ENTRIES, Gradients, Part, joined
 from ...attacks.explain.records import learned
@@ -162,7 +161,7 @@ class Question:
         if "control" not in self._kept:
             self._kept["control"] = self._read(self.control, self.control_labels, told)
         both = own.beside(self._kept["control"])
-        found = regress(both.nodes, self._subject()[1])
+        found = regress(both.nodes, self._subject()[0].change)
         return Pool(
             rows=rows,
             scores=found.scores,
@@ -173,17 +172,18 @@ class Question:
             copies=(found.alike[len(rows) :, : len(rows)] > NEAR).any(1),
         )
 
-    def _subject(self) -> tuple[Victim, Params, Residuals]:
+    def _subject(self) -> tuple[Gradients, Residuals]:
         if "subject" not in self._kept:
             victim = self.make()
             change = {name: victim.thetaf[name] - self.shrink * victim.theta0[name] for name in victim.delta}
-            self._kept["subject"] = victim, change, Residuals(victim, change)
-        found: tuple[Victim, Params, Residuals] = self._kept["subject"]
+            gradients = Gradients(victim, change, self.goal, self.entries)
+            self._kept["subject"] = gradients, Residuals(victim, change)
+        found: tuple[Gradients, Residuals] = self._kept["subject"]
         return found
 
     def _read(self, records: Tensor, labels: Tensor | None, told: Told) -> "_Read":
-        victim, change, spans = self._subject()
-        gradients, parts, views = Gradients(victim, change, self.goal, self.entries), [], self.goal.views
+        gradients, spans = self._subject()
+        victim, parts, views = gradients.victim, [], self.goal.views
         for rows in torch.split(torch.arange(len(records)), LOT):
             x = victim.medium.encode(records[rows].to(victim.like))
             y = learned(victim, x) if labels is None else labels[rows].to(x.device)

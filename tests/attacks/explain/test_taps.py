@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.explain.taps import gradients, names_of, shifted, taps
+from memaudit.attacks.explain.taps import PROBES, gradients, names_of, shifted, taps
 from memaudit.attacks.images.medium import Images
 
 LAYERS = {
@@ -48,23 +48,72 @@ class Net(nn.Module):
         self.twice, self.once = nn.Linear(16, 16), nn.Linear(16, 16)
         self.tied, self.other = nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False)
         self.other.weight = self.tied.weight
+        self.bias, self.same = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.same.bias = self.bias.bias
+        self.plain = nn.Linear(16, 16)
+        self.normed = nn.utils.weight_norm(nn.Linear(16, 16))
         self.folding, self.own, self.unused = nn.Linear(4, 4), Own(16, 16), nn.Linear(3, 3)
+        self.table, self.first = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.changed, self.kept = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.changed.register_forward_hook(lambda module, fed, out: out.tanh())
         self.frozen, self.head = nn.Linear(16, 16), nn.Linear(64, 3)
+        self.kept.register_forward_hook(self.keep)
+
+    def keep(self, module, fed, out):
+        self.out = out
 
     def forward(self, x):
         x = self.circular(self.conv(x)).relu_().flatten(2)
         x = self.own(self.frozen(self.other(self.tied(self.once(self.twice(self.twice(x)))))))
-        return self.head(self.folding(x.reshape(-1, 4)).view(len(x), -1))
+        x = self.same(self.bias(self.normed(x))).tanh()
+        x = nn.functional.linear(self.plain(x), self.plain.weight)
+        self.kept(self.changed(x))
+        x = self.first(self.out.transpose(0, 1).reshape(4, -1, 4)).reshape(4, -1, 16).transpose(0, 1)
+        return self.head(self.folding(x.reshape(-1, 4)).view(len(x), -1)) + self.table(x.new_ones(5, 4)).sum()
 
 
-def test_only_layers_whose_weight_is_used_once_for_each_input_are_read_so():
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_only_layers_whose_gradients_are_right_are_read_so():
+    torch.manual_seed(0)
     module = Net().requires_grad_(False)
     params = dict(module.named_parameters())
-    victim = Victim(module, params, {name: value + 1 for name, value in params.items()}, {}, (1, 4, 4), 3, Images())
+    victim = Victim(
+        module, params, {k: v + 0.1 * torch.randn_like(v) for k, v in params.items()}, {}, (1, 4, 4), 3, Images()
+    )
     change = {name: value for name, value in victim.delta.items() if not name.startswith("frozen")}
-    assert taps(victim, change) == {"conv": (4, 4, 4), "once": (4, 16), "head": (3,)}
+    assert taps(victim, change) == {
+        "conv": (4, 4, 4), "once": (4, 16), "same": (4, 16), "changed": (4, 16), "kept": (4, 16), "head": (3,)
+    }  # fmt: skip
     assert names_of("a.b") == ("a.b.weight", "a.b.bias")
     assert names_of("") == ("weight", "bias")
+
+
+def test_as_many_tokens_as_made_up_inputs_are_not_taken_for_inputs():
+    class First(nn.Module):
+        """A layer that runs with positions first."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head = nn.Linear(4, 4), nn.Linear(4 * PROBES, 2)
+
+        def forward(self, x):
+            return self.head(self.layer(x.transpose(0, 1)).transpose(0, 1).flatten(1))
+
+    module = First().requires_grad_(False)
+    params = dict(module.named_parameters())
+    victim = Victim(module, params, {k: v + 1 for k, v in params.items()}, {}, (PROBES, 4), 2, Images())
+    assert list(taps(victim, victim.delta)) == ["head"]
+
+
+def test_of_a_network_without_gradients_nothing_is_read_so():
+    class Rounded(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    module = Rounded(nn.Linear(4, 3)).requires_grad_(False)
+    params = dict(module.named_parameters())
+    victim = Victim(module, params, {k: v + 1 for k, v in params.items()}, {}, (4,), 3, Images())
+    assert taps(victim, victim.delta) == {}
 
 
 class Changing(nn.Module):

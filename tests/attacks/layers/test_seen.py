@@ -8,7 +8,7 @@ from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.layers import coverage
 from memaudit.attacks.layers.inputs import Geometry, inputs_of, rows_of
-from memaudit.attacks.layers.seen import Patches, Rows, beside, seen_of
+from memaudit.attacks.layers.seen import Patches, Rows, seen_of
 
 CONVOLUTIONS = {
     "plain": nn.Conv2d(3, 8, 3),
@@ -91,13 +91,3 @@ def test_a_network_shows_the_same_rows_either_way():
         assert torch.equal(seen.written(), written[path][:, group])
     before = module.first(x)
     assert torch.equal(found["twice", 0].written()[:, :36], before.flatten(2).transpose(1, 2))  # not as relu_ left it
-
-
-def test_two_sights_are_put_behind_each_other():
-    geometry = Geometry.of(CONVOLUTIONS["plain"])
-    one, two = Patches(torch.zeros(3, 3, 5, 5), geometry), Patches(torch.ones(3, 3, 5, 5), geometry)
-    found = beside(one, two)
-    assert found.source.sum((1, 2, 3)).tolist() == [0, 0, 0, 75, 75, 75]
-    assert isinstance(found, Patches)
-    assert found.source.dtype == torch.float64
-    assert beside(Rows(one.source[0]), Rows(two.source[0])).count == 2 * 15
