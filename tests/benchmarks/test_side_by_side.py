@@ -35,6 +35,15 @@ def test_the_picture_has_what_the_results_have_now():
         assert drawn.text["Description"] == picture.digest(Records()), STALE
 
 
+def test_the_picture_shows_our_marks_where_its_first_panel_is(tmp_path):
+    picture.draw(Records(), tmp_path / "paper.png")
+    with Image.open(tmp_path / "paper.png") as drawn:
+        width, height = drawn.size
+        panel = drawn.convert("RGB").crop((width // 10, height // 8, width // 3, 3 * height // 8))
+    ours = tuple(int(picture.OURS[i : i + 2], 16) for i in (1, 3, 5))
+    assert sum(count for count, colour in panel.getcolors(2**24) if colour == ours) > 200
+
+
 @pytest.mark.parametrize("item", sorted(set(printed.ITEMS)))
 def test_every_table_and_figure_of_the_paper_is_on_the_page(item, made):
     assert re.search(rf"{re.escape(item)}\b", made)
