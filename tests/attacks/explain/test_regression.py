@@ -128,6 +128,19 @@ def test_folded_products_are_right_on_average_and_what_the_change_needs_is_exact
     assert 0 < error.std() < 2 / reader.width**0.5
 
 
+def test_entries_that_fill_no_whole_fold_are_added_to_its_beginning(small, monkeypatch):
+    victim, x, y = small
+    exact = Gradients(victim, victim.delta).read(victim.theta0, x[:, None], y)["conv.weight"].left
+    monkeypatch.setattr(module, "NARROWEST", 16)
+    reader = Gradients(victim, victim.delta, entries=64)
+    folded = reader.read(victim.theta0, x[:, None], y)["conv.weight"].left
+    assert (exact.shape[1], reader.width) == (27, 16)
+    signed = exact * reader._signs["conv.weight"]
+    expected = signed[:, :16].clone()
+    expected[:, :11] += signed[:, 16:]
+    torch.testing.assert_close(folded, expected)
+
+
 def test_views_are_averaged(small):
     victim, x, y = small
     drawn = victim.medium.versions(x, 3, generator(0)).unflatten(0, (12, 3))
