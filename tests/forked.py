@@ -25,6 +25,9 @@ from memaudit.audit.cli import main as cli
 from memaudit.audit.run import drive
 from memaudit.audit.scan import pipeline
 from memaudit.audit.tasks import defend, infer, many
+from memaudit.audit.cli import catalogue, console, outcome, plan, verdicts
+import torch._dynamo, torch.fx.experimental.symbolic_shapes, torch.utils.serialization
+from skimage.restoration import denoise_tv_chambolle
 for group in plugins.KINDS:
     plugins.load_all(group)
 gc.collect(), gc.freeze()
