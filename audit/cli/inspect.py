@@ -38,11 +38,6 @@ def inspect(
         memaudit inspect --each models/*.safetensors
         memaudit inspect --each downloads/my-model
     """
-    from ..printable import json_text
-    from ..tasks.inspect import inspect as look
-    from .console import make_console
-    from .show import print_inspection
-
     if each:
         if network.model != "auto" or network.image_size is not None or network.key:
             raise MemauditError(
@@ -51,6 +46,11 @@ def inspect(
         raise typer.Exit(_each(files, as_json))
     if len(files) > 2:
         raise MemauditError(f"inspect compares two checkpoints, and {len(files)} were given.", "Add --each.")
+    from ..printable import json_text
+    from ..tasks.inspect import inspect as look
+    from .console import make_console
+    from .show import print_inspection
+
     pair = look(files[0], next(iter(files[1:]), None), network.model, network.image_size, network.key)
     if as_json:
         typer.echo(json_text(pair))
