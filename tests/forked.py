@@ -18,7 +18,7 @@ from typing import Any
 from .conftest import SCRIPT
 
 SERVER = """
-import atexit, gc, json, os, resource, sys
+import atexit, gc, importlib.resources, json, os, resource, sys
 sys.path[0] = os.path.dirname(sys.argv[1])
 from memaudit.audit import plugins
 from memaudit.audit.cli import main as cli
@@ -28,11 +28,17 @@ from memaudit.audit.tasks import defend, infer, many
 from memaudit.audit.cli import catalogue, console, outcome, plan, verdicts
 import torch._dynamo, torch.fx.experimental.symbolic_shapes, torch.utils.serialization
 from skimage.restoration import denoise_tv_chambolle
+from memaudit.reports import html, page
+for file in importlib.resources.files(page).iterdir():
+    if file.name.endswith(".j2"):
+        html.environment().get_template(file.name)
 for group in plugins.KINDS:
     plugins.load_all(group)
 gc.collect(), gc.freeze()
 for line in sys.stdin:
     asked = json.loads(line)
+    for name in asked["load"]:
+        importlib.import_module(name)
     if not (child := os.fork()):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.clear()
@@ -90,11 +96,11 @@ class Forked:
     """One command line that runs: in ``env`` and ``cwd``, where given, and with ``terminal`` as its standard error.
 
     With ``pause``, an attack's state is saved every so many seconds; with ``limit``, no file that it writes may have
-    more than so many bytes.
+    more than so many bytes. The modules ``load`` take seconds to import: what forks imports them first.
     """
 
     def __init__(self, words: Iterable[object], env: Mapping[str, str] | None = None, cwd: Path | None = None,
-                 terminal: str = "", pause: float = 0.0, limit: int = 0) -> None:  # fmt: skip
+                 terminal: str = "", pause: float = 0.0, limit: int = 0, load: Iterable[str] = ()) -> None:  # fmt: skip
         if not SERVERS:
             SERVERS.append(Server())
         self.args = ["memaudit", *map(str, words)]
@@ -105,7 +111,7 @@ class Forked:
         asked = {
             "words": [str(SCRIPT), *self.args[1:]], "env": dict(os.environ if env is None else env),
             "cwd": str(cwd or Path.cwd()), "stdout": str(self.out), "stderr": terminal or str(self.err),
-            "pause": pause, "limit": limit,
+            "pause": pause, "limit": limit, "load": list(load),
         }  # fmt: skip
         self.pid = SERVERS[0].ask(json.dumps(asked))
 

@@ -20,6 +20,8 @@ from ..forked import memaudit
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "howto"
 SMALL = {"MEMAUDIT_MAX_ITERATIONS": "2", "MEMAUDIT_POWER": "off", "MEMAUDIT_QUIET": "1"}
 """Settings that make each command short: what is held here is that it is understood, and ends with a verdict."""
+LOADED = {"timm.md": ["timm"], "huggingface.md": ["transformers.models.vit.modeling_vit"]}
+"""The libraries that commands of a page import."""
 KNOWN = {"MEMAUDIT_LR": "0.01", "MEMAUDIT_EPOCHS": "2"}
 """What is searched for where it is not given: on a small ViT, by the page of Hugging Face."""
 
@@ -215,8 +217,9 @@ def test_every_command_of_a_page_ends_with_an_answer(page, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     MADE[page]()
     assert commands(page)
+    more = KNOWN if page == "timm.md" else {}
     for words in commands(page):
-        done = memaudit(*words, env={**os.environ, **SMALL, **(KNOWN if page == "timm.md" else {})})
+        done = memaudit(*words, env={**os.environ, **SMALL, **more}, load=LOADED.get(page, ()))
         assert done.returncode in (0, 1, 3), (words, done.stderr)
         assert "Traceback" not in done.stderr
 
@@ -226,7 +229,7 @@ def test_the_image_processor_of_a_folder_says_the_normalisation(tmp_path, monkey
     huggingface()
     for more, value in (([], "0.5;0.4"), (["--normalise", "half"], "half")):
         words = (*commands("huggingface.md")[1], "--out", "run", "-o", "json=r.json", *more)
-        done = memaudit(*words, env={**os.environ, **SMALL, **KNOWN})
+        done = memaudit(*words, env={**os.environ, **SMALL, **KNOWN}, load=LOADED["huggingface.md"])
         assert done.returncode in (0, 1, 3), done.stderr
         fact = json.loads(Path("r.json").read_text())["recipe"]["normalise"]
         assert (fact["value"], fact["source"]) == (value, "given")

@@ -1,7 +1,6 @@
 """Folders of text models scanned from the command line, end to end."""
 
 import json
-import subprocess
 
 import pytest
 import torch
@@ -9,7 +8,8 @@ from safetensors.torch import save_file
 
 from memaudit.attacks.contract.recipe import Recipe
 
-from ...conftest import SCRIPT, mlp
+from ...conftest import mlp
+from ...forked import memaudit
 from ...hf import folder, sentences
 
 SAID = (
@@ -21,7 +21,7 @@ FORMATS = ("html", "md", "json", "sarif", "junit", "dpia")
 
 
 def scan(*args):
-    return subprocess.run([SCRIPT, "scan", *map(str, args)], capture_output=True, text=True, check=False)
+    return memaudit("scan", *args, load=("rouge_score.rouge_scorer", "transformers.models.bert.modeling_bert"))
 
 
 @pytest.fixture(scope="module")
