@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -41,28 +42,31 @@ CASES = [
 LARGEST = {"image": 1, "note": WORDS - 1, "text": len(hf.WORDS) - 1}
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
 def case(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def attack(case):
     return build([case[0]], [], max_iterations=STEPS)[0]
 
 
-def images(tiny):
+@cache
+def images():
     """Victims of three classes, of one logit, of one image, and a vision transformer."""
-    _, recipe, x, labels = tiny
-    binary, alone = labels.clamp(max=1), dataclasses.replace(recipe, size=1, batch_size=1)
+    recipe, alone = Recipe(size=4, lr=0.1, batch_size=4, epochs=3), Recipe(size=1, lr=0.1, batch_size=1, epochs=3)
+    x, labels = torch.randn(4, 3, 2, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    binary, plan = labels.clamp(max=1), torch.arange(4).repeat(3, 1)
     return [
-        tiny,
-        (trained(mlp(k=1), x, binary, recipe, torch.arange(4).repeat(3, 1)), recipe, x, binary),
+        (trained(mlp(), x, labels, recipe, plan), recipe, x, labels),
+        (trained(mlp(k=1), x, binary, recipe, plan), recipe, x, binary),
         (trained(mlp(), x[:1], labels[:1], alone, torch.arange(1).repeat(3, 1)), alone, x[:1], labels[:1]),
         (*subject(2), labels[:2]),
     ]
 
 
+@cache
 def notes():
     """The same of notes, whose batch enters behind an embedding."""
     recipe, alone = Recipe(size=4, lr=0.1, batch_size=4, epochs=3), Recipe(size=1, lr=0.1, batch_size=1, epochs=3)
@@ -88,19 +92,40 @@ def texts():
     ]
 
 
-MADE = {"image": images, "note": lambda tiny: notes(), "text": lambda tiny: texts()}
+MADE = {"image": images, "note": notes, "text": texts}
 
 
-@pytest.fixture
-def tiny(case, attack, tiny):
-    """The first victim that the attack can treat."""
-    for candidate in MADE[case[1]](tiny):
+@pytest.fixture(scope="module")
+def subject_(case, attack):
+    """The first victim that the attack can treat, and the recipe of its training."""
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = MADE[case[1]]()
+    for victim, recipe, *_ in made:
         try:
-            attack.init(candidate[0], candidate[1], 0)
+            attack.init(victim, recipe, 0)
         except Unsupported:
             continue
-        return candidate
+        return victim, recipe
     raise AssertionError("the attack treats none of them")
+
+
+class Path(NamedTuple):
+    """The states of a run with seed 0, copies of each before the next step, and generators before and after it all."""
+
+    states: list[State]
+    copies: list[dict[str, torch.Tensor]]
+    generators: tuple[torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def path(attack, subject_):
+    before, states, copies = torch.get_rng_state(), [attack.init(*subject_, 0)], []
+    for _ in range(STEPS):
+        copies.append({name: value.clone() for name, value in tensors(states[-1]).items()})
+        states.append(attack.step(*subject_, states[-1]))
+    return Path(states, copies, (before, torch.get_rng_state()))
 
 
 def stepped(attack, victim, recipe, state, count):
@@ -129,9 +154,9 @@ def test_options_are_a_frozen_dataclass_with_a_cited_source(attack):
     assert all(f"{field.name}:" in type(attack).__doc__ for field in dataclasses.fields(attack))
 
 
-def test_shapes_and_finite_numbers(attack, tiny):
-    victim, recipe, *_ = tiny
-    state = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS)
+def test_shapes_and_finite_numbers(attack, subject_, path):
+    victim, recipe = subject_
+    state = path.states[-1]
     found = attack.finish(victim, recipe, state)
     assert state.done
     count = len(found.records)
@@ -154,7 +179,7 @@ def test_what_needs_one_kind_refuses_other_records_in_one_sentence(refused, want
         torch.rand(4, 3, 2, 2),
     )
     image = (trained(mlp(), x, torch.tensor([0, 1, 2, 0]), recipe, torch.arange(4)[None]), recipe)
-    for victim, recipe, *_ in [image] if refused[1] == "image" else MADE[refused[1]](None):
+    for victim, recipe, *_ in [image] if refused[1] == "image" else MADE[refused[1]]():
         with pytest.raises(Unsupported) as refusal:
             attack.init(victim, recipe, 0)
         assert re.fullmatch(rf"[A-Za-z][^.]* {wanted}[^.]* {refused[1]}\.", str(refusal.value))
@@ -163,7 +188,7 @@ def test_what_needs_one_kind_refuses_other_records_in_one_sentence(refused, want
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in WITHOUT.items() for name in names])
 def test_what_needs_a_layer_on_whole_records_or_patches_refuses_where_there_is_none(kind, name):
     (attack,) = build([name], [])
-    for victim, recipe, *_ in MADE[kind](None):
+    for victim, recipe, *_ in MADE[kind]():
         with pytest.raises(Unsupported) as refusal:
             attack.init(victim, recipe, 0)
         assert re.fullmatch(r"[^\n]+\.", str(refusal.value))
@@ -183,44 +208,33 @@ def test_places_are_all_different():
     assert len(set(places)) == len(places)
 
 
-def test_a_budget_may_end_before_the_first_step(attack, tiny):
-    victim, recipe, *_ = tiny
-    found = attack.finish(victim, recipe, attack.init(victim, recipe, 0))
+def test_a_budget_may_end_before_the_first_step(attack, subject_, path):
+    found = attack.finish(*subject_, path.states[0])
     assert torch.isfinite(found.records).all()
     assert found.loss > attack.tolerance
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes(attack, tiny):
-    victim, recipe, *_ = tiny
-    runs = [stepped(attack, victim, recipe, attack.init(victim, recipe, seed), 3) for seed in (0, 0, 1)]
-    assert_same(runs[0], runs[1])
-    pairs = zip(tensors(runs[0]).values(), tensors(runs[2]).values(), strict=True)
+def test_same_seed_same_bytes_other_seed_other_bytes(attack, subject_, path):
+    again, other = (stepped(attack, *subject_, attack.init(*subject_, seed), 3) for seed in (0, 1))
+    assert_same(path.states[3], again)
+    pairs = zip(tensors(again).values(), tensors(other).values(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs) != getattr(attack, "deterministic", False)
 
 
-def test_global_generators_are_not_touched(attack, tiny):
-    victim, recipe, *_ = tiny
-    before = torch.get_rng_state()
-    stepped(attack, victim, recipe, attack.init(victim, recipe, 0), 2)
-    assert torch.equal(before, torch.get_rng_state())
+def test_global_generators_are_not_touched(path):
+    assert torch.equal(*path.generators)
 
 
-def test_a_step_leaves_its_input_untouched(attack, tiny):
-    victim, recipe, *_ = tiny
-    state = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), 2)
-    copy = {name: value.clone() for name, value in tensors(state).items()}
-    attack.step(victim, recipe, state)
-    assert all(torch.equal(value, copy[name]) for name, value in tensors(state).items())
+def test_a_step_leaves_its_input_untouched(path):
+    for state, copy in zip(path.states, path.copies, strict=False):  # the last one is not stepped
+        assert all(torch.equal(value, copy[name]) for name, value in tensors(state).items())
 
 
-def test_a_saved_state_goes_on_to_the_same_bytes(attack, tiny, tmp_path):
-    victim, recipe, *_ = tiny
-    whole = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS)
-    half = stepped(attack, victim, recipe, attack.init(victim, recipe, 0), STEPS // 2)
-    job = Store(tmp_path).job("contract")
+def test_a_saved_state_goes_on_to_the_same_bytes(attack, subject_, path, tmp_path):
+    half, job = path.states[STEPS // 2], Store(tmp_path).job("contract")
     job.save(half, {"seconds": 1.5})
-    loaded, extra = job.load(victim.like)
+    loaded, extra = job.load(subject_[0].like)
     assert extra == {"seconds": 1.5}
     assert_same(loaded, half)
     assert list(tensors(loaded)) == list(tensors(half))  # sums are taken in this order
-    assert_same(stepped(attack, victim, recipe, loaded, STEPS - STEPS // 2), whole)
+    assert_same(stepped(attack, *subject_, loaded, STEPS - STEPS // 2), path.states[-1])
