@@ -1,7 +1,5 @@
 """A LoRA adapter as the checkpoint from after training: what is read, attacked, said and concluded."""
 
-import subprocess
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from memaudit.audit.scan.pipeline import scan
 from memaudit.audit.tasks.inspect import inspect
 
 from ...adapters import adapt, config, factors, save, tuned
-from ...conftest import SCRIPT
+from ...forked import memaudit
 from ..conftest import PRIVATE, PUBLIC, SIDE, crops, photographs
 
 STEPS, LR = 10, 0.05
@@ -102,10 +100,8 @@ def test_attacks_on_whole_layers_refuse_factors(folder, attack, tmp_path):
 
 def test_defences_of_an_adapter_are_refused(folder, tmp_path):
     files = folder / "base.safetensors", folder / "adapter"
-    run = subprocess.run(
-        [SCRIPT, "defend", *files, "--data", folder / "private.npz", "--out", tmp_path, "--epochs", "1", "--lr", "0.1"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    data = "--data", folder / "private.npz"
+    run = memaudit("defend", *files, *data, "--out", tmp_path, "--epochs", "1", "--lr", "0.1")
     assert run.returncode == 2
     assert "is a LoRA adapter, and defend alters whole weights" in run.stderr
 
@@ -113,10 +109,7 @@ def test_defences_of_an_adapter_are_refused(folder, tmp_path):
 def test_a_damaged_adapter_is_one_sentence(folder, tmp_path):
     strange = {"9.lora_A.weight": torch.randn(8, 4), "9.lora_B.weight": torch.randn(4, 8)}
     broken = save(tmp_path / "adapter", strange, SETTINGS)
-    run = subprocess.run(
-        [SCRIPT, "scan", folder / "base.safetensors", broken, "--out", tmp_path / "run"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    run = memaudit("scan", folder / "base.safetensors", broken, "--out", tmp_path / "run")
     assert run.returncode == 2
     assert "adapts '9'" in run.stderr
     assert "Traceback" not in run.stderr

@@ -1,6 +1,5 @@
 """The demonstration with sentences: a network trained on the spot, from which all of them are read."""
 
-import subprocess
 import sys
 
 import pytest
@@ -12,7 +11,7 @@ from memaudit.audit.report.file import load
 from memaudit.audit.tasks import demo_text
 from memaudit.audit.tasks.demo_text import EPOCHS, LR, PRIVATE, PUBLIC, train_sentences, write_sentences
 
-from ...conftest import SCRIPT
+from ...forked import memaudit
 
 
 def test_ten_private_sentences_and_thirty_others():
@@ -56,7 +55,8 @@ def test_without_the_libraries_one_sentence_says_what_to_install(tmp_path, monke
 
 @pytest.mark.slow
 def test_all_ten_are_rebuilt_word_for_word(tmp_path):
-    run = subprocess.run([SCRIPT, "demo", "--text", "--out", tmp_path], capture_output=True, text=True, check=False)
+    libraries = ("rouge_score.rouge_scorer", "transformers.models.bert.modeling_bert")
+    run = memaudit("demo", "--text", "--out", tmp_path, load=libraries)
     assert run.returncode == 0, run.stderr
     assert "FAIL" in run.stdout
     assert "rebuilt 10 of 10 private sentences" in run.stdout

@@ -13,6 +13,7 @@ from memaudit.audit.report.pictures import save_picture
 from memaudit.audit.verdict.verify import verify
 
 from ...conftest import SCRIPT
+from ...forked import memaudit
 from ..report import old
 from .test_findings import match, result
 
@@ -117,7 +118,7 @@ def test_no_report(tmp_path):
 def test_the_command(folder, change, code):
     if change:
         torch.save({"w": torch.zeros(2, 2)}, folder / "after.pt")
-    done = subprocess.run([SCRIPT, "verify", folder, "--json"], capture_output=True, text=True, check=False)
+    done = memaudit("verify", folder, "--json")
     assert done.returncode == code, done.stderr
     assert {check["what"] for check in json.loads(done.stdout)[str(folder)]} == set(GOOD)
 
@@ -132,11 +133,11 @@ def test_a_digest_that_was_taken_out_differs(folder):
 
 def test_a_gate_on_an_altered_report_warns(folder):
     file = folder / "report.json"
-    quiet = subprocess.run([SCRIPT, "gate", folder], capture_output=True, text=True, check=False)
+    quiet = memaudit("gate", folder)
     content = json.loads(file.read_text())
     content["attacks"][0]["metrics"] = None
     file.write_text(json.dumps(content | {"model": "another"}))
-    loud = subprocess.run([SCRIPT, "gate", folder], capture_output=True, text=True, check=False)
+    loud = memaudit("gate", folder)
     assert "warning" not in quiet.stderr
     assert "was changed after memaudit wrote it" in loud.stderr
 
