@@ -96,11 +96,13 @@ class Forked:
     """One command line that runs: in ``env`` and ``cwd``, where given, and with ``terminal`` as its standard error.
 
     With ``pause``, an attack's state is saved every so many seconds; with ``limit``, no file that it writes may have
-    more than so many bytes. The modules ``load`` take seconds to import: what forks imports them first.
+    more than so many bytes. The modules ``load`` take seconds to import: what forks imports them first. What it says
+    goes to ``streams``, where given.
     """
 
     def __init__(self, words: Iterable[object], env: Mapping[str, str] | None = None, cwd: Path | None = None,
-                 terminal: str = "", pause: float = 0.0, limit: int = 0, load: Iterable[str] = ()) -> None:  # fmt: skip
+                 terminal: str = "", pause: float = 0.0, limit: int = 0, load: Iterable[str] = (),
+                 streams: tuple[str, str] | None = None) -> None:  # fmt: skip
         if not SERVERS:
             SERVERS.append(Server())
         self.args = ["memaudit", *map(str, words)]
@@ -113,6 +115,7 @@ class Forked:
             "cwd": str(cwd or Path.cwd()), "stdout": str(self.out), "stderr": terminal or str(self.err),
             "pause": pause, "limit": limit, "load": list(load),
         }  # fmt: skip
+        asked |= dict(zip(("stdout", "stderr"), streams or (), strict=False))
         self.pid = SERVERS[0].ask(json.dumps(asked))
 
     def running(self) -> bool:

@@ -19,6 +19,8 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
+from ..door import door
+
 ROOT = Path(__file__).resolve().parents[2]
 PRIVATE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 PUBLIC = ("moon.png", "brick.png", "clock_motion.png", "page.png", "coins.png", "camera.png", "horse.png")
@@ -106,9 +108,12 @@ def leaking(tmp_path) -> Path:
 
 
 def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    """Run a script as GitHub's runner does."""
+    """Run a script as GitHub's runner does.
+
+    A bare ``memaudit`` is forked (`door`); what the action runs is the installed console script.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEMAUDIT_", "GITHUB_"))}
-    path = f"{Path(sys.executable).parent}:{clean['PATH']}"
+    path = f"{door()}:{Path(sys.executable).parent}:{clean['PATH']}"
     environment = {**clean, "PATH": path, "OMP_NUM_THREADS": "1", "CI": "true", **variables}
     words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
