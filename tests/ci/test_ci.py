@@ -110,7 +110,7 @@ def leaking(tmp_path) -> Path:
 def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
     """Run a script as GitHub's runner does.
 
-    A bare ``memaudit`` is forked (`door`); what the action runs is the installed console script.
+    A bare ``memaudit`` is forked (`door`).
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MEMAUDIT_", "GITHUB_"))}
     path = f"{door()}:{Path(sys.executable).parent}:{clean['PATH']}"
@@ -135,19 +135,20 @@ def environment(step, values, action_path=ROOT):
     }
 
 
-def audit(folder, tmp_path, given, **more):
-    """Run the step that audits; return the process, its outputs and the step summary."""
-    runner = tmp_path / "runner"
-    (runner / "memaudit").mkdir(parents=True, exist_ok=True)
-    if not (runner / "memaudit" / "bin").exists():
-        (runner / "memaudit" / "bin").symlink_to(Path(sys.executable).parent)
+def audit(folder, tmp_path, given, installed=False):
+    """Run the step that audits, with the installed script or a forked one; return the process, outputs and summary."""
+    runner, commands = tmp_path / "runner", tmp_path / "runner" / "memaudit" / "bin"
+    commands.mkdir(parents=True)
+    script = Path(sys.executable).parent if installed else door()
+    for name, target in (("python", sys.executable), ("memaudit", script / "memaudit")):
+        (commands / name).symlink_to(target)
     files = {name: str(tmp_path / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     for file in files.values():
         Path(file).write_text("")
     done = bash(
         STEPS["Audit"]["run"],
         folder,
-        **{"RUNNER_TEMP": str(runner), **files, **environment(STEPS["Audit"], inputs(given)), **more},
+        **{"RUNNER_TEMP": str(runner), **files, **environment(STEPS["Audit"], inputs(given))},
     )
     return done, outputs(Path(files["GITHUB_OUTPUT"])), Path(files["GITHUB_STEP_SUMMARY"]).read_text()
 
@@ -161,7 +162,7 @@ def outputs(file):
 
 def test_the_workflow_of_the_page_gates_both_pairs(job, tmp_path):
     folder, code = job
-    done, found, summary = audit(folder, tmp_path, USE["with"])
+    done, found, summary = audit(folder, tmp_path, USE["with"], installed=True)
     assert done.returncode == code, done.stderr + done.stdout
     assert found["verdict"] == ("fail" if code else "pass")
     assert found["exit-code"] == str(code)
