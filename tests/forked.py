@@ -47,7 +47,8 @@ for line in sys.stdin:
         for stream, name in (1, "stdout"), (2, "stderr"):
             os.dup2(os.open(asked[name], os.O_WRONLY | os.O_APPEND | os.O_NOCTTY), stream)
             lines = stream == 2 or os.isatty(stream)
-            setattr(sys, name, open(stream, "w", buffering=1 if lines else -1, closefd=False))
+            way = {"buffering": 1 if lines else -1, "encoding": os.environ.get("PYTHONIOENCODING"), "closefd": False}
+            setattr(sys, name, open(stream, "w", **way))
         if asked["limit"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["limit"], asked["limit"]))
         drive.SAVE_SECONDS, sys.argv = asked["pause"] or drive.SAVE_SECONDS, asked["words"]
@@ -115,6 +116,7 @@ class Forked:
             "cwd": str(cwd or Path.cwd()), "stdout": str(self.out), "stderr": terminal or str(self.err),
             "pause": pause, "limit": limit, "load": list(load),
         }  # fmt: skip
+        self.encoding = asked["env"].get("PYTHONIOENCODING")
         asked |= dict(zip(("stdout", "stderr"), streams or (), strict=False))
         self.pid = SERVERS[0].ask(json.dumps(asked))
 
@@ -129,9 +131,10 @@ class Forked:
     def done(self) -> "subprocess.CompletedProcess[str]":
         """Wait for its end; return its exit code and what it said."""
         code = SERVERS[0].ask("")
-        told = self.out.read_text(), self.err.read_text()
+        told = (file.read_text(self.encoding) for file in (self.out, self.err))
+        done = subprocess.CompletedProcess(self.args, code, *told)
         self.streams.cleanup()
-        return subprocess.CompletedProcess(self.args, code, *told)
+        return done
 
 
 def memaudit(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":

@@ -16,8 +16,8 @@ from tests.attacks.test_span import RECIPE, error, net, victim_of
 MANY = Recipe(size=20, lr=0.05, batch_size=20, epochs=8)
 CASES = {
     "full batch": MANY,
-    "batches": dataclasses.replace(MANY, batch_size=10),
-    "momentum and decay": dataclasses.replace(MANY, momentum=0.9, weight_decay=5e-3, lr=0.01),
+    "batches": dataclasses.replace(MANY, size=10, batch_size=5),
+    "momentum and decay": dataclasses.replace(MANY, size=10, batch_size=10, momentum=0.9, weight_decay=5e-3, lr=0.01),
 }
 
 
@@ -34,7 +34,7 @@ def test_all_records_are_exact_without_recipe_or_labels(name):
     recipe = CASES[name]
     victim, x = victim_of(recipe, net(d=108))
     found, state = run(victim, dataclasses.replace(recipe, lr=float("nan") if not recipe.weight_decay else recipe.lr))
-    assert len(found.records) == 20
+    assert len(found.records) == recipe.size
     assert state.loss <= Pursuit().tolerance
     assert error(found.records, x) < 1e-3
     nearest = torch.cdist(found.inputs.flatten(1), x.flatten(1)).argmin(1)
