@@ -27,7 +27,7 @@ class Footprint(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return that nothing is compiled inside: else torch imports its compiler for the first tensor, for a second."""
+        """Return that nothing is compiled inside: else torch imports its compiler first, for a second."""
         return False
 
     def __torch_dispatch__(
