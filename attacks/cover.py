@@ -24,7 +24,7 @@ from .layers.inputs import middle
 from .layers.seen import Seen, seen_of
 from .layers.swaps import swapped
 from .layers.telling import likely, telling
-from .optimise.descent import Evaluation, begin, best, descend, reconstruction
+from .optimise.descent import Evaluation, begin, best, descend, kept, reconstruction
 from .optimise.optim import Adam, warmup_cosine
 from .simulation import batchnorm
 
@@ -51,6 +51,12 @@ STUCK = 4.0
 
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
+
+MORE = 6
+"""One record more is sought for each so many, as some end where they explain little."""
+
+CHOSEN = 0.7
+"""Share of the schedule at which as many as there are, those that explain most, are chosen."""
 
 SPARE = 1.125
 """Directions that are kept for each of the rows that all inputs have."""
@@ -122,7 +128,8 @@ class Cover:
         """Choose layers and draw the images. Raises :class:`.Unsupported` where no change tells images apart."""
         _check(recipe)
         gen = generator(seed)
-        noise = (self.init_scale * torch.randn(recipe.size, *victim.shape, generator=gen)).to(victim.like)
+        more = recipe.size // MORE if self.parametrisation != "generator" else 0  # one generator makes all
+        noise = (self.init_scale * torch.randn(recipe.size + more, *victim.shape, generator=gen)).to(victim.like)
         variables = victim.medium.variables(noise, self.parametrisation)
         found = telling(victim, undecayed(victim, recipe), recipe.size, _power(recipe), SPARE)
         if not found:
@@ -158,18 +165,24 @@ class Cover:
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
         following = descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
-        return self._looked(victim, recipe, following)
+        return self._looked(victim, recipe, self._chosen(victim, recipe, following))
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images that covered most, with labels read off the head's change where it has one."""
         x, loss = best(state)
-        with torch.no_grad():
-            seen = _rows(victim, recipe, middle(victim), x, state.memory)
-            shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
-        influence = torch.stack(shares).square().mean(0).sqrt()
+        influence = _influence(victim, recipe, state, x)
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
         doubt = DOUBT + _compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
+
+    def _chosen(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Return the state with the records alone that explain most, as many as there are, once it is time for that."""
+        x = victim.medium.inputs(state.variables)
+        if state.step != round(CHOSEN * self.iterations) or state.done or len(x) <= recipe.size:
+            return state
+        order = _influence(victim, recipe, state, x).argsort(descending=True)[: recipe.size].sort().values
+        memory = {**state.memory, "best.x": x[order], "best.loss": x.new_tensor(math.inf)}  # fewer leave more
+        return kept(replace(state, memory=memory), order)
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with those records exchanged for look-alikes that cover more."""
@@ -246,6 +259,14 @@ def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mappi
     with batchnorm.train_mode(victim.module) if training else nullcontext():
         seen = seen_of(victim, node, x, places.values())
     return {key: seen[place] for key, place in places.items()}
+
+
+@torch.no_grad()
+def _influence(victim: Victim, recipe: Recipe, state: State, x: Tensor) -> Tensor:
+    """Return (n,) how much of the changes each of inputs ``x`` (n, ...) explains."""
+    seen = _rows(victim, recipe, middle(victim), x, state.memory)
+    shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
+    return torch.stack(shares).square().mean(0).sqrt()
 
 
 def _coarsest(rows: Mapping[str, Seen]) -> list[str]:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from ..contract.attack import State
 from ..contract.medium import Medium
-
-MOMENTS = ("mean", "square")
-"""First parts of the names of an optimiser's moments."""
+from ..optimise.optim import MOMENTS
 
 
 def exchanged(medium: Medium, state: State, stride: int, number: int, chosen: Tensor) -> State:

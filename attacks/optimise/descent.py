@@ -1,14 +1,14 @@
 """What the optimising attacks share: one update of the variables, the best iterate, and reading it off at the end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ..contract.attack import Reconstruction, State
 from ..contract.victim import Victim
-from .optim import Rule
+from .optim import MOMENTS, Rule
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,20 @@ def descend(
         moved = project(moved) if project else moved
     step = state.step + 1
     return State(step, moved, state.constants, memory | moments, float(found.loss), dict(found.terms), step >= total)
+
+
+def kept(state: State, chosen: Tensor) -> State:
+    """Return a state that holds the chosen records alone; the best iterate so far stays what it was.
+
+    Args:
+        state: Its variables are (n, ...) each, moved by :class:`.optim.Adam`.
+        chosen: (k,) which records stay, in their new order.
+    """
+    variables = {name: value[chosen.to(value.device)] for name, value in state.variables.items()}
+    memory = dict(state.memory)
+    for moment in (f"{kind}.{name}" for kind in MOMENTS for name in variables):
+        memory[moment] = memory[moment][chosen.to(memory[moment].device)]
+    return replace(state, variables=variables, memory=memory)
 
 
 def best(state: State) -> tuple[Tensor, float]:

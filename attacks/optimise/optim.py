@@ -33,6 +33,10 @@ class Rule(Protocol):
         ...
 
 
+MOMENTS = ("mean", "square")
+"""First parts of the names of Adam's moments, the first and the second."""
+
+
 @dataclass(frozen=True)
 class Adam:
     """Adam (Kingma and Ba, 2015); the SimuDy authors' decay rates on the images are (0.8, 0.9).
@@ -55,7 +59,7 @@ class Adam:
 
     def start(self, variables: Named) -> dict[str, Tensor]:
         """As :meth:`Rule.start`."""
-        return {f"{kind}.{name}": torch.zeros_like(x) for kind in ("mean", "square") for name, x in variables.items()}
+        return {f"{kind}.{name}": torch.zeros_like(x) for kind in MOMENTS for name, x in variables.items()}
 
     def update(
         self, variables: Named, grads: Named, memory: Named, step: int, factor: float

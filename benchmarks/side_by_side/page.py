@@ -41,8 +41,6 @@ class Unrecorded:
 
 
 UNRECORDED = (
-    Unrecorded("n = 20, nothing known, 600 updates, seed 0, on the CPU, with the present choice of layers",
-               "python -m benchmarks.cover n20", "cover", (("row", "n20"), ("settings", {}), ("layers", "by count"))),
     Unrecorded("n = 20 with a swapped head", "no benchmark has this row yet: it was a scan by hand"),
     Unrecorded("ResNet-20, one and two images, three seeds",
                "python -m benchmarks.cover resnet20-1 resnet20-2 --seeds 0 1 2", "cover", (("row", "resnet20-1"),)),

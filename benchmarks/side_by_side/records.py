@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..cover import LAYERS
+from ..cover import EARLIER, LAYERS
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 def _options(row: Row) -> str:
     words = [f"{name}={value}" for name, value in row["settings"].items()]
-    words += ["strangers"] * row["strangers"] + ["wider choice of layers"] * (row["layers"] != LAYERS)
+    words += ["strangers"] * row["strangers"] + [EARLIER[kind] for kind in [row["layers"]] if kind in EARLIER]
     return ", ".join([row["row"], *words, "on an H100" if "H100" in row["hardware"] else "on a CPU"])
 
 
@@ -143,13 +143,13 @@ class Records:
         return next(iter(self.groups(file, **wanted)), None)
 
     def cover(self, row: str) -> list[Group]:
-        """Return what `cover` reached on a row: first with the present choice of layers and fewest options changed."""
+        """Return what `cover` reached on a row: first by the present attack and with fewest options changed."""
         return sorted(self.groups("cover", row=row, strangers=False), key=partial(_plain))
 
 
-def _plain(group: Group) -> tuple[bool, int, str]:
+def _plain(group: Group) -> tuple[int, int, str]:
     row = group.first
-    return row["layers"] != LAYERS, len(row["settings"]), group.label
+    return -[*EARLIER, LAYERS].index(row["layers"]), len(row["settings"]), group.label
 
 
 def _seed(row: Row) -> int:

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.cover import CONTRAST, DOUBT, LOOKS, Cover, _compared, _rehearsed
+from memaudit.attacks.cover import CHOSEN, CONTRAST, DOUBT, LOOKS, MORE, Cover, _compared, _rehearsed
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 
@@ -182,6 +182,27 @@ def test_an_image_that_ended_moved_or_mirrored_is_put_right():
         assert torch.equal(put[1, :, 8:], x[1, :, 8:])
     early = dataclasses.replace(state, variables={"x": wrong}, step=1)
     assert attack._looked(victim, UNKNOWN, early) is early
+
+
+def test_more_images_are_sought_and_those_that_explain_most_are_chosen():
+    pixels, recipe = images(6), dataclasses.replace(UNKNOWN, size=6)
+    victim = victim_of(network(), pixels, torch.arange(6) % 4)
+    attack = Cover(iterations=100, parametrisation="pixels")
+    begun, late = attack.init(victim, recipe, 0), round(CHOSEN * attack.iterations)
+    assert len(begun.variables["x"]) == 6 + 6 // MORE
+    given = torch.cat([0.1 * torch.randn(1, 3, 16, 16), SCALE.from_pixels(pixels)])[[1, 2, 0, 3, 4, 5, 6]]
+    chosen = attack._chosen(victim, recipe, dataclasses.replace(begun, variables={"x": given}, step=late))
+    assert torch.equal(chosen.variables["x"], SCALE.from_pixels(pixels))
+    assert torch.equal(chosen.memory["best.x"], SCALE.from_pixels(pixels))
+    assert math.isinf(chosen.memory["best.loss"])
+    assert attack._chosen(victim, recipe, begun) is begun
+    assert len(found_by(BRIEF, victim, recipe).records) == 6
+
+
+def test_a_generator_makes_no_more_images_than_there_are():
+    victim = victim_of(network(), images(6), torch.arange(6) % 4)
+    recipe = dataclasses.replace(UNKNOWN, size=6)
+    assert found_by(Cover(iterations=4, parametrisation="generator"), victim, recipe).records.shape == (6, 3, 16, 16)
 
 
 def test_a_rehearsal_tells_what_right_images_leave():

@@ -25,7 +25,6 @@ TABLE = {
     "attacks/firstlayer/reduced.py": "attacks/test_spear.py",
     "attacks/images/colours.py": "attacks/images/test_priors.py",
     "attacks/layers/decay.py": "attacks/layers/test_spectrum.py",
-    "attacks/optimise/descent.py": "attacks/test_onestep.py",
     "attacks/optimise/optim.py": "attacks/explain/test_inversion.py",
     "attacks/simulation/footprint.py": "attacks/simulation/test_plans.py",
     "attacks/simulation/trainstep.py": "attacks/simulation/test_adjoints.py",
