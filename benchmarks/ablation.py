@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import platform
 import time
@@ -62,6 +63,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "Euclidean": {"distance": "euclidean"},
     "layers weighted": {"distance": "layers"},
     "head left out": {"distance": "headless"},
+    "largest tenth of entries": {"distance": "largest"},
+    "70 % of entries at random": {"distance": "drawn"},
     "pixels": {"parametrisation": "pixels"},
     "generator": {"parametrisation": "generator"},
     "grey start": {"init_scale": 0.01},
@@ -142,6 +145,28 @@ def headless(change: Params, delta: Params) -> Tensor:
     return log_cosine({name: change[name] for name in names}, {name: delta[name] for name in names})
 
 
+def largest(change: Params, delta: Params) -> Tensor:
+    """Return ``log_cosine`` over the tenth of each tensor's entries that changed most (after FedLeak, 2025)."""
+    least = {
+        name: value.abs().flatten().kthvalue(math.ceil(0.9 * value.numel())).values for name, value in delta.items()
+    }
+    return log_cosine(
+        *({name: part[name] * (delta[name].abs() >= least[name]) for name in delta} for part in (change, delta))
+    )
+
+
+class Drawn:
+    """``log_cosine`` over 70 % of the entries, drawn anew in each update (after HF-GradInv, AAAI 2024)."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, change: Params, delta: Params) -> Tensor:
+        """Return the dissimilarity of two changes over entries that the next draw keeps."""
+        kept = {name: torch.rand(value.shape, generator=self.generator) < 0.7 for name, value in delta.items()}
+        return log_cosine(*({name: part[name] * kept[name] for name in delta} for part in (change, delta)))
+
+
 def victim_of(
     spec: VictimSpec, seed: int, device: torch.device | str = "cpu", pack: Path = SHARED
 ) -> tuple[Victim, Recipe, Tensor]:
@@ -168,6 +193,7 @@ def measure(name: str, change: str, seed: int) -> dict[str, object]:
     spec, options = SPECS[name]
     attack = dataclasses.replace(SimuDy(), **{**options, **CHANGES[change]})  # type: ignore[arg-type]
     victim, recipe, pixels = victim_of(spec, seed)
+    DISTANCES.update(layers=layers, headless=headless, largest=largest, drawn=Drawn())
     began = time.monotonic()
     with CONTEXTS.get(change, contextlib.nullcontext)():
         state = WAYS.get(change, plain)(attack, victim, recipe, seed)
@@ -188,7 +214,6 @@ def main() -> None:
     parser.add_argument("--victims", nargs="+", default=list(SPECS), choices=list(SPECS))
     parser.add_argument("--seeds", type=int, default=2, help="seeds 0 to N-1")
     asked = parser.parse_args()
-    DISTANCES.update(layers=layers, headless=headless)
     key = ("victim", "change", "seed")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for name in asked.victims:
