@@ -20,7 +20,7 @@ from .explain.labels import by_features
 from .explain.lookalikes import exchanged
 from .explain.rehearsal import rehearsed
 from .layers import coverage
-from .layers.inputs import middle
+from .layers.inputs import Layer, middle
 from .layers.seen import Seen, seen_of
 from .layers.swaps import swapped
 from .layers.telling import likely, telling
@@ -52,8 +52,11 @@ STUCK = 4.0
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
 
-MORE = 6
-"""One record more is sought for each so many, as some end where they explain little."""
+MORE = 3
+"""One record more is sought for each so many, as some end where they explain little, ..."""
+
+FILLED = 0.75
+"""... while all of them fill at most this share of what the roomiest layer can see."""
 
 CHOSEN = 0.7
 """Share of the schedule at which as many as there are, those that explain most, are chosen."""
@@ -127,16 +130,15 @@ class Cover:
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Choose layers and draw the images. Raises :class:`.Unsupported` where no change tells images apart."""
         _check(recipe)
-        gen = generator(seed)
-        more = recipe.size // MORE if self.parametrisation != "generator" else 0  # one generator makes all
-        noise = (self.init_scale * torch.randn(recipe.size + more, *victim.shape, generator=gen)).to(victim.like)
-        variables = victim.medium.variables(noise, self.parametrisation)
         found = telling(victim, undecayed(victim, recipe), recipe.size, _power(recipe), SPARE)
         if not found:
             raise Unsupported(
                 f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
                 "simudy needs no such layer.",
             )
+        count = recipe.size + self._more(recipe.size, [layer for layer, _ in found])
+        noise = (self.init_scale * torch.randn(count, *victim.shape, generator=generator(seed))).to(victim.like)
+        variables = victim.medium.variables(noise, self.parametrisation)
         spans = {layer.key: span for layer, span in found}
         known = {f"{key}.weighted": span.weighted for key, span in spans.items()}
         if self.member and recipe.optimizer == "sgd":
@@ -174,6 +176,13 @@ class Cover:
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
         doubt = DOUBT + _compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
+
+    def _more(self, size: int, layers: list[Layer]) -> int:
+        """Return how many more records than ``size`` are sought."""
+        if self.parametrisation == "generator":  # it makes all at once
+            return 0
+        room = max(int(FILLED * layer.width / layer.positions) for layer in layers)
+        return max(min(size // MORE, room - size), 0)
 
     def _chosen(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with the records alone that explain most, as many as there are, once it is time for that."""

@@ -11,9 +11,22 @@ from torch.nn.functional import cross_entropy, interpolate
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
-from memaudit.attacks.cover import CHOSEN, CONTRAST, DOUBT, LOOKS, MORE, Cover, _compared, _rehearsed
+from memaudit.attacks.cover import (
+    CHOSEN,
+    CONTRAST,
+    DOUBT,
+    FILLED,
+    LOOKS,
+    MORE,
+    SPARE,
+    Cover,
+    _compared,
+    _rehearsed,
+)
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
+from memaudit.attacks.layers.telling import telling
+from memaudit.attacks.optimise.descent import kept
 
 from ..conftest import mlp, trained
 
@@ -170,7 +183,7 @@ def test_an_image_that_ended_moved_or_mirrored_is_put_right():
     pixels = images(4, side=32)
     victim = victim_of(network(side=32), pixels, torch.arange(4))
     attack = Cover(iterations=10, parametrisation="pixels")
-    state = attack.init(victim, UNKNOWN, 0)
+    state = kept(attack.init(victim, UNKNOWN, 0), torch.arange(4))
     x = SCALE.from_pixels(pixels)
     wrong = x.clone()
     wrong[1], wrong[2] = x[1].roll(-8, 1), x[2].flip(-1)
@@ -189,14 +202,25 @@ def test_more_images_are_sought_and_those_that_explain_most_are_chosen():
     victim = victim_of(network(), pixels, torch.arange(6) % 4)
     attack = Cover(iterations=100, parametrisation="pixels")
     begun, late = attack.init(victim, recipe, 0), round(CHOSEN * attack.iterations)
-    assert len(begun.variables["x"]) == 6 + 6 // MORE
-    given = torch.cat([0.1 * torch.randn(1, 3, 16, 16), SCALE.from_pixels(pixels)])[[1, 2, 0, 3, 4, 5, 6]]
+    assert len(begun.variables["x"]) == 6 + 6 // MORE == 8
+    given = torch.cat([0.1 * torch.randn(2, 3, 16, 16), SCALE.from_pixels(pixels)])[[2, 3, 0, 4, 5, 6, 1, 7]]
     chosen = attack._chosen(victim, recipe, dataclasses.replace(begun, variables={"x": given}, step=late))
     assert torch.equal(chosen.variables["x"], SCALE.from_pixels(pixels))
     assert torch.equal(chosen.memory["best.x"], SCALE.from_pixels(pixels))
     assert math.isinf(chosen.memory["best.loss"])
     assert attack._chosen(victim, recipe, begun) is begun
     assert len(found_by(BRIEF, victim, recipe).records) == 6
+
+
+def test_no_more_are_sought_than_the_roomiest_layer_can_tell_apart():
+    victim = victim_of(network(), images(6), torch.arange(6) % 4)
+    layers = [layer for layer, _ in telling(victim, victim.delta, 6, 1.0, SPARE)]
+    room = max(layer.width / layer.positions for layer in layers)
+    for size in (3, 30, int(FILLED * room) - 1, int(FILLED * room) + 1):
+        count = size + Cover()._more(size, layers)
+        assert size <= count <= max(size + size / MORE, size)
+        assert count == size or count <= FILLED * room
+    assert Cover()._more(3, layers) == 1
 
 
 def test_a_generator_makes_no_more_images_than_there_are():
@@ -209,7 +233,7 @@ def test_a_rehearsal_tells_what_right_images_leave():
     pixels = images(4)
     victim = victim_of(network(), pixels, torch.arange(4))
     state = dataclasses.replace(BRIEF, parametrisation="pixels").init(victim, UNKNOWN, 0)
-    at_truth = dataclasses.replace(state, variables={"x": SCALE.from_pixels(pixels)})
+    at_truth = dataclasses.replace(kept(state, torch.arange(4)), variables={"x": SCALE.from_pixels(pixels)})
     true = BRIEF.step(victim, UNKNOWN, at_truth).loss
     right, wrong = state.memory["rehearsed"].tolist()
     assert true / 3 < right < 3 * true
