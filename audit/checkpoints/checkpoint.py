@@ -1,6 +1,5 @@
 """One checkpoint read as plain tensors."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import torch
 from ...attacks.contract.params import Params
 from . import weights
 from .copies import copies
+from .existing import existing
 from .names import plain_names
 from .refusal import CheckpointError
 
@@ -53,12 +53,7 @@ def read(path: str | Path, key: str = "") -> Checkpoint:
     Raises:
         CheckpointError: The file is missing, damaged, holds code or no weights, or one of its tensors is unusable.
     """
-    source = Path(path)
-    if not source.exists():
-        beside = [file.name for file in source.parent.iterdir()] if source.parent.is_dir() else []
-        alike = difflib.get_close_matches(source.name, beside, n=1)
-        hint = f"Did you mean {source.with_name(alike[0])}?" if alike else "Check the path."
-        raise CheckpointError(f"There is no checkpoint at {path}.", hint)
+    source = existing(path)
     try:
         form, files, loaded, found_at = weights.load(source, key)
         sha256 = weights.digest(files)

@@ -73,6 +73,9 @@ def _joined(groups: Iterable[type[OptionGroup] | Options]) -> Options:
 
 
 def _request(**values: Any) -> Any:
+    from ..checkpoints.existing import existing
     from ..request import from_options
 
-    return from_options(values)
+    request = from_options(values)
+    existing(request.before), existing(request.after)  # before torch is imported, which takes seconds
+    return request
