@@ -150,6 +150,7 @@ class Cover:
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of all images."""
+        state = self._looked(victim, recipe, self._chosen(victim, recipe, state))
         weight = self.alpha * (1 - state.step / self.iterations) ** 2
         point = middle(victim)
 
@@ -166,13 +167,12 @@ class Cover:
             return Evaluation(objective, covers.detach().mean(), x, terms)
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        following = descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
-        return self._looked(victim, recipe, self._chosen(victim, recipe, following))
+        return descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images that covered most, with labels read off the head's change where it has one."""
         x, loss = best(state)
-        influence = _influence(victim, recipe, state, x)
+        x, influence = _foremost(victim, recipe, state, x)[1:]
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
         doubt = DOUBT + _compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
@@ -186,11 +186,10 @@ class Cover:
 
     def _chosen(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with the records alone that explain most, as many as there are, once it is time for that."""
-        x = victim.medium.inputs(state.variables)
-        if state.step != round(CHOSEN * self.iterations) or state.done or len(x) <= recipe.size:
+        if state.step != round(CHOSEN * self.iterations) or len(state.memory["best.x"]) <= recipe.size:
             return state
-        order = _influence(victim, recipe, state, x).argsort(descending=True)[: recipe.size].sort().values
-        memory = {**state.memory, "best.x": x[order], "best.loss": x.new_tensor(math.inf)}  # fewer leave more
+        order, x, _ = _foremost(victim, recipe, state, victim.medium.inputs(state.variables))
+        memory = {**state.memory, "best.x": x, "best.loss": x.new_tensor(math.inf)}  # fewer leave more
         return kept(replace(state, memory=memory), order)
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -271,11 +270,16 @@ def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mappi
 
 
 @torch.no_grad()
-def _influence(victim: Victim, recipe: Recipe, state: State, x: Tensor) -> Tensor:
-    """Return (n,) how much of the changes each of inputs ``x`` (n, ...) explains."""
+def _foremost(victim: Victim, recipe: Recipe, state: State, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which of inputs ``x`` (m, ...) explain most, at most as many as there are records, in their order.
+
+    With these, and with how much of the changes each of them explains among all.
+    """
     seen = _rows(victim, recipe, middle(victim), x, state.memory)
     shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
-    return torch.stack(shares).square().mean(0).sqrt()
+    influence = torch.stack(shares).square().mean(0).sqrt()
+    order = influence.argsort(descending=True, stable=True)[: recipe.size].sort().values
+    return order, x[order], influence[order]
 
 
 def _coarsest(rows: Mapping[str, Seen]) -> list[str]:

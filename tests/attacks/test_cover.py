@@ -197,6 +197,18 @@ def test_an_image_that_ended_moved_or_mirrored_is_put_right():
     assert attack._looked(victim, UNKNOWN, early) is early
 
 
+@pytest.mark.parametrize(("iterations", "steps"), [(1, 1), (2, 2), (10, 0), (10, 1), (10, 7), (10, 8)])
+def test_a_run_that_is_cut_short_has_as_many_records_as_there_are(iterations, steps):
+    victim, recipe = victim_of(network(), images(6), torch.arange(6) % 4), dataclasses.replace(UNKNOWN, size=6)
+    attack = Cover(iterations=iterations)
+    state = attack.init(victim, recipe, 0)
+    for _ in range(steps):
+        state = attack.step(victim, recipe, state)
+    found = attack.finish(victim, recipe, state)
+    assert len(found.records) == len(found.inputs) == len(found.labels) == len(found.influence) == 6
+    assert math.isfinite(found.loss) == bool(steps)
+
+
 def test_more_images_are_sought_and_those_that_explain_most_are_chosen():
     pixels, recipe = images(6), dataclasses.replace(UNKNOWN, size=6)
     victim = victim_of(network(), pixels, torch.arange(6) % 4)
@@ -204,11 +216,13 @@ def test_more_images_are_sought_and_those_that_explain_most_are_chosen():
     begun, late = attack.init(victim, recipe, 0), round(CHOSEN * attack.iterations)
     assert len(begun.variables["x"]) == 6 + 6 // MORE == 8
     given = torch.cat([0.1 * torch.randn(2, 3, 16, 16), SCALE.from_pixels(pixels)])[[2, 3, 0, 4, 5, 6, 1, 7]]
-    chosen = attack._chosen(victim, recipe, dataclasses.replace(begun, variables={"x": given}, step=late))
+    late_one = dataclasses.replace(begun, variables={"x": given}, step=late)
+    chosen = attack._chosen(victim, recipe, late_one)
     assert torch.equal(chosen.variables["x"], SCALE.from_pixels(pixels))
     assert torch.equal(chosen.memory["best.x"], SCALE.from_pixels(pixels))
     assert math.isinf(chosen.memory["best.loss"])
     assert attack._chosen(victim, recipe, begun) is begun
+    assert attack.step(victim, recipe, late_one).memory["best.loss"] < 1
     assert len(found_by(BRIEF, victim, recipe).records) == 6
 
 

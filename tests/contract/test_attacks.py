@@ -211,6 +211,7 @@ def test_places_are_all_different():
 def test_a_budget_may_end_before_the_first_step(attack, subject_, path):
     found = attack.finish(*subject_, path.states[0])
     assert torch.isfinite(found.records).all()
+    assert len(found.records) == len(found.inputs) == len(found.labels) == len(found.influence)
     assert found.loss > attack.tolerance
 
 
