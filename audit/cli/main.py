@@ -95,6 +95,9 @@ app.add_typer(baseline, name="baseline")
 def main() -> NoReturn:
     """Run the command line; every failure becomes one line on stderr and an exit code."""
     interrupt.listen()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called: an error there would end as 1, which is a leak's code
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever a text holds, it can be printed

@@ -9,7 +9,7 @@ import pytest
 
 import memaudit
 
-from .source import FILES, ROOT, imports, module
+from .source import FILES, ROOT, imports, module, place
 
 NAMES = [name for name in memaudit.__all__ if name != "MemauditError"]
 
@@ -49,6 +49,24 @@ def test_a_name_is_there_at_its_first_use_and_listed_before():
     for name, (listed, home) in found.items():
         assert listed == "True"
         assert getattr(importlib.import_module(home), name) is getattr(memaudit, name)
+
+
+ALONE = """
+import os, pydantic, rich.console, scipy.stats, torch, typer
+for name in {names}:
+    if not os.fork():
+        __import__(name)
+        print(name, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_every_command_and_task_can_be_imported_first():
+    folders = ("audit/cli/", "audit/tasks/")
+    names = [module(file) for file in FILES if place(file).startswith(folders)]
+    assert len(names) > 30
+    assert fresh(ALONE.format(names=names)).split() == names
 
 
 def test_the_docstring_has_a_line_for_each_name():

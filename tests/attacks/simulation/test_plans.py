@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -164,3 +166,15 @@ def test_the_measurement_changes_no_gradient():
     list(predictions(*work))
     assert all(torch.equal(a, b) for a, b in zip(before, work[1], strict=True))
     assert plans.saved_bytes(work[0], work[1], work[2][0]) > 0
+
+
+def test_a_footprint_is_taken_without_the_compiler():
+    code = (
+        "import sys, torch\n"
+        "from memaudit.attacks.simulation.footprint import Footprint\n"
+        "with Footprint() as found: kept = torch.zeros(1000) + 1\n"
+        "assert found.peak >= 4000\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

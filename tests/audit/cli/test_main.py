@@ -168,6 +168,14 @@ def test_inspect_of_a_pair_and_of_one_file(leak):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_leak(closed):
+    for words, code in (("rules", 0), ("gate nothing.json", 2)):
+        done = subprocess.run(["bash", "-c", f"{SCRIPT} {words} {closed}"], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_terminal_can_show_the_tables(leak, encoding):
     words, environment = ["inspect", leak.before, leak.after], {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
