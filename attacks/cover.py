@@ -55,7 +55,7 @@ LOOKS = (0.4, 0.7)
 MORE = 3
 """One record more is sought for each so many, as some end where they explain little, ..."""
 
-FILLED = 0.75
+FILLED = 0.5
 """... while all of them fill at most this share of what the roomiest layer can see."""
 
 CHOSEN = 0.7
