@@ -58,7 +58,7 @@ def chosen(printed: Printed | None, groups: Sequence[Group], images: int, attack
 def _told(attack: str, group: Group) -> str:
     row = group.first
     words = [f"{value} updates" if name == "iterations" else f"{name} = {value}" for name, value in _settings(row)]
-    words += ["earlier layers"] * (row.get("layers") == "wide")
+    words += ["earlier layers"] * (row.get("layers") == "wide") + ["no more sought"] * (row.get("layers") == "by count")
     return ", ".join([attack, *words, "H100" if "H100" in row["hardware"] else "CPU"])
 
 
