@@ -23,7 +23,7 @@ def available(group: str) -> dict[str, EntryPoint]:
 @lru_cache(maxsize=8)
 def _installed(places: tuple[tuple[str, int], ...]) -> EntryPoints:
     """Return the entry points of all packages: reading them takes tens of milliseconds, and a scan asks often."""
-    found: EntryPoints = entry_points()  # type: ignore[assignment]  # the stubs know only the older form
+    found: EntryPoints = entry_points()  # type: ignore[assignment,unused-ignore]  # of 3.11
     return found
 
 
