@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ..cover import EARLIER, LAYERS
@@ -67,7 +68,7 @@ class Group:
     def mean(self, name: str) -> float | None:
         """Return the mean of what the rows have under a name; ``None`` where none has it."""
         found = self.values(name)
-        return sum(found) / len(found) if found else None
+        return fmean(found) if found else None  # the same in every Python; `sum` is not
 
     def text(self, name: str, digits: int = 3) -> str:
         """Return the values under a name, one a seed; a dash for none."""

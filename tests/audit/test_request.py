@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,8 +25,11 @@ WHOLE = ScanRequest(
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, tmp_path):
     """What a task would be asked, through the whole command line: call with words, get the request."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.pt", "b.pt"):
+        Path(name).touch()  # that they are there is all that is looked at
 
     def run(*words):
         from memaudit.audit.scan import pipeline

@@ -59,6 +59,8 @@ def seen(monkeypatch):
             raise PluginError("enough")
 
         monkeypatch.setattr(pipeline, "scan", scan)
+        for name in ("a.pt", "b.pt"):
+            Path(name).touch()  # that they are there is all that is looked at
         done = CliRunner().invoke(app, ["scan", "a.pt", "b.pt", *words])
         assert found, done.output or done.exception
         return found[0]
@@ -398,6 +400,7 @@ def test_exit_codes_of_a_scan(monkeypatch, tmp_path, status, words, code):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "scan", lambda *_: SimpleNamespace(verdict=SimpleNamespace(status=status)))
     monkeypatch.setattr(verdicts, "print_summary", lambda *_: None)
+    (tmp_path / "a").touch(), (tmp_path / "b").touch()
     assert CliRunner().invoke(app, ["scan", "a", "b", *words]).exit_code == code
 
 
