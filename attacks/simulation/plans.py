@@ -6,6 +6,7 @@ that needs, 0 where the user chose it.
 
 import math
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -127,18 +128,23 @@ def _kept(adjoint: Adjoint, step: Step, state: Tensors, inputs: Sequence[Tensors
 
 
 def saved_bytes(step: Step, state: Tensors, item: Tensors) -> int:
-    """Return how many bytes autograd keeps for the graph of one step, each storage counted once."""
-    storages: dict[int, int] = {}
+    """Return how many bytes autograd keeps for the graph of one step, each storage counted once.
+
+    Storages are told apart as objects, not by their addresses: what is freed on the way leaves its own to the next one.
+    """
+    kept: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        kept[id(storage)] = weakref.ref(storage)
+        return tensor.detach()  # of an output, the tensor itself would hold its own graph
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = step(state, item)
+    storages = [reference() for reference in kept.values()]
+    total = sum(storage.nbytes() for storage in storages if storage is not None)
     del result
-    return sum(storages.values())
+    return total
 
 
 def _pull(rule: Segmented, step: Step, state: Tensors, item: Tensors, inner: bool) -> float:

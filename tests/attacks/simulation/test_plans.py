@@ -168,6 +168,27 @@ def test_the_measurement_changes_no_gradient():
     assert plans.saved_bytes(work[0], work[1], work[2][0]) > 0
 
 
+def test_what_a_step_frees_on_the_way_is_not_kept():
+    """Counted by addresses, which the next tensor may take, it was the same only on some days; a state keeps it."""
+    between = []
+
+    def step(state, item):
+        (state[0] * 2).exp()  # its graph is dropped
+        between.append(torch.empty_like(state[0]))  # takes the place that is free now, or leaves it to the next
+        return ((state[0] * 3).exp(),)
+
+    found = {plans.saved_bytes(step, (torch.ones(50, requires_grad=True),), ()) for _ in range(50)}
+    assert found == {200}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_measured_graph_is_let_go(network):
+    step, state, inputs = pieces(victim_of(network), RECIPES["adam"])
+    with Footprint() as footprint:
+        assert plans.saved_bytes(step, state, inputs[0]) > 0
+    assert footprint.now == 0
+
+
 def test_a_footprint_is_taken_without_the_compiler():
     code = (
         "import sys, torch\n"
