@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ... import MemauditError
+from ..checkpoints.existing import existing
 from .flat import flat
 from .options import AsJson, Network
 from .panels import inputs
@@ -46,6 +47,8 @@ def inspect(
         raise typer.Exit(_each(files, as_json))
     if len(files) > 2:
         raise MemauditError(f"inspect compares two checkpoints, and {len(files)} were given.", "Add --each.")
+    for file in files:
+        existing(file)  # before torch is imported, which takes seconds
     from ..printable import json_text
     from ..tasks.inspect import inspect as look
     from .console import make_console

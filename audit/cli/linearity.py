@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ...attacks.contract.recipe import Mode, Optimizer
+from ..checkpoints.existing import existing
 from .flat import OptionGroup, flat
 from .options import AsJson, Device, Network, Normalise, Quiet
 from .panels import inputs, training
@@ -48,6 +49,7 @@ def linearity(simulated: Simulated, network: Network, quiet: Quiet = False, as_j
 
         memaudit linearity before.pt --data train/ --lr 0.01 --epochs 20
     """
+    existing(simulated.checkpoint)  # before torch is imported, which takes seconds
     from ..tasks.linearity import LinearityRequest, measure
     from .console import Screen, make_console
     from .show import print_linearity

@@ -28,16 +28,22 @@ def test_a_name_that_no_file_can_have_is_no_traceback(tmp_path):
         existing(tmp_path / ("x" * 5000))
 
 
-@pytest.mark.parametrize("command", ["scan", "check", "infer", "exposure", "defend"])
-def test_a_wrong_path_is_told_before_torch_is_imported(command, tmp_path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "scan {} after.pt", "infer {} after.pt", "check {} after.pt --data x", "exposure {} after.pt --data x",
+        "defend {} after.pt --data x", "inspect {}", "inspect {} after.pt", "linearity {} --data x",
+    ],
+)  # fmt: skip
+def test_a_wrong_path_is_told_before_torch_is_imported(words, tmp_path):
     code = (
-        "import sys; sys.argv = ['memaudit', %r, %r, 'after.pt', *(['--data', 'x'] if sys.argv[1:] else [])]\n"
+        "import sys; sys.argv[0] = 'memaudit'\n"
         "from memaudit.audit.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert stop.code == 2, stop.code\n"
         "assert 'torch' not in sys.modules"
-    ) % (command, str(tmp_path / "before.pt"))
-    more = ["--data"] if command in ("check", "exposure", "defend") else []
-    done = subprocess.run([sys.executable, "-c", code, *more], capture_output=True, text=True, check=False)
+    )
+    asked = words.format(tmp_path / "before.pt").split()
+    done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "There is no checkpoint at" in done.stderr
