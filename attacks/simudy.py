@@ -19,7 +19,7 @@ from .explain.twins import twins
 from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
-from .simulation.coarse import coarser, early, slowdown
+from .simulation.coarse import slowdown, staged
 from .simulation.dynamics import batch_plan, chain, influence, simulate
 from .simulation.entries import entry_size
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
@@ -72,7 +72,8 @@ class SimuDy:
         smoothing: Adam's epsilon at the start of the run, in units of a gradient entry's root mean square; it falls
             to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
-        coarse: Most simulated epochs of SGD in the first half of the schedule, at the same travel; 0 for no limit.
+        coarse: Most simulated epochs of SGD in the first half of the schedule, at the same travel; twice as many until
+            nine tenths of it; 0 for no limit.
         relabel: Updates after which the dummy whose class fits worst gets a better one, if that lowers the loss; 0
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
@@ -144,8 +145,8 @@ class SimuDy:
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
         recipe, victim = self._smoothed(self._simulated(recipe), state), started(victim, state.memory)
-        before = self._rough(recipe, state.step - 1)  # whether the last update was, too
-        recipe = coarser(recipe, self.coarse) if self._rough(recipe, state.step) else recipe
+        before = self._staged(recipe, state.step - 1) is not recipe  # whether the last update was coarse
+        recipe = self._staged(recipe, state.step)
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = victim.medium.inputs(variables)
         relabels = recipe.labels is None and TARGETS not in variables and self._relabels(state.step)
@@ -172,8 +173,7 @@ class SimuDy:
 
     def slowdown(self, recipe: Recipe) -> float:
         """Return how much longer an update takes on average than the first ones."""
-        recipe = self._simulated(recipe)
-        return slowdown(recipe, self.coarse) if self._rough(recipe, 0) else 1.0
+        return 1.0 if self.fit_lr else slowdown(self._simulated(recipe), self.coarse)
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""
@@ -241,9 +241,9 @@ class SimuDy:
         plan = state.constants["plan"][: recipe.steps]
         return simulate(victim, recipe, x, labels, plan, adjoint=adjoint, clip=clip, scale=scale)
 
-    def _rough(self, recipe: Recipe, step: int) -> bool:
-        """Return whether an update looks at a coarse simulation."""
-        return not self.fit_lr and early(recipe, self.coarse, step / self.iterations)
+    def _staged(self, recipe: Recipe, step: int) -> Recipe:
+        """Return the training that an update simulates: ``recipe`` itself, or a coarser one."""
+        return recipe if self.fit_lr else staged(recipe, self.coarse, (step + 1) / self.iterations)
 
     def _relabels(self, step: int) -> bool:
         return bool(self.relabel) and RECOUNTS[-1] < step < 0.8 * self.iterations and step % self.relabel == 0

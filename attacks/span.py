@@ -21,7 +21,7 @@ from .optimise.descent import Evaluation, begin, best, descend, reconstruction
 from .optimise.distances import log_cosine
 from .optimise.optim import Adam, warmup_cosine
 from .simulation.adjoints import Tensors
-from .simulation.coarse import coarser, slowdown
+from .simulation.coarse import slowdown, staged
 from .simulation.dynamics import batch_plan, chain, simulate
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
 from .simulation.trainstep import TrainingStep
@@ -52,7 +52,8 @@ class Span:
         beta: Weight of the mean squared excess of the images over the range of pixels, or of the negative share of
             features that a ReLU made.
         epochs: Simulated epochs; 0 for as many as the recipe has.
-        coarse: Most simulated epochs in the first half of the schedule, at the same travel; 0 for no limit.
+        coarse: Most simulated epochs in the first half of the schedule, at the same travel; twice as many until nine
+            tenths of it; 0 for no limit.
         certify: Updates between searches for exact directions; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.
@@ -122,10 +123,8 @@ class Span:
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of W; now and then exact directions are looked for first."""
         layer = first_layer(victim)
-        recipe = self._recipe(recipe, len(state.constants["labels"]))
-        stretched, half = 0 < self.coarse < recipe.epochs, self.iterations // 2
-        coarse = stretched and state.step < half
-        recipe = coarser(recipe, self.coarse) if coarse else recipe
+        whole = self._recipe(recipe, len(state.constants["labels"]))
+        before, recipe = (staged(whole, self.coarse, (state.step + i) / self.iterations) for i in range(2))
         if self.certify and state.step and state.step % self.certify == 0:
             state = held(victim, layer, state)
             if state.done:
@@ -151,14 +150,13 @@ class Span:
             return Evaluation(objective, cosine, coordinates, terms)
 
         factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        keep = not stretched or state.step > half  # the first fine loss does not compare with the coarse ones
+        keep = before is whole  # the first fine loss does not compare with the coarse ones
         following = descend(state, evaluate, self._adam, total=self.iterations, factor=factor, keep=keep)
         return held(victim, layer, following) if following.done and self.certify else following
 
     def slowdown(self, recipe: Recipe) -> float:
         """Return how much longer an update takes on average than the first ones."""
-        recipe = self._recipe(recipe, 0)
-        return slowdown(recipe, self.coarse) if 0 < self.coarse < recipe.epochs else 1.0
+        return slowdown(self._recipe(recipe, 0), self.coarse)
 
     def fitted(self, victim: Victim, recipe: Recipe, state: State, limit: float) -> State:
         """Choose another adjoint where the predicted memory of the present one is more than ``limit`` bytes."""

@@ -7,22 +7,35 @@ from ..contract.recipe import Recipe
 STRETCH = 4
 """A coarse simulation takes steps at most this many times as long as the real ones: longer ones are not stable."""
 
+STAGES = ((0.5, 1), (0.9, 2))
+"""Until each share of its schedule an attack simulates the fewest epochs so many times; after the last one, all."""
+
+
+def staged(recipe: Recipe, epochs: int, done: float) -> Recipe:
+    """Return the training that an attack simulates up to a share of its schedule: at first ``epochs`` of SGD, then more.
+
+    It is ``recipe`` itself at the end (``done`` is 1), and where that has no more epochs. Steps of Adam are as long as
+    their rate says, and its moments count them: longer ones are another training.
+    """
+    times = next((times for share, times in STAGES if done < share), 0)
+    wanted = times * _fewest(recipe, epochs)
+    return coarser(recipe, wanted) if recipe.optimizer == "sgd" and 0 < wanted < recipe.epochs else recipe
+
 
 def coarser(recipe: Recipe, epochs: int) -> Recipe:
     """Return a training of about so many epochs that travels as far, in steps at most :data:`STRETCH` times as long."""
-    epochs = max(epochs, -(-recipe.epochs // STRETCH))
+    epochs = _fewest(recipe, epochs)
     short = replace(recipe, epochs=epochs, warmup=recipe.warmup * epochs // recipe.epochs)
     return replace(short, lr=recipe.lr * recipe.travel / short.travel)
 
 
-def early(recipe: Recipe, epochs: int, done: float) -> bool:
-    """Return whether an attack of which this share is done looks at so many epochs of SGD, its training having more.
-
-    Steps of Adam are as long as their rate says, and its moments count them: longer ones are another training.
-    """
-    return recipe.optimizer == "sgd" and 0 < epochs < recipe.epochs and done < 0.5
-
-
 def slowdown(recipe: Recipe, epochs: int) -> float:
-    """Return how much longer an update takes on average than the first half of them, which simulate fewer epochs."""
-    return (1 + recipe.epochs / coarser(recipe, epochs).epochs) / 2
+    """Return how much longer an update takes on average than the first ones, which simulate fewer epochs."""
+    shares = [share for share, _ in STAGES]
+    ranges = zip([0.0, *shares], [*shares, 1.0], strict=True)
+    parts = [(end - start) * staged(recipe, epochs, start).epochs for start, end in ranges]
+    return sum(parts) / staged(recipe, epochs, 0.0).epochs
+
+
+def _fewest(recipe: Recipe, epochs: int) -> int:
+    return max(epochs, -(-recipe.epochs // STRETCH)) if epochs else 0
