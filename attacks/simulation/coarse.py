@@ -12,7 +12,7 @@ STAGES = ((0.5, 1), (0.9, 2))
 
 
 def staged(recipe: Recipe, epochs: int, done: float) -> Recipe:
-    """Return the training that an attack simulates up to a share of its schedule: at first ``epochs`` of SGD, then more.
+    """Return the training that an attack simulates up to a share of its schedule: first ``epochs`` of SGD, then more.
 
     It is ``recipe`` itself at the end (``done`` is 1), and where that has no more epochs. Steps of Adam are as long as
     their rate says, and its moments count them: longer ones are another training.
