@@ -14,10 +14,11 @@ from .contract.medium import Parametrisation
 from .contract.params import Params, cosine_distance, norm
 from .contract.recipe import Recipe
 from .contract.victim import Victim
-from .explain.labels import guess, move, recount
+from .explain.labels import chances, guess, move, recount
 from .explain.twins import twins
 from .optimise.distances import DISTANCES, euclidean, running_error
 from .optimise.optim import Adam, warmup_cosine
+from .simulation import batchnorm
 from .simulation.adjoints import Tensors
 from .simulation.coarse import slowdown, staged
 from .simulation.dynamics import batch_plan, chain, influence, simulate
@@ -55,7 +56,7 @@ class SimuDy:
     ``x``, where the medium says what the last two are: of images the total variation and the squared excess over the
     range of pixels. Differs from the published code in the logarithm of the cosine, a step size forty times larger, a
     TV weight that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is
-    annealed away, labels that are corrected, and all real epochs simulated (docs/attacks.md says why). Starts of
+    annealed away, labels that are corrected, and, at the end, all real epochs (docs/attacks.md says why). Starts of
     parameters that are unknown are corrected in the second half of the run (:mod:`.shooting`).
     ``distance="cosine", step_size=0.01, alpha=2e-3, beta=0`` are the published ones.
 
@@ -73,7 +74,7 @@ class SimuDy:
             to a hundredth. Adam's true update is nearly the gradient's sign, through which no gradient passes.
         epochs: Simulated epochs; 0 for as many as the recipe has.
         coarse: Most simulated epochs of SGD in the first half of the schedule, at the same travel; twice as many until
-            nine tenths of it; 0 for no limit.
+            four fifths of it; 0 for no limit.
         relabel: Updates after which the dummy whose class fits worst gets a better one, if that lowers the loss; 0
             for never. Only where the recipe does not know the labels.
         fit_lr: Fit the learning rate with the images: by its hypergradient, and so that the simulated change is as
@@ -144,13 +145,17 @@ class SimuDy:
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of the images (Algorithm 1, lines 4-15), and now and then of the labels."""
-        recipe, victim = self._smoothed(self._simulated(recipe), state), started(victim, state.memory)
-        before = self._staged(recipe, state.step - 1) is not recipe  # whether the last update was coarse
-        recipe = self._staged(recipe, state.step)
+        whole, victim = self._smoothed(self._simulated(recipe), state), started(victim, state.memory)
+        before, recipe = (self._staged(whole, step) for step in (state.step - 1, state.step))
+        with batchnorm.stretched(victim.module, whole.steps / recipe.steps):
+            return self._updated(victim, recipe, state, before is not whole)
+
+    def _updated(self, victim: Victim, recipe: Recipe, state: State, before: bool) -> State:
+        """Return the state after one update, ``before`` whether the last one was coarse."""
         variables = {name: value.detach().requires_grad_() for name, value in state.variables.items()}
         x = victim.medium.inputs(variables)
         relabels = recipe.labels is None and TARGETS not in variables and self._relabels(state.step)
-        choice = _choice(victim, state.constants["labels"].to(x.device), variables.get(TARGETS))
+        choice = chances(victim, state.constants["labels"].to(x.device), variables.get(TARGETS))
         choice = choice.to(x).requires_grad_() if relabels else choice.to(x)
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
         change = victim.change(final)
@@ -286,11 +291,6 @@ class SimuDy:
             moved[LOG_LR] = _fitted(state.variables[LOG_LR], moved[LOG_LR], ratio, step >= self.warmup)
         done = step + 1 >= self.iterations
         return State(step + 1, moved, constants, memory | moments, float(loss), terms, done)
-
-
-def _choice(victim: Victim, labels: Tensor, targets: Tensor | None) -> Tensor:
-    """Return (n, k) probabilities of the classes; of labels (n,) that are fixed, 0 and 1."""
-    return one_hot(labels, victim.categories) if targets is None else targets.sigmoid()
 
 
 def _fitted(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tensor:

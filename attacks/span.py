@@ -52,8 +52,8 @@ class Span:
         beta: Weight of the mean squared excess of the images over the range of pixels, or of the negative share of
             features that a ReLU made.
         epochs: Simulated epochs; 0 for as many as the recipe has.
-        coarse: Most simulated epochs in the first half of the schedule, at the same travel; twice as many until nine
-            tenths of it; 0 for no limit.
+        coarse: Most simulated epochs in the first half of the schedule, at the same travel; twice as many until four
+            fifths of it; 0 for no limit.
         certify: Updates between searches for exact directions; 0 for never.
         init_scale: Standard deviation of the Gaussian noise that W starts from.
         warmup: Updates over which the step size rises.

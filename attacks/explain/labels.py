@@ -5,7 +5,7 @@ import math
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
 from ..contract import attack
 from ..contract.params import Params
@@ -13,6 +13,11 @@ from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from ..layers.inputs import inputs_of, middle
 from ..simulation.losses import goal_of
+
+
+def chances(victim: Victim, labels: Tensor, targets: Tensor | None) -> Tensor:
+    """Return (n, k) probabilities of the classes: 0 and 1 of labels (n,), or of logits ``targets`` (n, k)."""
+    return one_hot(labels, victim.categories) if targets is None else targets.sigmoid()
 
 
 def guess(victim: Victim, recipe: Recipe, generator: torch.Generator) -> Tensor:

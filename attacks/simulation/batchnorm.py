@@ -45,6 +45,22 @@ def train_mode(module: nn.Module) -> Iterator[Seen]:
             layer.training, layer.track_running_stats = False, True
 
 
+@contextmanager
+def stretched(module: nn.Module, times: float) -> Iterator[None]:
+    """Let the running statistics of ``module`` forget in one step what they forget in so many, at least 1.
+
+    A cumulative average stays what it is: it is that of fewer steps.
+    """
+    found = [(layer, layer.momentum) for layer in layers(module).values()]
+    for layer, share in found:
+        layer.momentum = None if share is None else 1 - (1 - share) ** times
+    try:
+        yield
+    finally:
+        for layer, share in found:
+            layer.momentum = share
+
+
 def _watch(name: str, seen: Seen):  # type: ignore[no-untyped-def]
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]

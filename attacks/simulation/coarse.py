@@ -7,7 +7,7 @@ from ..contract.recipe import Recipe
 STRETCH = 4
 """A coarse simulation takes steps at most this many times as long as the real ones: longer ones are not stable."""
 
-STAGES = ((0.5, 1), (0.9, 2))
+STAGES = ((0.5, 1), (0.8, 2))
 """Until each share of its schedule an attack simulates the fewest epochs so many times; after the last one, all."""
 
 
@@ -15,7 +15,9 @@ def staged(recipe: Recipe, epochs: int, done: float) -> Recipe:
     """Return the training that an attack simulates up to a share of its schedule: first ``epochs`` of SGD, then more.
 
     It is ``recipe`` itself at the end (``done`` is 1), and where that has no more epochs. Steps of Adam are as long as
-    their rate says, and its moments count them: longer ones are another training.
+    their rate says, and its moments count them: longer ones are another training. A run that is cut short before its
+    last fifth has the loss of a coarse one. Running statistics of batch norm must be stretched as well
+    (:func:`.batchnorm.stretched`).
     """
     times = next((times for share, times in STAGES if done < share), 0)
     wanted = times * _fewest(recipe, epochs)

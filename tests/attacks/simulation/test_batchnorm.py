@@ -7,8 +7,10 @@ from torch import nn
 
 from memaudit.attacks.contract.attack import Unsupported
 from memaudit.attacks.contract.recipe import Recipe
+from memaudit.attacks.optimise.distances import running_error
 from memaudit.attacks.simulation import batchnorm
 from memaudit.attacks.simulation.adjoints import ADJOINTS, FullGraph
+from memaudit.attacks.simulation.coarse import coarser
 from memaudit.attacks.simulation.dynamics import batch_plan, influence, simulate
 
 from ...conftest import Residual, trained
@@ -152,3 +154,27 @@ def test_a_layer_that_is_not_reached_keeps_its_statistics():
         assert torch.equal(final["idle.running_mean"], victim.buffers["idle.running_mean"])
         assert not torch.equal(final["used.running_mean"], victim.buffers["used.running_mean"])
         assert bool(torch.autograd.grad(final["used.weight"].sum(), x)[0].isfinite().all())
+
+
+def test_a_coarse_simulation_that_is_stretched_forgets_as_much():
+    """What running statistics have forgotten is a matter of steps, and a coarse simulation takes fewer."""
+    module, (recipe, x) = Residual(), (Recipe(6, 0.02, 6, 20, batch_norm="train"), torch.randn(6, 1, 6, 6))
+    plan = batch_plan(recipe, 6, torch.Generator().manual_seed(1))
+    victim = trained(module, x.double(), LABELS, recipe, plan)
+    short = coarser(recipe, 5)
+
+    def missed(times):
+        with torch.no_grad(), batchnorm.stretched(victim.module, times):
+            final = simulate(victim, short, x.double(), LABELS, plan[: short.steps], adjoint=FullGraph())
+        return float(running_error(final, victim.running, victim.buffers))
+
+    assert missed(recipe.steps / short.steps) < missed(1) / 5
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_a_stretch_ends_with_its_block(momentum):
+    module = with_momentum(Residual(), momentum)
+    with batchnorm.stretched(module, 4):
+        shares = [layer.momentum for layer in batchnorm.layers(module).values()]
+        assert shares == [pytest.approx(1 - 0.9**4) if momentum else None] * len(shares)
+    assert {layer.momentum for layer in batchnorm.layers(module).values()} == {momentum}
