@@ -18,12 +18,13 @@ from .contract.victim import Victim
 from .explain.inversion import undecayed
 from .explain.labels import by_features
 from .explain.lookalikes import exchanged
-from .explain.rehearsal import rehearsed
-from .layers import coverage
+from .explain.rehearsal import compared, rehearsed
+from .layers import coverage, place
+from .layers.coverage import POWERS
 from .layers.inputs import Layer, middle
-from .layers.seen import Seen, seen_of
+from .layers.seen import Seen, coarsest, seen_of
 from .layers.swaps import swapped
-from .layers.telling import likely, telling
+from .layers.telling import likely, spanning, telling
 from .optimise.descent import Evaluation, begin, best, descend, kept, reconstruction
 from .optimise.optim import Adam, warmup_cosine
 from .simulation import batchnorm
@@ -31,23 +32,8 @@ from .simulation import batchnorm
 FLOOR = 1e-4
 """Added to every share before its logarithm is taken."""
 
-ADAPTIVE = 3.0
-"""Power of the weights under Adam: the strongest directions carry what its rescaling leaves of the span."""
-
-FASTEST = 3e-3
-"""Largest sum of Adam's learning rates: beyond it every number moved by about as much, and no span is left."""
-
 DOUBT = "records of another kind may cover the change as well, so the loss is no evidence for these"
 """Why a low loss of this attack is no evidence."""
-
-CONTRAST = 4.0
-"""A change tells right images from wrong where, in a rehearsal, wrong ones leave this many times as much of it."""
-
-OVERFIT = 0.25
-"""A loss below this share of what right images leave in a rehearsal is that of images that fit too well."""
-
-STUCK = 4.0
-"""A loss above this many times what right images leave in a rehearsal is that of a search that got stuck."""
 
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
@@ -57,6 +43,12 @@ MORE = 3
 
 FILLED = 0.5
 """... while all of them fill at most this share of what the roomiest layer can see."""
+
+MOVED = 0.1
+"""Share of the schedule after which the place of evaluation moves, each time."""
+
+PLACES = (0.1, 0.3, 0.5)
+"""Places at which a rehearsal is looked at; the one counts where right records leave least."""
 
 CHOSEN = 0.7
 """Share of the schedule at which as many as there are, those that explain most, are chosen."""
@@ -82,8 +74,8 @@ class Cover:
         ``mean log cover / 2 + member mean log outside + alpha roughness(x) + beta excess(x)``
 
     with the cover of :mod:`.layers.coverage`, all images at once, and the share of a single image's rows that lies
-    outside of what the change spans, where that is not everything. The network is evaluated half-way between before
-    and after.
+    outside of what the change spans, where that is not everything. The network is evaluated on the way from before to
+    after, at first half-way and then where the images leave least (:mod:`.layers.place`).
 
     Attributes:
         iterations: Updates of the images.
@@ -129,8 +121,8 @@ class Cover:
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Choose layers and draw the images. Raises :class:`.Unsupported` where no change tells images apart."""
-        _check(recipe)
-        found = telling(victim, undecayed(victim, recipe), recipe.size, _power(recipe), SPARE)
+        spanning(recipe)
+        found = telling(victim, undecayed(victim, recipe), recipe.size, POWERS[recipe.optimizer], SPARE)
         if not found:
             raise Unsupported(
                 f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
@@ -143,38 +135,40 @@ class Cover:
         known = {f"{key}.weighted": span.weighted for key, span in spans.items()}
         if self.member and recipe.optimizer == "sgd":
             known |= {f"{key}.kept": span.kept for key, span in spans.items() if span.bounded}
-        first = {"best.x": victim.medium.inputs(variables), "best.loss": noise.new_tensor(math.inf)}
-        first["rehearsed"] = noise.new_tensor(_rehearsed(victim, recipe, known))
+        first = {"best.loss": math.inf, "place": place.HALF_WAY, "rehearsed": _rehearsed(victim, recipe, known)}
+        known |= {name: noise.new_tensor(value) for name, value in first.items()}
+        known["best.x"] = victim.medium.inputs(variables)
         state = begin(variables, {}, Adam(self.step_size))
-        return replace(state, memory={**state.memory, **known, **first})
+        return replace(state, memory={**state.memory, **known})
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of all images."""
         state = self._looked(victim, recipe, self._chosen(victim, recipe, state))
         weight = self.alpha * (1 - state.step / self.iterations) ** 2
-        point = middle(victim)
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             x = victim.medium.inputs(variables)
-            seen = _rows(victim, recipe, point, x, state.memory)
-            weighted = {key: state.memory[f"{key}.weighted"] for key in seen}
-            covers = torch.stack([coverage.cover(rows, weighted[key]) for key, rows in seen.items()])
-            objective = (covers + FLOOR).log().mean() / 2 + self._alone(seen, state)
+            seen = _seen(victim, recipe, state, x)
+            covers = _covers(seen, state.memory)
+            left = (covers + FLOOR).log().mean()
+            objective = left / 2 + self._alone(seen, state)
             objective = (
                 objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
             )
-            terms = {"layers": float(len(covers)), "worst": float(covers.detach().max())}
+            terms = {"layers": float(len(covers)), "worst": float(covers.detach().max()), "left": float(left.detach())}
             return Evaluation(objective, covers.detach().mean(), x, terms)
 
-        factor = warmup_cosine(state.step, self.iterations, self.warmup)
-        return descend(state, evaluate, Adam(self.step_size), total=self.iterations, factor=factor)
+        factor, total = warmup_cosine(state.step, self.iterations, self.warmup), self.iterations
+        keep = not self._moves(recipe, state.step - 1)  # the loss at another place does not compare
+        following = descend(state, evaluate, Adam(self.step_size), total=total, factor=factor, keep=keep)
+        return self._moved(victim, recipe, state, following)
 
     def finish(self, victim: Victim, recipe: Recipe, state: State) -> Reconstruction:
         """Return the images that covered most, with labels read off the head's change where it has one."""
         x, loss = best(state)
         x, influence = _foremost(victim, recipe, state, x)[1:]
         labels = by_features(victim, recipe, undecayed(victim, recipe), x)
-        doubt = DOUBT + _compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
+        doubt = DOUBT + compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
     def _more(self, size: int, layers: list[Layer]) -> int:
@@ -192,16 +186,35 @@ class Cover:
         memory = {**state.memory, "best.x": x, "best.loss": x.new_tensor(math.inf)}  # fewer leave more
         return kept(replace(state, memory=memory), order)
 
+    def _moves(self, recipe: Recipe, step: int) -> bool:
+        """Return whether the place moves after an update.
+
+        Not where each batch has its own statistics: these depend on all images, and the slope is no good guide.
+        """
+        now = 0 < step < self.iterations - 1 and step % max(round(MOVED * self.iterations), 1) == 0
+        return now and recipe.batch_norm == "eval"
+
+    def _moved(self, victim: Victim, recipe: Recipe, state: State, following: State) -> State:
+        """Return the state that follows, its place moved, now and then, to where the images of before leave less."""
+        if not self._moves(recipe, state.step):
+            return following
+        old, x = _place(state), victim.medium.inputs(state.variables)
+        with torch.no_grad():
+            seen = _rows(victim, recipe, middle(victim, place.beside(old)), x, state.memory)
+            there = (_covers(seen, state.memory) + FLOOR).log().mean()
+        new = place.moved(old, following.terms["left"], float(there), state.step / self.iterations)
+        return replace(following, memory={**following.memory, "place": there.new_tensor(new)})
+
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with those records exchanged for look-alikes that cover more."""
         if state.step not in [round(share * self.iterations) for share in LOOKS]:
             return state
         with torch.no_grad():
-            rows = _rows(victim, recipe, middle(victim), victim.medium.inputs(state.variables), state.memory)
-        coarsest = _coarsest(rows)
-        if not coarsest:
+            rows = _seen(victim, recipe, state, victim.medium.inputs(state.variables))
+        fewest = coarsest(rows)
+        if not fewest:
             return state
-        stride = max(victim.shape[-1] // math.isqrt(rows[coarsest[0]].positions), 1)
+        stride = max(victim.shape[-1] // math.isqrt(rows[fewest[0]].positions), 1)
         for number in range(len(victim.medium.lookalikes(state.variables, stride))):
             chosen = _costs(victim, recipe, state, stride, number) < 0
             state = exchanged(victim.medium, state, stride, number, chosen)
@@ -214,10 +227,6 @@ class Cover:
         return self.member * torch.stack(parts).mean() if parts else next(iter(seen.values())).source.new_zeros(())
 
 
-def _power(recipe: Recipe) -> float:
-    return 1.0 if recipe.optimizer == "sgd" else ADAPTIVE
-
-
 @torch.no_grad()
 def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> tuple[float, float]:
     """Return the mean cover that right images leave, and wrong ones, in a training on made-up images; 0 for unknown."""
@@ -225,37 +234,18 @@ def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> 
     mock = rehearsed(victim, recipe, right)
     if mock is None:
         return 0.0, 0.0
-    found = telling(mock, mock.delta, recipe.size, _power(recipe), SPARE)
+    found = telling(mock, mock.delta, recipe.size, POWERS[recipe.optimizer], SPARE)
     spans = {f"{layer.key}.weighted": span.weighted for layer, span in found}
     spans = {name: span for name, span in spans.items() if name in memory}
     if not spans:
         return 0.0, 0.0
 
-    def left(x: Tensor) -> float:
-        rows = _rows(victim, recipe, middle(mock), x, spans)
-        return sum(float(coverage.cover(rows[key], spans[f"{key}.weighted"])) for key in rows) / len(rows)
+    def left(x: Tensor, share: float) -> float:
+        return float(_covers(_rows(victim, recipe, middle(mock, share), x, spans), spans).mean())
 
-    return left(right), left(wrong)
-
-
-def _compared(loss: float, right: float, wrong: float) -> str:
-    """Return what a loss says beside those of a rehearsal, as the rest of a clause; empty where it is as expected."""
-    if not right:
-        return ""
-    if wrong < CONTRAST * right:
-        return f"; in a rehearsal right ones left {right:.2g} of the change and wrong ones no more than {wrong:.2g}"
-    how = "less" if loss < OVERFIT * right else "more" if loss > STUCK * right else ""
-    said = f"; they leave {loss:.2g} of the change, far {how} than the {right:.2g} of right ones in a rehearsal"
-    return said if how else ""
-
-
-def _check(recipe: Recipe) -> None:
-    """Refuse an optimiser that leaves no span. Raises :class:`.Unsupported`."""
-    if recipe.optimizer != "sgd" and (math.isnan(recipe.lr) or recipe.travel > FASTEST):
-        raise Unsupported(
-            f"{recipe.optimizer} moved every number by up to {recipe.travel:.2g}, which leaves no span of the inputs.",
-            f"Up to a sum of learning rates of {FASTEST:g} its strongest directions still show it.",
-        )
+    places = (place.HALF_WAY,) if recipe.batch_norm == "train" else PLACES
+    least, share = min((left(right, share), share) for share in places)
+    return least, left(wrong, share)
 
 
 def _rows(victim: Victim, recipe: Recipe, node: Params, x: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Seen]:
@@ -275,17 +265,25 @@ def _foremost(victim: Victim, recipe: Recipe, state: State, x: Tensor) -> tuple[
 
     With these, and with how much of the changes each of them explains among all.
     """
-    seen = _rows(victim, recipe, middle(victim), x, state.memory)
+    seen = _seen(victim, recipe, state, x)
     shares = [coverage.shares(rows, state.memory[f"{key}.weighted"]) for key, rows in seen.items()]
     influence = torch.stack(shares).square().mean(0).sqrt()
     order = influence.argsort(descending=True, stable=True)[: recipe.size].sort().values
     return order, x[order], influence[order]
 
 
-def _coarsest(rows: Mapping[str, Seen]) -> list[str]:
-    """Return the layers that see the fewest positions, more than one: what they see hardly shows where it was."""
-    seen = {key: part.positions for key, part in rows.items() if part.positions > 1}
-    return [key for key, positions in seen.items() if positions == min(seen.values())]
+def _seen(victim: Victim, recipe: Recipe, state: State, x: Tensor) -> dict[str, Seen]:
+    """Return what the chosen layers see of inputs ``x`` (n, ...) at a state's place, by their key."""
+    return _rows(victim, recipe, middle(victim, _place(state)), x, state.memory)
+
+
+def _place(state: State) -> float:
+    return float(state.memory.get("place", place.HALF_WAY))
+
+
+def _covers(seen: Mapping[str, Seen], memory: Mapping[str, Tensor]) -> Tensor:
+    """Return (layers,) the share of each layer's change that inputs leave."""
+    return torch.stack([coverage.cover(rows, memory[f"{key}.weighted"]) for key, rows in seen.items()])
 
 
 @torch.no_grad()
@@ -293,6 +291,6 @@ def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: in
     """Return (n,) how much the mean logarithm of the coarsest covers rises where one record is its look-alike."""
     other = {**state.variables, **victim.medium.lookalikes(state.variables, stride)[number]}
     sides = [victim.medium.inputs(variables) for variables in (state.variables, other)]
-    own, moved = (_rows(victim, recipe, middle(victim), x, state.memory) for x in sides)
-    found = [swapped(own[key], moved[key], state.memory[f"{key}.weighted"]) for key in _coarsest(own)]
+    own, moved = (_seen(victim, recipe, state, x) for x in sides)
+    found = [swapped(own[key], moved[key], state.memory[f"{key}.weighted"]) for key in coarsest(own)]
     return torch.stack([(covers + FLOOR).log() - (whole + FLOOR).log() for whole, covers in found]).mean(0)

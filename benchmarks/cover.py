@@ -41,10 +41,10 @@ from .paper_table import WEIGHTS, load
 from .victims import IMAGENET, SHARED, VictimSpec, resnet20, train
 
 RESULTS = Path(__file__).parent / "results" / "cover.json"
-LAYERS = "by count, more sought"
-"""How layers are chosen, and that more records are sought than there are (docs/decisions/0012-cover.md)."""
+LAYERS = "by count, more sought, place sought"
+"""How layers are chosen, that more records are sought than there are, and where (docs/decisions/0012-cover.md)."""
 
-EARLIER = {"wide": "wider choice of layers", "by count": "no more sought"}
+EARLIER = {"wide": "wider choice of layers", "by count": "no more sought", "by count, more sought": "half-way"}
 """What the table says of rows that were measured before, by their ``layers`` in the results file; the oldest first."""
 
 
@@ -176,23 +176,26 @@ def measure(name: str, seed: int, settings: dict[str, Any], pack: Path, device: 
         began = time.monotonic()
         outcome = drive(attack, victim, recipe, seed)
         seconds = time.monotonic() - began
-        floor = floor_of(attack, victim, dataclasses.replace(recipe, size=n), images.pixels[row.first :][:n])
+        place = outcome.state.memory["place"]
+        floor = floor_of(attack, victim, dataclasses.replace(recipe, size=n), images.pixels[row.first :][:n], place)
     found = outcome.reconstruction
     assert found is not None
     size = float(torch.cat([v.flatten() for v in subtract(victim.thetaf, victim.theta0).values()]).norm())
     return {
         **scores(found, images, row.first, n, Image(victim.medium)),
         "loss": round(found.loss, 5), "floor": round(floor, 5), "change": round(size, 4),
+        "place": round(float(place), 3),
         "rehearsed": [round(part, 5) for part in outcome.state.memory["rehearsed"].tolist()],
         "seconds": round(seconds, 1), "peak_memory_bytes": outcome.peak_bytes, **machine(device),
     }  # fmt: skip
 
 
-def floor_of(attack: Cover, victim: Victim, recipe: Recipe, pixels: Tensor) -> float:
-    """Return the attack's loss at the true images: far below it, an attack overfits."""
+def floor_of(attack: Cover, victim: Victim, recipe: Recipe, pixels: Tensor, place: Tensor) -> float:
+    """Return the attack's loss at the true images, at a place: far below it, an attack overfits."""
     state = dataclasses.replace(attack, parametrisation="pixels").init(victim, recipe, 0)
     x = victim.medium.encode(pixels.to(victim.like))
-    memory = {**state.memory, **Adam(attack.step_size).start({"x": x})}  # the search may begin with more images
+    moments = Adam(attack.step_size).start({"x": x})  # anew, as the search may begin with more images
+    memory = {**state.memory, **moments, "place": place}
     return attack.step(victim, recipe, dataclasses.replace(state, variables={"x": x}, memory=memory)).loss
 
 

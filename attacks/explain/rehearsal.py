@@ -22,6 +22,15 @@ from .labels import guess
 STEPS = 5
 """Steps of a rehearsal, all of the same length."""
 
+CONTRAST = 4.0
+"""A change tells right inputs from wrong where, in a rehearsal, wrong ones leave this many times as much of it."""
+
+OVERFIT = 0.15
+"""A loss below this share of what right inputs leave in a rehearsal is that of inputs that fit too well."""
+
+STUCK = 4.0
+"""A loss above this many times what right inputs leave in a rehearsal is that of a search that got stuck."""
+
 
 @torch.no_grad()
 def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim | None:
@@ -47,6 +56,23 @@ def rehearsed(victim: Victim, recipe: Recipe, x: Tensor) -> Victim | None:
         theta = {name: value + share * step[name] if name in step else value for name, value in theta.items()}
     kinds = {name: stored(value) for name, value in victim.thetaf.items()}
     return replace(victim, thetaf={name: value.to(kinds[name]).to(value) for name, value in theta.items()})
+
+
+def compared(loss: float, right: float, wrong: float) -> str:
+    """Return what a loss says beside those of a rehearsal, as the rest of a clause; empty where it is as expected.
+
+    Args:
+        loss: The share of the change that a search left, in [0, 1].
+        right: What right inputs left in a rehearsal; 0 for unknown.
+        wrong: What wrong ones left there.
+    """
+    if not right:
+        return ""
+    if wrong < CONTRAST * right:
+        return f"; in a rehearsal right ones left {right:.2g} of the change and wrong ones no more than {wrong:.2g}"
+    how = "less" if loss < OVERFIT * right else "more" if loss > STUCK * right else ""
+    said = f"; they leave {loss:.2g} of the change, far {how} than the {right:.2g} of right ones in a rehearsal"
+    return said if how else ""
 
 
 def _moments(

@@ -21,6 +21,9 @@ from .seen import Seen
 RIDGE = 1e-3
 """Weight of the signals, for rows of unit mean square length."""
 
+POWERS = {"sgd": 1.0, "adam": 3.0, "adamw": 3.0}
+"""A direction with the singular value s weighs s to this power: what Adam rescaled is left in the strongest ones."""
+
 
 @dataclass(frozen=True)
 class Directions:

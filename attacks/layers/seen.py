@@ -5,7 +5,7 @@ convolution, or its transpose, and the products of all pairs of patches are sums
 pairs of pixels (box sums, one side of the kernel after the other), which takes a ninth of the multiplications.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -172,6 +172,12 @@ def seen_of(victim: Victim, params: Params, x: Tensor, places: Iterable[Place]) 
             rows = together([rows_of(module, part) for part in parts], len(x))
             found |= {(path, group): Rows(rows[:, group]) for group in groups}
     return found
+
+
+def coarsest(rows: Mapping[str, Seen]) -> list[str]:
+    """Return the layers that see the fewest positions, more than one: what they see hardly shows where it was."""
+    seen = {key: part.positions for key, part in rows.items() if part.positions > 1}
+    return [key for key, positions in seen.items() if positions == min(seen.values())]
 
 
 def _diagonal_sums(products: Tensor, first: int, second: int, kernel: int, padding: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Which layers' changes tell records apart."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..contract.attack import generator
+from ..contract.attack import Unsupported, generator
+from ..contract.recipe import Recipe
 from ..contract.victim import Victim
 from .coverage import Directions, cover, directions
 from .inputs import Layer, middle, trained
@@ -23,6 +25,9 @@ BOUNDED = 0.75
 COARSEST = 8
 """The noise that stands for wrong images has one number for each square of this many pixels, and finer ones."""
 
+FASTEST = 3e-3
+"""Largest sum of Adam's learning rates: beyond it every number moved by about as much, and no span is left."""
+
 
 @dataclass(frozen=True)
 class Span(Directions):
@@ -33,6 +38,15 @@ class Span(Directions):
     """
 
     bounded: bool = False
+
+
+def spanning(recipe: Recipe) -> None:
+    """Refuse an optimiser that leaves no span. Raises :class:`.Unsupported`."""
+    if recipe.optimizer != "sgd" and (math.isnan(recipe.lr) or recipe.travel > FASTEST):
+        raise Unsupported(
+            f"{recipe.optimizer} moved every number by up to {recipe.travel:.2g}, which leaves no span of the inputs.",
+            f"Up to a sum of learning rates of {FASTEST:g} its strongest directions still show it.",
+        )
 
 
 def candidates(victim: Victim, count: int) -> list[Layer]:

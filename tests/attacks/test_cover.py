@@ -13,16 +13,15 @@ from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.cover import (
     CHOSEN,
-    CONTRAST,
     DOUBT,
     FILLED,
     LOOKS,
     MORE,
     SPARE,
     Cover,
-    _compared,
     _rehearsed,
 )
+from memaudit.attacks.explain.rehearsal import CONTRAST
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
 from memaudit.attacks.layers.telling import telling
@@ -254,16 +253,60 @@ def test_a_rehearsal_tells_what_right_images_leave():
     assert wrong > CONTRAST * right
     stuck = dataclasses.replace(state, memory={**state.memory, "best.loss": torch.tensor(0.9)})
     assert "far more than" in BRIEF.finish(victim, UNKNOWN, stuck).doubt
+    assert BRIEF.finish(victim, UNKNOWN, stuck).doubt.startswith(DOUBT)
     assert _rehearsed(victim, UNKNOWN, {}) == (0, 0)
 
 
-def test_what_a_loss_says_beside_a_rehearsal():
-    assert _compared(0.02, 0.03, 0.3) == ""
-    assert "far less than the 0.03" in _compared(0.002, 0.03, 0.3)
-    assert "far more than the 0.03" in _compared(0.2, 0.03, 0.3)
-    assert "wrong ones no more than 0.05" in _compared(0.02, 0.03, 0.05)
-    assert _compared(0.02, 0.0, 0.0) == ""
-    assert DOUBT
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_images_are_seen_where_on_the_way_they_explain_most(momentum):
+    pixels = images(4)
+    victim = victim_of(network(), pixels, torch.arange(4), lr=0.05, momentum=momentum)
+    attack = Cover(iterations=30, step_size=1e-6, parametrisation="pixels", member=0)
+    state = attack.init(victim, UNKNOWN, 0)
+    assert float(state.memory["place"]) == 0.5
+    state = dataclasses.replace(kept(state, torch.arange(4)), variables={"x": SCALE.from_pixels(pixels)})
+
+    def left(share):
+        at = dataclasses.replace(state, step=0, memory={**state.memory, "place": torch.tensor(share)})
+        return attack.step(victim, UNKNOWN, at).terms["left"]
+
+    least = min(left(share / 10) for share in range(11))
+    while not state.done:
+        state = attack.step(victim, UNKNOWN, state)
+    found = float(state.memory["place"])
+    assert 0 <= found <= 1
+    assert found != 0.5
+    assert left(found) < least + 0.2 * (left(0.5) - least) + 0.01
+    assert (found < 0.3) == (momentum > 0), "most of the way was gone early"
+
+
+def test_a_loss_from_before_a_move_is_not_kept_as_the_best():
+    victim = victim_of(network(), images(4), torch.arange(4), lr=0.05, momentum=0.9)
+    attack = Cover(iterations=20)
+    state = attack.init(victim, UNKNOWN, 0)
+    while not state.done:
+        before, state = state, attack.step(victim, UNKNOWN, state)
+        if attack._moves(UNKNOWN, before.step - 1):
+            assert float(state.memory["best.loss"]) == pytest.approx(state.loss)
+        moved = float(state.memory["place"]) != float(before.memory["place"])
+        assert moved <= attack._moves(UNKNOWN, before.step)
+    assert not attack._moves(UNKNOWN, 19), "what is read off at the end was evaluated where it says"
+
+
+def test_a_state_without_a_place_is_half_way():
+    victim = victim_of(network(), images(4), torch.arange(4))
+    state = Cover(iterations=4).init(victim, UNKNOWN, 0)
+    older = dataclasses.replace(state, memory={k: v for k, v in state.memory.items() if k != "place"})
+    assert BRIEF.step(victim, UNKNOWN, older).loss == BRIEF.step(victim, UNKNOWN, state).loss
+
+
+def test_where_batches_have_their_own_statistics_it_stays_half_way():
+    victim = victim_of(network(nn.BatchNorm2d), images(4), torch.arange(4), "train")
+    recipe, attack = dataclasses.replace(UNKNOWN, batch_norm="train"), Cover(iterations=5)
+    state = attack.init(victim, recipe, 0)
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+    assert float(state.memory["place"]) == 0.5
 
 
 @pytest.mark.parametrize("name", ["iterations", "step_size", "alpha", "chroma", "member"])

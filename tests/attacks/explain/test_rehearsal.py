@@ -8,7 +8,7 @@ import torch
 
 from memaudit.attacks.contract.params import cosine_distance, norm
 from memaudit.attacks.contract.recipe import Recipe
-from memaudit.attacks.explain.rehearsal import rehearsed
+from memaudit.attacks.explain.rehearsal import compared, rehearsed
 
 from ...conftest import mlp, trained
 
@@ -53,3 +53,11 @@ def test_it_is_rounded_as_the_files_are():
     coarse = {name: value.bfloat16().double() for name, value in victim.thetaf.items()}
     mock = rehearsed(dataclasses.replace(victim, thetaf=coarse), RECIPE, x)
     assert all(torch.equal(value, value.bfloat16().double()) for value in mock.thetaf.values())
+
+
+def test_what_a_loss_says_beside_a_rehearsal():
+    assert compared(0.02, 0.03, 0.3) == ""
+    assert "far less than the 0.03" in compared(0.002, 0.03, 0.3)
+    assert "far more than the 0.03" in compared(0.2, 0.03, 0.3)
+    assert "wrong ones no more than 0.05" in compared(0.02, 0.03, 0.05)
+    assert compared(0.02, 0.0, 0.0) == ""
