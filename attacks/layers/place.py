@@ -13,7 +13,10 @@ ASIDE = 0.02
 """How far from a place the slope is taken, as a share of the way."""
 
 RATE, FARTHEST = 0.15, 0.15
-"""A place moves by this much for a slope of 1 at the start of a search, and at most by so much at a time."""
+"""A place moves by this much for a slope of 1 at the start of a search, and at most by so much at a time, ..."""
+
+FLAT = 0.1
+"""... and for a slope below this not at all: nothing is to be won, and every move disturbs the search."""
 
 
 def beside(place: float) -> float:
@@ -31,4 +34,6 @@ def moved(place: float, here: float, there: float, done: float) -> float:
         done: Share of the search that is over, in [0, 1]: moves get shorter.
     """
     slope = (there - here) / (beside(place) - place)
+    if abs(slope) < FLAT:
+        return place
     return min(max(place - min(max((1 - done) * RATE * slope, -FARTHEST), FARTHEST), 0.0), 1.0)
