@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..cover import EARLIER
 from .printed import Printed
 from .records import Group, Row
 
@@ -58,7 +59,7 @@ def chosen(printed: Printed | None, groups: Sequence[Group], images: int, attack
 def _told(attack: str, group: Group) -> str:
     row = group.first
     words = [f"{value} updates" if name == "iterations" else f"{name} = {value}" for name, value in _settings(row)]
-    words += ["earlier layers"] * (row.get("layers") == "wide") + ["no more sought"] * (row.get("layers") == "by count")
+    words += [EARLIER[kind] for kind in [row.get("layers")] if kind in EARLIER]
     return ", ".join([attack, *words, "H100" if "H100" in row["hardware"] else "CPU"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.cover import LAYERS
+from benchmarks.cover import EARLIER, LAYERS
 from benchmarks.side_by_side import __main__ as command
 from benchmarks.side_by_side import costs, picture, printed
 from benchmarks.side_by_side.lines import chosen, compared
@@ -108,8 +108,9 @@ def test_a_row_of_the_papers_own_attacks_takes_the_place_of_its_estimate(tmp_pat
 
 def test_the_first_line_is_not_the_best_but_the_plainest(tmp_path):
     rows = [row for row in json.loads((RESULTS / "cover.json").read_text()) if row["row"] == "n50"]
+    newest = max((row["layers"] for row in rows), key=[*EARLIER, LAYERS].index)
     for row in rows:
-        row["ssim_paper"] = 0.3 if row["layers"] == LAYERS and not row["settings"] else 0.5
+        row["ssim_paper"] = 0.3 if row["layers"] == newest and not row["settings"] else 0.5
     (tmp_path / "cover.json").write_text(json.dumps(rows))
     (first,) = [line for line in lines(Records(tmp_path)) if line.printed and line.printed.item == "Fig. 5b"]
     assert first.group.mean("ssim_paper") == 0.3
