@@ -1,5 +1,6 @@
 """Fixtures that all tests share: tiny networks, and victims trained by plain torch."""
 
+import multiprocessing
 import os
 import sysconfig
 import tempfile
@@ -16,7 +17,6 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LR
 from memaudit.attacks.contract.recipe import Recipe
 from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.images.medium import Images
-from memaudit.audit.machine.memory import in_use
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "memaudit"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -28,16 +28,13 @@ STATE = tempfile.TemporaryDirectory(prefix="memaudit-state-")
 os.environ["XDG_STATE_HOME"] = STATE.name  # before a test module copies the environment
 
 
-@pytest.fixture
-def filled():
-    """Hold what the process has freed and not given back: then 200 MB more are 200 MB more."""
-    cpu, held = torch.device("cpu"), []
-    for _ in range(40):
-        before = in_use(cpu)
-        held.append(torch.ones(50_000_000))
-        if in_use(cpu) - before > 0.9 * held[-1].nbytes:
-            break
-    return held
+def elsewhere(work: Callable[..., None], *told: object) -> None:
+    """Have a new process do ``work``, and raise what it raises.
+
+    For tests of memory: what this process has freed and not given back is used again without asking the kernel.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(work, told)
 
 
 @pytest.fixture(autouse=True)

@@ -79,9 +79,10 @@ def ceiling(device: torch.device, limit: float | None) -> Iterator[None]:
     """Have allocations fail that would bring the process beyond ``limit`` bytes in all.
 
     On Linux and the CPU; elsewhere, and without a limit, nothing is done: a CUDA device has :func:`room` only. The
-    kernel counts address space, from what there is when the block begins. Where several blocks are active, in threads
-    or one in another, the lowest limit holds; one that the process has already is kept. From here on memory is used
-    :func:`lean <trim>`.
+    kernel counts address space, from what there is when the block begins. Holes between blocks in use are given out
+    without asking it: the limit holds best in a process that did little before. Where several blocks are active, in
+    threads or one in another, the lowest limit holds; one that the process has already is kept. From here on memory is
+    used :func:`lean <trim>`.
     """
     if limit is None or device.type == "cuda" or _status("VmData") is None:
         yield

@@ -11,6 +11,8 @@ from memaudit.audit.machine.clock import NEVER, Deadline
 from memaudit.audit.machine.means import Limits, Means
 from memaudit.audit.machine.memory import in_use
 
+from ...conftest import elsewhere
+
 CPU = torch.device("cpu")
 
 
@@ -43,8 +45,12 @@ def test_precision_is_kept_in_the_block_only(tf32):
     assert torch.backends.cuda.matmul.fp32_precision == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
-def test_memory_is_limited_in_the_block_only(filled):
+def limited():
     with Limits(memory=in_use(CPU) + 100_000_000).kept(CPU), pytest.raises(RuntimeError, match="memory"):
         torch.ones(50_000_000)
     assert len(torch.ones(50_000_000)) == 50_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
+def test_memory_is_limited_in_the_block_only():
+    elsewhere(limited)

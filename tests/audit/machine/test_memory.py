@@ -18,7 +18,7 @@ from memaudit.audit.machine import memory as meter
 from memaudit.audit.machine.memory import available, ceiling, check_memory, group_room, in_use, room
 from memaudit.audit.request import ScanRequest, parse_memory
 
-from ...conftest import SCRIPT
+from ...conftest import SCRIPT, elsewhere
 
 CPU = torch.device("cpu")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account of a process is Linux's")
@@ -49,11 +49,15 @@ def test_a_control_group_of_the_first_version_limits(tmp_path):
     assert group_room(tmp_path, "a") == 300
 
 
-def test_what_is_held_is_in_use(filled):
+def held():
     before = in_use(CPU)
     held = torch.ones(50_000_000)
     assert in_use(CPU) - before > 0.9 * held.nbytes
     assert available(CPU) > 0
+
+
+def test_what_is_held_is_in_use():
+    elsewhere(held)
 
 
 def test_the_room_is_what_the_limit_leaves_and_never_more_than_there_is(monkeypatch):
@@ -65,8 +69,7 @@ def test_the_room_is_what_the_limit_leaves_and_never_more_than_there_is(monkeypa
     assert room(CPU, None) == math.inf, "without a limit, plans do not depend on what is free at the moment"
 
 
-@linux
-def test_what_would_go_beyond_the_ceiling_is_not_allocated(filled):
+def beyond():
     with ceiling(CPU, in_use(CPU) + 100_000_000):
         held = torch.ones(5_000_000)
         with pytest.raises(RuntimeError, match="memory"):
@@ -75,7 +78,11 @@ def test_what_would_go_beyond_the_ceiling_is_not_allocated(filled):
 
 
 @linux
-def test_the_lowest_of_several_ceilings_holds_and_none_is_left():
+def test_what_would_go_beyond_the_ceiling_is_not_allocated():
+    elsewhere(beyond)
+
+
+def several():
     before = resource.getrlimit(resource.RLIMIT_DATA)
     with ceiling(CPU, in_use(CPU) + 100_000_000), ceiling(CPU, 2**70), pytest.raises(RuntimeError, match="memory"):
         torch.ones(50_000_000)
@@ -85,6 +92,11 @@ def test_the_lowest_of_several_ceilings_holds_and_none_is_left():
     for leave in (one.__exit__, two.__exit__):
         leave(None, None, None)
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@linux
+def test_the_lowest_of_several_ceilings_holds_and_none_is_left():
+    elsewhere(several)
 
 
 @linux
