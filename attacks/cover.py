@@ -22,6 +22,7 @@ from .explain.rehearsal import compared, rehearsed
 from .layers import coverage, place
 from .layers.coverage import POWERS
 from .layers.inputs import Layer, middle
+from .layers.searches import HALVED, better, covers, more, searches
 from .layers.seen import Seen, coarsest, seen_of
 from .layers.swaps import swapped
 from .layers.telling import likely, spanning, telling
@@ -37,12 +38,6 @@ DOUBT = "records of another kind may cover the change as well, so the loss is no
 
 LOOKS = (0.4, 0.7)
 """Shares of the schedule at which every record is tried as each of its look-alikes."""
-
-MORE = 3
-"""One record more is sought for each so many, as some end where they explain little, ..."""
-
-FILLED = 0.5
-"""... while all of them fill at most this share of what the roomiest layer can see."""
 
 MOVED = 0.1
 """Share of the schedule after which the place of evaluation moves, each time."""
@@ -128,7 +123,7 @@ class Cover:
                 f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
                 "simudy needs no such layer.",
             )
-        count = recipe.size + self._more(recipe.size, [layer for layer, _ in found])
+        count = self._count(recipe, [layer for layer, _ in found])
         noise = (self.init_scale * torch.randn(count, *victim.shape, generator=generator(seed))).to(victim.like)
         variables = victim.medium.variables(noise, self.parametrisation)
         spans = {layer.key: span for layer, span in found}
@@ -143,20 +138,22 @@ class Cover:
 
     def step(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """One update of all images."""
-        state = self._looked(victim, recipe, self._chosen(victim, recipe, state))
+        state = self._looked(victim, recipe, self._chosen(victim, recipe, self._halved(victim, recipe, state)))
         weight = self.alpha * (1 - state.step / self.iterations) ** 2
 
         def evaluate(variables: Mapping[str, Tensor]) -> Evaluation:
             x = victim.medium.inputs(variables)
             seen = _seen(victim, recipe, state, x)
-            covers = _covers(seen, state.memory)
-            left = (covers + FLOOR).log().mean()
-            objective = left / 2 + self._alone(seen, state)
+            shares = covers(seen, state.memory, recipe.size)
+            left = (shares + FLOOR).log().mean(1)
+            objective = left.mean() / 2 + self._alone(seen, state)
             objective = (
                 objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
             )
-            terms = {"layers": float(len(covers)), "worst": float(covers.detach().max()), "left": float(left.detach())}
-            return Evaluation(objective, covers.detach().mean(), x, terms)
+            least = int(left.argmin())
+            own = shares.detach()[least]
+            terms = {"layers": float(len(own)), "worst": float(own.max()), "left": float(left.detach().mean())}
+            return Evaluation(objective, own.mean(), x.chunk(len(left))[least], terms)
 
         factor, total = warmup_cosine(state.step, self.iterations, self.warmup), self.iterations
         keep = not self._moves(recipe, state.step - 1)  # the loss at another place does not compare
@@ -171,12 +168,22 @@ class Cover:
         doubt = DOUBT + compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
-    def _more(self, size: int, layers: list[Layer]) -> int:
-        """Return how many more records than ``size`` are sought."""
+    def _count(self, recipe: Recipe, layers: list[Layer]) -> int:
+        """Return how many records all searches begin with."""
         if self.parametrisation == "generator":  # it makes all at once
-            return 0
-        room = max(int(FILLED * layer.width / layer.positions) for layer in layers)
-        return max(min(size // MORE, room - size), 0)
+            return recipe.size
+        number = searches(recipe.size, layers) if recipe.batch_norm == "eval" else 1  # else each depends on all others
+        return number * recipe.size if number > 1 else recipe.size + more(recipe.size, layers)
+
+    def _halved(self, victim: Victim, recipe: Recipe, state: State) -> State:
+        """Return the state with the better half of several searches, once it is time for that."""
+        x = victim.medium.inputs(state.variables)
+        number = len(x) // recipe.size
+        if number < 2 or state.step not in [round(share * self.iterations) for share in HALVED]:
+            return state
+        with torch.no_grad():
+            shares = covers(_seen(victim, recipe, state, x), state.memory, recipe.size)
+        return kept(state, better((shares + FLOOR).log().mean(1), recipe.size))
 
     def _chosen(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with the records alone that explain most, as many as there are, once it is time for that."""
@@ -201,13 +208,14 @@ class Cover:
         old, x = _place(state), victim.medium.inputs(state.variables)
         with torch.no_grad():
             seen = _rows(victim, recipe, middle(victim, place.beside(old)), x, state.memory)
-            there = (_covers(seen, state.memory) + FLOOR).log().mean()
+            there = (covers(seen, state.memory, recipe.size) + FLOOR).log().mean()
         new = place.moved(old, following.terms["left"], float(there), state.step / self.iterations)
         return replace(following, memory={**following.memory, "place": there.new_tensor(new)})
 
     def _looked(self, victim: Victim, recipe: Recipe, state: State) -> State:
         """Return the state with those records exchanged for look-alikes that cover more."""
-        if state.step not in [round(share * self.iterations) for share in LOOKS]:
+        alone = len(victim.medium.inputs(state.variables)) < 2 * recipe.size
+        if not alone or state.step not in [round(share * self.iterations) for share in LOOKS]:
             return state
         with torch.no_grad():
             rows = _seen(victim, recipe, state, victim.medium.inputs(state.variables))
@@ -241,7 +249,7 @@ def _rehearsed(victim: Victim, recipe: Recipe, memory: Mapping[str, Tensor]) -> 
         return 0.0, 0.0
 
     def left(x: Tensor, share: float) -> float:
-        return float(_covers(_rows(victim, recipe, middle(mock, share), x, spans), spans).mean())
+        return float(covers(_rows(victim, recipe, middle(mock, share), x, spans), spans, recipe.size).mean())
 
     places = (place.HALF_WAY,) if recipe.batch_norm == "train" else PLACES
     least, share = min((left(right, share), share) for share in places)
@@ -281,11 +289,6 @@ def _place(state: State) -> float:
     return float(state.memory.get("place", place.HALF_WAY))
 
 
-def _covers(seen: Mapping[str, Seen], memory: Mapping[str, Tensor]) -> Tensor:
-    """Return (layers,) the share of each layer's change that inputs leave."""
-    return torch.stack([coverage.cover(rows, memory[f"{key}.weighted"]) for key, rows in seen.items()])
-
-
 @torch.no_grad()
 def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: int) -> Tensor:
     """Return (n,) how much the mean logarithm of the coarsest covers rises where one record is its look-alike."""
@@ -293,4 +296,4 @@ def _costs(victim: Victim, recipe: Recipe, state: State, stride: int, number: in
     sides = [victim.medium.inputs(variables) for variables in (state.variables, other)]
     own, moved = (_seen(victim, recipe, state, x) for x in sides)
     found = [swapped(own[key], moved[key], state.memory[f"{key}.weighted"]) for key in coarsest(own)]
-    return torch.stack([(covers + FLOOR).log() - (whole + FLOOR).log() for whole, covers in found]).mean(0)
+    return torch.stack([(covered + FLOOR).log() - (whole + FLOOR).log() for whole, covered in found]).mean(0)

@@ -14,17 +14,14 @@ from memaudit.attacks.contract.victim import Victim
 from memaudit.attacks.cover import (
     CHOSEN,
     DOUBT,
-    FILLED,
     LOOKS,
-    MORE,
-    SPARE,
     Cover,
     _rehearsed,
 )
 from memaudit.attacks.explain.rehearsal import CONTRAST
 from memaudit.attacks.images.medium import Images
 from memaudit.attacks.images.normalisation import Normalisation
-from memaudit.attacks.layers.telling import telling
+from memaudit.attacks.layers.searches import HALVED, MORE
 from memaudit.attacks.optimise.descent import kept
 
 from ..conftest import mlp, trained
@@ -225,15 +222,65 @@ def test_more_images_are_sought_and_those_that_explain_most_are_chosen():
     assert len(found_by(BRIEF, victim, recipe).records) == 6
 
 
-def test_no_more_are_sought_than_the_roomiest_layer_can_tell_apart():
-    victim = victim_of(network(), images(6), torch.arange(6) % 4)
-    layers = [layer for layer, _ in telling(victim, victim.delta, 6, 1.0, SPARE)]
-    room = max(layer.width / layer.positions for layer in layers)
-    for size in (3, 30, int(FILLED * room) - 1, int(FILLED * room) + 1):
-        count = size + Cover()._more(size, layers)
-        assert size <= count <= max(size + size / MORE, size)
-        assert count == size or count <= FILLED * room
-    assert Cover()._more(3, layers) == 1
+def narrow(pixels: torch.Tensor, **options: float) -> Victim:
+    """A victim whose layers an image fills to a ninth."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 4),
+    )  # fmt: skip
+    return victim_of(module, pixels, torch.arange(len(pixels)) % 4, **options)
+
+
+def test_where_layers_are_narrow_several_searches_run_and_the_better_half_goes_on():
+    pixels, recipe = images(2), dataclasses.replace(UNKNOWN, size=2)
+    victim, attack = narrow(pixels), Cover(iterations=10, parametrisation="pixels")
+    state = attack.init(victim, recipe, 0)
+    assert len(state.variables["x"]) == 8 * 2
+    x = 0.1 * torch.randn(16, 3, 16, 16)
+    x[6:8] = SCALE.from_pixels(pixels)  # the fourth has found them
+    state, counts = dataclasses.replace(state, variables={"x": x}), []
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+        counts.append(len(state.variables["x"]))
+        assert state.memory["best.x"].shape == (2, 3, 16, 16)
+    shares = [round(share * attack.iterations) for share in HALVED]
+    assert counts == [2 * 8 // 2 ** sum(share <= step for share in shares) for step in range(10)]
+    found = attack.finish(victim, recipe, state)
+    assert errors(found.records, pixels).max() < errors(narrow_start(attack, victim, recipe), pixels).min()
+    assert float(errors(found.records, pixels).max()) < 0.3
+
+
+def narrow_start(attack: Cover, victim: Victim, recipe: Recipe) -> torch.Tensor:
+    """Return the images that searches begin with."""
+    return victim.medium.records(attack.init(victim, recipe, 0).variables["x"])
+
+
+def test_several_searches_find_the_image_of_a_narrow_network():
+    pixels, recipe = images(1), dataclasses.replace(UNKNOWN, size=1)
+    found = found_by(BRIEF, narrow(pixels), recipe)
+    assert found.records.shape == (1, 3, 16, 16)
+    assert float(errors(found.records, pixels)) < 0.1
+    assert float(errors(found.records, images(1, seed=2))) > 0.1
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 5])
+def test_several_searches_that_are_cut_short_have_as_many_records_as_there_are(steps):
+    victim, recipe = narrow(images(2)), dataclasses.replace(UNKNOWN, size=2)
+    attack = Cover(iterations=10)
+    state = attack.init(victim, recipe, 0)
+    for _ in range(steps):
+        state = attack.step(victim, recipe, state)
+    assert len(attack.finish(victim, recipe, state).records) == 2
+
+
+def test_one_search_runs_where_batches_have_their_own_statistics_and_where_a_generator_makes_all():
+    victim, recipe = narrow(images(2)), dataclasses.replace(UNKNOWN, size=2)
+    train = dataclasses.replace(recipe, batch_norm="train")
+    assert len(Cover(parametrisation="pixels").init(victim, train, 0).variables["x"]) == 2
+    state = Cover(iterations=4, parametrisation="generator").init(victim, recipe, 0)
+    assert len(victim.medium.inputs(state.variables)) == 2
 
 
 def test_a_generator_makes_no_more_images_than_there_are():
