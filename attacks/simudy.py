@@ -24,7 +24,7 @@ from .simulation.coarse import slowdown, staged
 from .simulation.dynamics import batch_plan, chain, influence, simulate
 from .simulation.entries import entry_size
 from .simulation.plans import adjoint_of, chosen, fitted, smaller
-from .simulation.shooting import corrected, started
+from .simulation.shooting import corrected, fitted_rate, started
 from .simulation.trainstep import TrainingStep
 
 LOG_LR = "log_lr"
@@ -32,9 +32,6 @@ LOG_LR = "log_lr"
 
 TARGETS = "targets"
 """The variable whose sigmoid (n, k) is the labels, where each logit has a logistic loss and a label of its own."""
-
-NORM_GAIN = 0.7
-"""Share of the logarithmic error of the change's norm that one update takes out of the fitted learning rate."""
 
 RECOUNTS = (4, 8, 12)
 """Updates at which class counts are solved for: the images are blobs yet, and have not adapted to wrong labels."""
@@ -58,13 +55,14 @@ class SimuDy:
     TV weight that falls to zero, a prior on the range of pixels, one schedule over the whole run, a clip that is
     annealed away, labels that are corrected, and, at the end, all real epochs (docs/attacks.md says why). Starts of
     parameters that are unknown are corrected in the second half of the run (:mod:`.shooting`).
-    ``distance="cosine", step_size=0.01, alpha=2e-3, beta=0`` are the published ones.
+    ``distance="cosine", step_size=0.01, alpha=2e-3, chroma=1, beta=0`` are the published ones.
 
     Attributes:
         iterations: Length of the schedule, in updates of the dummies.
         step_size: Adam step on the normalised images.
         alpha: Weight of the total variation at the start; it falls to zero with the square of the time left. A run that
             starts from another attack's end takes over the weight that suited that one.
+        chroma: Weight of differences of colour in it, beside those of brightness, as in :class:`.cover.Cover`.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         gamma: Weight of the logarithmic error of the running statistics, where batch norm was in train mode.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
@@ -103,6 +101,7 @@ class SimuDy:
     iterations: int = 200
     step_size: float = 0.4
     alpha: float = 0.1
+    chroma: float = 3.0
     beta: float = 1.0
     gamma: float = 0.02
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
@@ -120,7 +119,7 @@ class SimuDy:
 
     def __post_init__(self) -> None:
         others = ("alpha", "beta", "gamma", "clip", "smoothing", "epochs", "coarse", "relabel", "warmup", "tolerance")
-        require(self, ("iterations", "step_size", "init_scale"), others)
+        require(self, ("iterations", "step_size", "init_scale"), ("chroma", *others))
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
         """Draw images, labels and batches (Algorithm 1, lines 1-3)."""
@@ -159,7 +158,7 @@ class SimuDy:
         choice = choice.to(x).requires_grad_() if relabels else choice.to(x)
         final = self._simulate(victim, recipe, x, choice, state, variables.get(LOG_LR))
         change = victim.change(final)
-        roughness = victim.medium.roughness(x)
+        roughness = victim.medium.roughness(x, self.chroma)
         weight = float(state.memory[ALPHA]) * (1 - state.step / self.iterations) ** 2
         objective = DISTANCES[self.distance](change, victim.delta) + weight * roughness
         objective = objective + self.beta * victim.medium.excess(x)
@@ -288,12 +287,6 @@ class SimuDy:
         terms = {"cosine": float(cosine), "roughness": float(roughness), "change_ratio": float(ratio)}
         if self.fit_lr:
             terms["lr_factor"] = float(state.variables[LOG_LR].exp())
-            moved[LOG_LR] = _fitted(state.variables[LOG_LR], moved[LOG_LR], ratio, step >= self.warmup)
+            moved[LOG_LR] = fitted_rate(state.variables[LOG_LR], moved[LOG_LR], ratio, step >= self.warmup)
         done = step + 1 >= self.iterations
         return State(step + 1, moved, constants, memory | moments, float(loss), terms, done)
-
-
-def _fitted(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tensor:
-    """Return the fitted logarithm: a quarter of Adam's step, and what makes the change as long as the real one."""
-    correction = (-NORM_GAIN * ratio.log()).clamp(-0.7, 0.7) if settled else 0.0
-    return before + (after - before) / 4 + correction

@@ -23,8 +23,8 @@ from .optimise.optim import Adam, warmup_cosine
 MIX = "mix"
 """The variable a: the gradient is taken at ``(1 - a) theta0 + a theta_f``."""
 
-ALPHAS = (0.03, 0.1, 0.3)
-"""Weights of the total variation to choose from: dense nets do best with the first, conv nets with the last."""
+ALPHAS = (0.03, 0.3)
+"""Weights of the total variation to choose from: dense nets do best with the first, conv nets with the second."""
 
 
 def _joins(sight: Sight) -> tuple[bool, str]:
@@ -47,7 +47,7 @@ class SME:
     shows which one suits this (docs/benchmarks.md), so there is a run with each of :data:`ALPHAS`, from the same noise,
     and the end of the one with the lowest loss is kept. Differs from the published code as ``simudy`` does from its
     own; that one has ``distance="cosine", parametrisation="pixels", step_size=1, mix_step=1e-3, iterations=1000,
-    search=False``.
+    chroma=1, search=False``.
 
     Attributes:
         iterations: Updates of the images in all runs; too many fit what one gradient cannot explain.
@@ -56,6 +56,7 @@ class SME:
         mix_step: Adam step on ``a``.
         alpha: Weight of the total variation at the start, where it is not searched for; it falls to zero with the
             square of the time left.
+        chroma: Weight of differences of colour in it, beside those of brightness, as in :class:`.cover.Cover`.
         beta: Weight of the mean squared excess of the images over the range of pixels.
         distance: ``log_cosine``, ``cosine`` or ``euclidean``.
         parametrisation: ``auto``, ``pyramid``, ``pixels`` or ``generator``; as in :class:`.simudy.SimuDy`.
@@ -79,6 +80,7 @@ class SME:
     step_size: float = 0.4
     mix_step: float = 5e-3
     alpha: float = 0.1
+    chroma: float = 3.0
     beta: float = 1.0
     distance: Literal["log_cosine", "cosine", "euclidean"] = "log_cosine"
     parametrisation: Parametrisation = "auto"
@@ -88,7 +90,7 @@ class SME:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        others = ("mix_step", "alpha", "beta", "warmup", "tolerance")
+        others = ("mix_step", "alpha", "chroma", "beta", "warmup", "tolerance")
         require(self, ("iterations", "step_size", "init_scale"), others)
 
     def init(self, victim: Victim, recipe: Recipe, seed: int) -> State:
@@ -117,7 +119,9 @@ class SME:
             x, mix = victim.medium.inputs(variables), variables[MIX]
             change = self._change(victim, recipe, x, mix, state.constants["labels"])
             objective = DISTANCES[self.distance](change, victim.delta)
-            objective = objective + weight * victim.medium.roughness(x) + self.beta * victim.medium.excess(x)
+            objective = (
+                objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
+            )
             loss = cosine_distance(change, victim.delta).detach().clamp(min=0)
             known = {**inversion.terms(change, victim.delta), MIX: float(mix.detach())}
             return Evaluation(objective, loss, x, known, {MIX: mix})

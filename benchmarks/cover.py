@@ -42,7 +42,10 @@ from .victims import IMAGENET, SHARED, VictimSpec, resnet20, train
 
 RESULTS = Path(__file__).parent / "results" / "cover.json"
 LAYERS = "by count, more sought, place sought"
-"""How layers are chosen, that more records are sought than there are, and where (docs/decisions/0012-cover.md)."""
+"""How layers are chosen, that more records are sought than there are, and where (docs/decisions/0012-cover.md).
+
+Rows of narrow networks are also those of several searches, which others do not have.
+"""
 
 EARLIER = {"wide": "wider choice of layers", "by count": "no more sought", "by count, more sought": "half-way"}
 """What the table says of rows that were measured before, by their ``layers`` in the results file; the oldest first."""

@@ -1,7 +1,8 @@
 """Starts that nobody knows, by the shooting condition: the simulated training must end where the real one did.
 
 Of some parameters only the end is known. Their start is corrected by what the simulation missed the end by,
-``W0 <- W0 + gain (Wf - simulated Wf)``, a fixed-point iteration that goes on beside the search for the records.
+``W0 <- W0 + gain (Wf - simulated Wf)``, a fixed-point iteration that goes on beside the search for the records. So is
+a learning rate that nobody knows: the simulated change must be as long as the real one.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from ..contract.victim import Victim
 
 GAIN = 0.3
 """Share of what was missed that one correction takes back: the records that are simulated are not right yet."""
+
+NORM_GAIN = 0.7
+"""Share of the logarithmic error of the change's norm that one update takes out of the fitted learning rate."""
 
 _KEY = "start."
 
@@ -40,3 +44,16 @@ def corrected(victim: Victim, final: Params) -> dict[str, Tensor]:
         whole = bool(torch.isfinite(missed).all())
         found[f"{_KEY}{name}"] = torch.add(victim.theta0[name], missed, alpha=GAIN) if whole else victim.theta0[name]
     return found
+
+
+def fitted_rate(before: Tensor, after: Tensor, ratio: Tensor, settled: bool) -> Tensor:
+    """Return the fitted logarithm of a learning rate: a quarter of a step, and what makes the change as long as it was.
+
+    Args:
+        before: The logarithm (a scalar).
+        after: Where a step along its own slope would lead.
+        ratio: Length of the simulated change over that of the real one.
+        settled: Whether the records have got over their start, so that the length says something.
+    """
+    correction = (-NORM_GAIN * ratio.log()).clamp(-0.7, 0.7) if settled else 0.0
+    return before + (after - before) / 4 + correction
