@@ -37,7 +37,7 @@ DOUBT = "records of another kind may cover the change as well, so the loss is no
 """Why a low loss of this attack is no evidence."""
 
 LOOKS = (0.4, 0.7)
-"""Shares of the schedule at which every record is tried as each of its look-alikes."""
+"""Shares of the schedule at which every record is tried as each of its look-alikes, where one search is left."""
 
 MOVED = 0.1
 """Share of the schedule after which the place of evaluation moves, each time."""
@@ -70,7 +70,8 @@ class Cover:
 
     with the cover of :mod:`.layers.coverage`, all images at once, and the share of a single image's rows that lies
     outside of what the change spans, where that is not everything. The network is evaluated on the way from before to
-    after, at first half-way and then where the images leave least (:mod:`.layers.place`).
+    after, at first half-way and then where the images leave least (:mod:`.layers.place`). Where layers are narrow,
+    several searches run side by side (:mod:`.layers.searches`).
 
     Attributes:
         iterations: Updates of the images.
@@ -123,7 +124,7 @@ class Cover:
                 f"no layer's change tells {recipe.size} records apart: other images cover it as well.",
                 "simudy needs no such layer.",
             )
-        count = self._count(recipe, [layer for layer, _ in found])
+        count = self._count(recipe, [layer for layer, _ in found], math.prod(victim.shape))
         noise = (self.init_scale * torch.randn(count, *victim.shape, generator=generator(seed))).to(victim.like)
         variables = victim.medium.variables(noise, self.parametrisation)
         spans = {layer.key: span for layer, span in found}
@@ -147,12 +148,11 @@ class Cover:
             shares = covers(seen, state.memory, recipe.size)
             left = (shares + FLOOR).log().mean(1)
             objective = left.mean() / 2 + self._alone(seen, state)
-            objective = (
-                objective + weight * victim.medium.roughness(x, self.chroma) + self.beta * victim.medium.excess(x)
-            )
-            least = int(left.argmin())
+            objective = objective + weight * victim.medium.roughness(x, self.chroma)
+            objective = objective + self.beta * victim.medium.excess(x)
+            least = int(left.detach().nan_to_num(math.inf).argmin())
             own = shares.detach()[least]
-            terms = {"layers": float(len(own)), "worst": float(own.max()), "left": float(left.detach().mean())}
+            terms = {"layers": float(len(own)), "worst": float(own.max()), "left": float(left.detach().nanmean())}
             return Evaluation(objective, own.mean(), x.chunk(len(left))[least], terms)
 
         factor, total = warmup_cosine(state.step, self.iterations, self.warmup), self.iterations
@@ -168,11 +168,11 @@ class Cover:
         doubt = DOUBT + compared(loss, *state.memory.get("rehearsed", x.new_zeros(2)).tolist())
         return replace(reconstruction(victim, x, labels, influence, loss), doubt=doubt)
 
-    def _count(self, recipe: Recipe, layers: list[Layer]) -> int:
-        """Return how many records all searches begin with."""
+    def _count(self, recipe: Recipe, layers: list[Layer], numbers: int) -> int:
+        """Return how many records, of so many numbers each, all searches begin with."""
         if self.parametrisation == "generator":  # it makes all at once
             return recipe.size
-        number = searches(recipe.size, layers) if recipe.batch_norm == "eval" else 1  # else each depends on all others
+        number = searches(recipe.size, layers, numbers) if recipe.batch_norm == "eval" else 1  # else all depend on all
         return number * recipe.size if number > 1 else recipe.size + more(recipe.size, layers)
 
     def _halved(self, victim: Victim, recipe: Recipe, state: State) -> State:
@@ -208,7 +208,7 @@ class Cover:
         old, x = _place(state), victim.medium.inputs(state.variables)
         with torch.no_grad():
             seen = _rows(victim, recipe, middle(victim, place.beside(old)), x, state.memory)
-            there = (covers(seen, state.memory, recipe.size) + FLOOR).log().mean()
+            there = (covers(seen, state.memory, recipe.size) + FLOOR).log().mean(1).nanmean()
         new = place.moved(old, following.terms["left"], float(there), state.step / self.iterations)
         return replace(following, memory={**following.memory, "place": there.new_tensor(new)})
 

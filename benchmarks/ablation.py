@@ -58,6 +58,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "no TV": {"alpha": 0.0},
     "TV 0.03": {"alpha": 0.03},
     "TV 0.3": {"alpha": 0.3},
+    "colours as brightness": {"chroma": 1.0},
     "no box": {"beta": 0.0},
     "plain cosine": {"distance": "cosine"},
     "Euclidean": {"distance": "euclidean"},

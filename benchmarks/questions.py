@@ -53,7 +53,9 @@ BATCHES = (20, 32, 12)
 SIXTY = VictimSpec(networks.mlp, 60, 5, lr=7e-3, batch_size=20)
 """The paper's learning rate, batch size and number of images; its network is a ResNet-18."""
 
-PUBLISHED: dict[str, Any] = {"distance": "cosine", "beta": 0.0, "parametrisation": "pixels", "init_scale": 0.5}
+PUBLISHED: dict[str, Any] = {
+    "distance": "cosine", "chroma": 1.0, "beta": 0.0, "parametrisation": "pixels", "init_scale": 0.5,
+}  # fmt: skip
 """The paper's loss on pixels; the step size and the schedule stay ours."""
 
 UPDATES = 75

@@ -5,6 +5,7 @@ import os
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def elsewhere(work: Callable[..., None], *told: object) -> None:
 
     For tests of memory: what this process has freed and not given back is used again without asking the kernel.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        pool.apply(work, told)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:  # tells of a process that died
+        pool.submit(work, *told).result()
 
 
 @pytest.fixture(autouse=True)

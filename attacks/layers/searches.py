@@ -17,8 +17,8 @@ from .seen import Seen
 NARROW = 0.1
 """Several searches run where the records fill at least this share of what the roomiest layer can see, ..."""
 
-TOGETHER, MOST = 16, 8
-"""... at most so many, with so many records in all."""
+TOGETHER, MOST = 16 * 3 * 32 * 32, 8
+"""... with so many numbers in all their records, sixteen images of 32 x 32 pixels, and at most so many."""
 
 HALVED = (0.3, 0.5, 0.7)
 """Shares of the schedule at which the better half of the searches goes on."""
@@ -45,9 +45,9 @@ def filled(size: int, layers: Sequence[Layer]) -> float:
     return min(size * layer.positions / layer.width for layer in spatial)
 
 
-def searches(size: int, layers: Sequence[Layer]) -> int:
-    """Return how many searches for ``size`` records run side by side."""
-    return max(min(TOGETHER // size, MOST), 1) if filled(size, layers) >= NARROW else 1
+def searches(size: int, layers: Sequence[Layer], numbers: int) -> int:
+    """Return how many searches for ``size`` records, of so many numbers each, run side by side."""
+    return max(min(TOGETHER // (size * numbers), MOST), 1) if filled(size, layers) >= NARROW else 1
 
 
 def covers(seen: Mapping[str, Seen], spans: Mapping[str, Tensor], size: int) -> Tensor:

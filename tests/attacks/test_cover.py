@@ -265,6 +265,20 @@ def test_several_searches_find_the_image_of_a_narrow_network():
     assert float(errors(found.records, images(1, seed=2))) > 0.1
 
 
+def test_a_search_that_is_no_longer_a_number_is_dropped():
+    victim, recipe = narrow(images(2)), dataclasses.replace(UNKNOWN, size=2)
+    attack = Cover(iterations=10, parametrisation="pixels")
+    state = attack.init(victim, recipe, 0)
+    x = state.variables["x"].clone()
+    x[2:4] = math.nan
+    state = dataclasses.replace(state, variables={"x": x})
+    while not state.done:
+        state = attack.step(victim, recipe, state)
+        assert math.isfinite(state.loss)
+        assert math.isfinite(float(state.memory["place"]))
+    assert attack.finish(victim, recipe, state).records.isfinite().all()
+
+
 @pytest.mark.parametrize("steps", [0, 1, 3, 5])
 def test_several_searches_that_are_cut_short_have_as_many_records_as_there_are(steps):
     victim, recipe = narrow(images(2)), dataclasses.replace(UNKNOWN, size=2)

@@ -5,12 +5,13 @@ import torch
 
 from memaudit.attacks.layers.coverage import cover, directions
 from memaudit.attacks.layers.inputs import Layer
-from memaudit.attacks.layers.searches import HALF, MORE, MOST, TOGETHER, better, covers, filled, more, searches
+from memaudit.attacks.layers.searches import HALF, MORE, MOST, better, covers, filled, more, searches
 from memaudit.attacks.layers.seen import Rows
 
 HEAD = Layer("head", 0, 1, 10, 64, 1, 0)
 NARROW = [Layer("deep", 0, 1, 64, 576, 64, 9), Layer("early", 0, 1, 32, 288, 256, 9), HEAD]
 """As in ResNet-20: an image fills a ninth of the roomiest layer."""
+CIFAR = 3 * 32 * 32
 WIDE = [Layer("deep", 0, 1, 512, 4608, 16, 9), HEAD]
 
 
@@ -22,10 +23,12 @@ def test_how_much_is_filled_is_that_of_the_roomiest_layer_that_sees_places():
 
 @pytest.mark.parametrize(("size", "number"), [(1, 8), (2, 8), (3, 5), (4, 4), (8, 2), (9, 1), (100, 1)])
 def test_several_searches_run_where_layers_are_narrow_alone(size, number):
-    assert searches(size, NARROW) == number
+    assert searches(size, NARROW, CIFAR) == number
     assert number <= MOST
-    assert number * size <= max(TOGETHER, size)
-    assert searches(size, WIDE) == 1
+    assert number * size <= max(16, size)
+    assert searches(size, WIDE, CIFAR) == 1
+    assert searches(size, NARROW, CIFAR // 3) == (8 if size < 6 else max(48 // size, 1)), "grey ones take a third"
+    assert searches(size, NARROW, 3 * 224 * 224) == 1, "as much memory as sixteen small images, no more"
 
 
 @pytest.mark.parametrize("size", [1, 3, 20, 50, 120, 143, 144, 145, 300])
