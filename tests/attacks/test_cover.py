@@ -250,6 +250,8 @@ def test_where_layers_are_narrow_several_searches_run_and_the_better_half_goes_o
     found = attack.finish(victim, recipe, state)
     assert errors(found.records, pixels).max() < errors(narrow_start(attack, victim, recipe), pixels).min()
     assert float(errors(found.records, pixels).max()) < 0.3
+    last = victim.medium.records(state.variables["x"])
+    assert float(errors(last, pixels).max()) < 0.3, "the search that goes on to the end is the one that found them"
 
 
 def narrow_start(attack: Cover, victim: Victim, recipe: Recipe) -> torch.Tensor:

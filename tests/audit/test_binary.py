@@ -78,7 +78,8 @@ def read(pair):
 
 
 def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
-    attacks, options = ("simudy", "onestep", "haim"), ("simudy.iterations=60", "onestep.iterations=300")
+    attacks = ("simudy", "onestep", "haim")
+    options = ("simudy.iterations=60", "simudy.alpha=0.05", "onestep.iterations=300")  # dense nets want a weak prior
     report = scan(request(binary, tmp_path, labels="data", control=binary.control, attacks=attacks, options=options))
     found = {attack.name: attack for attack in report.attacks}
     assert report.architecture.classes == 1
@@ -87,7 +88,7 @@ def test_a_scan_with_given_labels_recovers_the_images(binary, tmp_path):
     assert 0.5 * LR < report.recipe["lr"].value < 2 * LR
     for name in ("simudy", "onestep"):
         assert found[name].metrics.similarity_mean > 0.5, name
-        assert found[name].metrics.recovered >= 2, name  # after 60 updates two to four of them, by seed
+        assert found[name].metrics.recovered >= {"simudy": 3, "onestep": 2}[name], name
     assert sorted(dummy.label for dummy in found["simudy"].reconstructions) == sorted(LABELS)
     # Ten steps from a default start are no stationary point: haim runs, explains nothing, and says so.
     assert found["haim"].status == "stalled"
